@@ -1,0 +1,57 @@
+"""Unbinned inference on resonances in many dimensions, with backgrounds learned from data, on zfit."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Public name -> module that defines it.  Loaded on first use (PEP 562), because importing TensorFlow takes seconds.
+_PUBLIC = {
+    "Dataset": "data",
+    "SignalRegion": "data",
+    "feature_space": "data",
+    "read": "data",
+    "ConditionalFlow": "density.flows",
+    "load_flow": "density.flows",
+    "maf": "density.flows",
+    "spline_flow": "density.flows",
+    "train_flow": "density.training",
+    "ExpQuadratic": "model.shapes",
+    "fit_shape": "model.shapes",
+    "FlowProductPDF": "model.pdfs",
+    "signal_plus_background": "model.compose",
+    "ExtendedNLL": "model.likelihood",
+    "fit": "inference.fitting",
+    "profile": "inference.fitting",
+    "discovery": "inference.hypotests",
+    "interval": "inference.hypotests",
+    "upper_limit": "inference.hypotests",
+    "measure": "measurement",
+}
+_ROOMS = {"plotting": "report.plotting", "tables": "report.tables"}
+
+__all__ = ["__version__", *_PUBLIC, *_ROOMS]  # noqa: PLE0604 - the two tables are the list of names
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    elif name in _ROOMS:
+        value = importlib.import_module(f"{__name__}.{_ROOMS[name]}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from hisigma_zfit.data import Dataset as Dataset
+    from hisigma_zfit.data import SignalRegion as SignalRegion
+    from hisigma_zfit.data import feature_space as feature_space
+    from hisigma_zfit.data import read as read

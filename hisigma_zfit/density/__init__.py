@@ -1,0 +1,1 @@
+"""Learn p(x'|m) from events."""

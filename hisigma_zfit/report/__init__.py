@@ -1,0 +1,1 @@
+"""Show results: figures, tables, run folders."""
