@@ -48,6 +48,15 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _numbers(value: Any) -> Any:
+    """Undo `_plain` for numbers inside containers: the names of non-finite numbers become numbers again."""
+    if isinstance(value, dict):
+        return {k: _numbers(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_numbers(v) for v in value)
+    return float(value) if isinstance(value, str) and value in {"nan", "inf", "-inf"} else value
+
+
 def _array(value: Any) -> Array:
     # float() reads back the names "nan", "inf" and "-inf" that strict JSON cannot hold
     return np.vectorize(float, otypes=[np.float64])(np.asarray(value, dtype=object)) if np.size(value) else np.empty(0)
@@ -97,6 +106,8 @@ class _Result:
                 values[f.name] = float(values[f.name])
             if isinstance(f.type, str) and f.type.startswith("tuple") and isinstance(values.get(f.name), list):
                 values[f.name] = tuple(tuple(v) if isinstance(v, list) else v for v in values[f.name])
+            if isinstance(values.get(f.name), (dict, list, tuple)) and f.name not in cls._array_maps:
+                values[f.name] = _numbers(values[f.name])
         return cls(**values)
 
 

@@ -1,0 +1,192 @@
+"""A trained net as a conditional density: transform to the cube, scale the mass, average the members."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from hisigma_zfit.density.base import Array, Arrays, ConditionalFlow, FlowConfig, blockwise, config_from_json
+from hisigma_zfit.density.preprocess import FeatureTransform, Tables, to_cube
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hisigma_zfit.data import SignalRegion
+    from hisigma_zfit.results import TrainingHistory
+
+__all__ = ["MassScale", "TrainedFlow"]
+
+BLOCK = 8192  # keeps the activations of a few members in the cache
+
+
+@dataclass(frozen=True)
+class MassScale:
+    """Affine map of the mass to about [-1, 1], held constant far outside the training masses.
+
+    A net extrapolates as it likes; a density that stays what it was at the last trained mass is normalised too.
+    """
+
+    centre: float
+    half_width: float
+    reach: float = 1.5
+
+    @classmethod
+    def fit(cls, m: Array) -> Self:
+        """Map the central 99 % of the masses to [-1, 1]; a peak with long tails keeps its resolution."""
+        low, high = np.quantile(m, [0.005, 0.995])
+        # events of one mass: any width will do
+        return cls(centre=float(0.5 * (low + high)), half_width=float(0.5 * (high - low)) or 1.0)
+
+    def __call__(self, m: Any) -> Any:
+        """Scale numpy arrays."""
+        return scale_mass((self.centre, self.half_width, self.reach), m, clip=np.clip)
+
+
+def scale_mass(scale: Any, m: Any, *, clip: Any = tf.clip_by_value) -> Any:
+    """Scale masses by (centre, half width, reach)."""
+    return clip((m - scale[0]) / scale[1], -scale[2], scale[2])
+
+
+class TrainedFlow(ConditionalFlow):
+    """Members of one `FlowConfig` that share the transform of the features: one bootstrap with its seeds.
+
+    Its density is the arithmetic mean of the members' densities.
+    """
+
+    kind = "trained"
+
+    def __init__(
+        self,
+        config: FlowConfig,
+        transform: FeatureTransform,
+        mass_scale: MassScale,
+        parameters: npt.NDArray[np.float32],
+        *,
+        given: str,
+        signal_region: SignalRegion | None = None,
+        history: TrainingHistory | None = None,
+    ) -> None:
+        """Assemble a flow.
+
+        Args:
+            config: The net's recipe.
+            transform: Map of the features to the cube.
+            mass_scale: Map of the mass to the net's input.
+            parameters: One row per member, shape (E, P).
+            given: Name of the mass.
+            signal_region: Masses left out in training.
+            history: Loss of the training.
+        """
+        self.config, self.transform, self.mass_scale, self.parameters = config, transform, mass_scale, parameters
+        self.features, self.given = transform.features, given
+        self.signal_region, self.history = signal_region, history
+
+    @property
+    def members(self) -> tuple[ConditionalFlow, ...]:
+        """One flow per row of `parameters`."""
+        if len(self.parameters) == 1:
+            return (self,)
+        return tuple(
+            TrainedFlow(
+                self.config,
+                self.transform,
+                self.mass_scale,
+                row[None],
+                given=self.given,
+                signal_region=self.signal_region,
+            )
+            for row in self.parameters
+        )
+
+    @property
+    def _state(self) -> tuple[Any, ...]:
+        scale = self.mass_scale
+        scales = np.array([scale.centre, scale.half_width, scale.reach])
+        return self.transform.tables, scales, self.parameters.astype(np.float64)
+
+    @cached_property
+    def _tensors(self) -> tuple[Any, ...]:
+        with tf.init_scope():  # first use may be while another graph is traced
+            tables, scales, parameters = self._state
+            return Tables(*(tf.constant(a) for a in tables)), tf.constant(scales), tf.constant(parameters)
+
+    def log_prob(self, x: tf.Tensor, m: tf.Tensor) -> tf.Tensor:
+        """See `ConditionalFlow.log_prob`."""
+        x, m = tf.convert_to_tensor(x, tf.float64), tf.convert_to_tensor(m, tf.float64)
+        tables, scales, parameters = self._state
+        return _mean_log_prob(self.config, parameters, *_prepare(self.config, tables, scales, x, m))
+
+    def log_prob_array(self, x: npt.ArrayLike, m: npt.ArrayLike) -> Array:
+        """See `ConditionalFlow.log_prob_array`; flows of equal configuration and size share a compiled function."""
+        x, m = self.check(x, m)
+        tables, scales, parameters = self._tensors
+        prepare, mean_log_prob = _compiled(self.config)
+
+        def log_prob(x: Array, m: Array) -> tf.Tensor:
+            return mean_log_prob(parameters, *prepare(tables, scales, x, m))
+
+        return blockwise(log_prob, x, m, block=BLOCK)
+
+    def sample(self, m: npt.ArrayLike, *, seed: int) -> Array:
+        """See `ConditionalFlow.sample`."""
+        c = self.mass_scale(np.asarray(m, dtype=np.float64))
+        rng = np.random.default_rng(seed)
+        member = rng.integers(len(self.parameters), size=len(c))
+        u = np.empty((len(c), len(self.features)))
+        for e, row in enumerate(self.parameters.astype(np.float64)):
+            chosen = member == e
+            if chosen.any():
+                u[chosen] = self.config.sample(row, c[chosen], rng, n_features=len(self.features))
+        return self.transform.inverse(u)
+
+    @property
+    def domain(self) -> Array:
+        """See `ConditionalFlow.domain`."""
+        return np.asarray(self.transform.tables.limits)
+
+    def inside(self, x: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """See `ConditionalFlow.inside`."""
+        return self.transform.inside(x)
+
+    def _pack(self) -> tuple[dict[str, Any], Arrays]:
+        scale = self.mass_scale
+        structure = {
+            "config": self.config.to_json(),
+            "transform": self.transform.to_json(),
+            "mass_scale": [scale.centre, scale.half_width, scale.reach],
+        }
+        return structure, {"parameters": self.parameters}
+
+    @classmethod
+    def _unpack(cls, structure: Mapping[str, Any], arrays: Arrays) -> TrainedFlow:
+        return cls(
+            config_from_json(structure["config"]),
+            FeatureTransform.from_json(structure["transform"]),
+            MassScale(*structure["mass_scale"]),
+            arrays["parameters"],
+            given=structure["given"],
+        )
+
+
+def _prepare(config: FlowConfig, tables: Tables, scales: Any, x: Any, m: Any) -> tuple[Any, tf.Tensor]:
+    """What no member's parameters enter: the net's prepared events and log |du/dx|, shape (n,)."""
+    u, log_jacobian = to_cube(tables, x)
+    return config.prepare(u, scale_mass(scales, m)), log_jacobian
+
+
+def _mean_log_prob(config: FlowConfig, parameters: Any, prepared: Any, log_jacobian: tf.Tensor) -> tf.Tensor:
+    """Log of the members' mean density, shape (n,)."""
+    each = config.log_prob(tf.convert_to_tensor(parameters), prepared)
+    n_members = tf.cast(tf.shape(each)[0], each.dtype)
+    return tf.reduce_logsumexp(each, axis=0) - tf.math.log(n_members) + log_jacobian
+
+
+@lru_cache
+def _compiled(config: FlowConfig) -> tuple[Any, Any]:
+    # two functions, because XLA would fuse the preparation into every member and repeat it for each
+    return tuple(tf.function(partial(f, config), jit_compile=config.xla) for f in (_prepare, _mean_log_prob))

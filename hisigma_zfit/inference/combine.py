@@ -1,0 +1,172 @@
+"""Many trained members, one answer: the envelope of paper (arXiv:2506.06438) section 3.1 and its alternatives.
+
+What to use when:
+
+- ``"envelope"``: the published, conservative choice and the default; no member is preferred.
+- ``"mixture"``: the average of all members as one density; it has the statistical error only.
+- ``"discrete"``: discrete profiling, which lets the data choose the member.  With 40,000 events two members differ by
+  many units of log L, so that one of them usually decides alone; the paper gives this as the reason for the envelope.
+
+All three are sets of profiles with offsets: t(s) = min_d [t_d(s) + offset_d], with t_d each member's own profiled
+2 dNLL.  The offsets are zero for the envelope, which is eq. 3.1, and 2 (-log L_d + log L_best) at the minima for
+discrete profiling.  An N-sigma interval is the union of the members' intervals at N^2 - offset_d, which for the
+envelope is eq. 3.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import chi2
+
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.inference.fitting import Profiler
+from hisigma_zfit.inference.hypotests import cls_limit, significance
+from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.results import Discovery, Interval, LikelihoodScan, UpperLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hisigma_zfit.model.compose import SignalPlusBackground
+
+__all__ = ["Combination", "Method", "bootstrap_profilers", "combination"]
+
+Array = npt.NDArray[np.float64]
+Method = Literal["envelope", "mixture", "discrete"]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Profiles of D members with offsets; see the module's text.
+
+    Attributes:
+        method: Name of the combination.
+        profilers: One for each member, on the same data.
+        offsets: What is added to each member's t, shape (D,), smallest zero.
+    """
+
+    method: str
+    profilers: tuple[Profiler, ...]
+    offsets: Array
+
+    @property
+    def poi(self) -> str:
+        """Name of the parameter of interest."""
+        return self.profilers[0].name
+
+    @property
+    def best(self) -> float:
+        """Best value: the mean of the members for the envelope (paper), else that of the best member."""
+        if self.method == "envelope":
+            return float(np.mean([p.best for p in self.profilers]))
+        return self.profilers[int(np.argmin(self.offsets))].best
+
+    def t(self, value: float) -> float:
+        """Combined test statistic at one value."""
+        return float(min(p.t(value) + o for p, o in zip(self.profilers, self.offsets, strict=True)))
+
+    def interval(self, *, cl: float) -> Interval:
+        """Two-sided interval where the combined t stays below the chi-square quantile; eq. 3.2 for the envelope."""
+        level = float(chi2.ppf(cl, 1))
+        edges = [
+            p.interval(level - offset) for p, offset in zip(self.profilers, self.offsets, strict=True) if offset < level
+        ]
+        return Interval(
+            poi=self.poi,
+            value=self.best,
+            lower=min(lower for lower, _ in edges),
+            upper=max(upper for _, upper in edges),
+            cl=cl,
+            method=self.method,
+        )
+
+    def discovery(self) -> Discovery:
+        """Significance of the combined t at zero; no excess unless every member that counts finds one."""
+        q0 = self.t(0.0)
+        if any(p.best <= 0 and o <= q0 for p, o in zip(self.profilers, self.offsets, strict=True)):
+            q0 = 0.0
+        z, p0 = significance(q0)
+        return Discovery(poi=self.poi, z=z, p0=p0, q0=q0)
+
+    def upper_limit(self, *, cl: float) -> UpperLimit:
+        """CLs limit: the largest of the members' for the envelope, else from the combined t."""
+        if self.method == "envelope":
+            limit = max(cls_limit([p], np.zeros(1), cl=cl) for p in self.profilers)
+        else:
+            limit = cls_limit(self.profilers, self.offsets, cl=cl)
+        return UpperLimit(poi=self.poi, limit=limit, cl=cl, method=f"CLs, {self.method}")
+
+    def scan(
+        self, values: npt.ArrayLike, *, statistical: Array | None = None, reference: Array | None = None
+    ) -> LikelihoodScan:
+        """Members and combination at scan points of shape (n,).
+
+        Args:
+            values: The points.
+            statistical: t of the nominal model at the points, to be shown beside.
+            reference: t of another fit, to be shown beside.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        members = np.stack([p.scan(values) for p in self.profilers])
+        return LikelihoodScan(
+            poi=self.poi,
+            values=values,
+            combined=(members + self.offsets[:, None]).min(axis=0),
+            members=members,
+            statistical=statistical,
+            reference=reference,
+            method=self.method,
+        )
+
+
+def combination(method: Method, nominal: Profiler, members: Sequence[Profiler] = ()) -> Combination:
+    """Combine the members of one measurement.
+
+    Args:
+        method: See the module's text.
+        nominal: Profile of the mixture of all members.
+        members: Profiles of the bootstraps.
+
+    Raises:
+        InputError: The method is unknown, or needs members and there are none.
+    """
+    if method not in get_args(Method):
+        raise InputError.from_parts(
+            expected=f"one of {', '.join(get_args(Method))}", got=repr(method), do="choose a combination"
+        )
+    if method == "mixture":
+        return Combination(method, (nominal,), np.zeros(1))
+    if len(members) < 2:
+        raise InputError.from_parts(
+            expected=f"two or more bootstraps for {method}",
+            got=str(len(members)),
+            do="train with bootstraps=5, or combine by mixture",
+        )
+    if method == "envelope":
+        return Combination(method, tuple(members), np.zeros(len(members)))
+    minima = np.array([float(p.minimum.value + p.loss.data_constant()) for p in members])
+    return Combination(method, tuple(members), 2.0 * (minima - minima.min()))
+
+
+def bootstrap_profilers(
+    model: SignalPlusBackground, data: Any, *, constraints: Any = None, poi: str | None = None
+) -> tuple[Profiler, ...]:
+    """Fit the data with every combination of the components' bootstraps, d = 1 ... D_b x D_s.
+
+    All members share the model's parameters; the fits do not depend on each other, because every one starts from the
+    parameters' current values and leaves them alone.
+
+    Args:
+        model: The model with flows that hold their bootstraps.
+        data: A `Dataset` or zfit Data.
+        constraints: zfit constraints.
+        poi: Name of the parameter of interest; the model's by default.
+    """
+    return tuple(
+        Profiler(ExtendedNLL(member, data, constraints=constraints), poi or model.poi.name)
+        for member in model.bootstraps()
+    )

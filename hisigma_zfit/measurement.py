@@ -1,0 +1,302 @@
+"""From files to a measurement: the seven steps of paper (arXiv:2506.06438) section 2.1 in one call."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hisigma_zfit.data import Dataset, file_digest, read
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.options import MeasureOptions
+from hisigma_zfit.report import tables
+from hisigma_zfit.report.figures import measurement_figures
+from hisigma_zfit.report.run import RunFolder, StoredResults, package_versions
+from hisigma_zfit.results import Measurement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import zfit
+
+    from hisigma_zfit.density.base import ConditionalFlow
+    from hisigma_zfit.inference.fitting import Profiler
+    from hisigma_zfit.model.compose import SignalPlusBackground
+
+__all__ = ["measure"]
+
+_log = logging.getLogger(__name__)
+
+_ENRICHED_EFFICIENCY = 0.5  # signal kept by the likelihood-ratio cut of the signal-enriched figures
+
+
+def measure(*, out: str | Path, quiet: bool = True, **options: Any) -> Measurement:
+    """Measure a signal yield from files and keep everything in a run folder.
+
+    An interrupted run resumes when it is called again; a complete one with the same inputs and options is read back.
+
+    Args:
+        out: The run folder.
+        quiet: Do not announce the stages on stderr.
+        **options: See `MeasureOptions`.
+
+    Returns:
+        The measurement, as in the folder's ``result.json``.
+
+    Raises:
+        InputError: Files, columns or options are wrong; nothing is left half-written.
+    """
+    settings = MeasureOptions.build(**options)
+    inputs = _digests(settings)
+    with RunFolder.open(out, inputs=inputs, options=settings.numbers()) as run:
+        if run.complete:
+            _log.info("%s is complete; reading it back", out)
+            measurement = run.measurement
+            assert measurement is not None
+            return measurement
+        stages = _Stages(quiet=quiet)
+        results = _Analysis(settings, run, stages).results(inputs)
+        with stages("draw"):
+            for name, figure in measurement_figures(
+                results.measurement,
+                results.projections,
+                results.projections_enriched,
+                results.scan,
+                results.histories,
+            ).items():
+                run.save_figure(name, figure)
+        run.write_text("table.txt", tables.measurement(results.measurement) + "\n")
+        run.write_results(results)
+    return results.measurement
+
+
+def _digests(settings: MeasureOptions) -> dict[str, str]:
+    """Digest of every input file by its name, without the folder unless two files share it."""
+    from hisigma_zfit._reading import expand
+
+    groups = (settings.data, settings.signal, settings.sideband_training)
+    paths = [path for group in groups if group for path in expand(group)]
+    names = [path.name for path in paths]
+    return {
+        path.name if names.count(path.name) == 1 else str(path): file_digest(path) for path in dict.fromkeys(paths)
+    }
+
+
+class _Stages:
+    """Announces stages on stderr and keeps their wall times."""
+
+    _NAMES = ("read", "train", "score", "fit", "draw")
+
+    def __init__(self, *, quiet: bool) -> None:
+        from rich.console import Console
+
+        self.seconds: dict[str, float] = {}
+        self._start = time.perf_counter()
+        self._console = Console(stderr=True, quiet=quiet)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        position = f"[{self._NAMES.index(name) + 1}/{len(self._NAMES)}]"
+        self._console.print(f"{position} {name} ...", markup=False, highlight=False)
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        self._console.print(f"{position} {name} done in {self.seconds[name]:.1f} s", markup=False, highlight=False)
+
+    def timings(self) -> dict[str, float]:
+        """Seconds by stage and in total so far."""
+        return {k: round(v, 2) for k, v in (self.seconds | {"total": time.perf_counter() - self._start}).items()}
+
+
+@dataclass
+class _Inputs:
+    """Events that one measurement starts from."""
+
+    data: Dataset
+    signal: Dataset
+    training: Dataset  # sidebands
+
+
+class _Analysis:
+    """One measurement in memory; the run folder only keeps trained members."""
+
+    def __init__(self, settings: MeasureOptions, run: RunFolder, stages: _Stages) -> None:
+        self.settings = settings
+        self.run = run
+        self.stages = stages
+
+    def _seed(self, stage: int) -> int:
+        # streams of different stages must not overlap, whatever neighbouring seeds the user picks
+        return int(np.random.SeedSequence([self.settings.seed, stage]).generate_state(1)[0])
+
+    def _mass(self) -> zfit.Space:
+        import zfit
+
+        return zfit.Space(self.settings.mass, *self.settings.range)
+
+    def read(self, mass: zfit.Space) -> _Inputs:
+        """Steps 0 and 1: events inside the mass range, and the sidebands."""
+        s = self.settings
+
+        def load(files: tuple[str, ...], **more: Any) -> Dataset:
+            return read(files, tree=s.tree, columns=s.column_expressions(), cut=s.cut, **more).within(mass)
+
+        data = load(s.data)
+        signal = load(s.signal, weight=s.weight, nonnegative_weights=True)
+        training = data.sidebands(mass, s.region)
+        if s.sideband_training:
+            training = training.concatenate(load(s.sideband_training).sidebands(mass, s.region))
+        if not len(data.signal_region(mass, s.region)):
+            raise InputError.from_parts(
+                expected=f"data in the signal region {s.region}", got="none", do="check the region and the range"
+            )
+        return _Inputs(data, signal, training)
+
+    def train(self, inputs: _Inputs, mass: zfit.Space) -> tuple[ConditionalFlow, ConditionalFlow]:
+        """Steps 2 and 3: p_b(x'|m) from the sidebands, p_s(x'|m) from simulation."""
+        from hisigma_zfit.density.training import train_flow
+
+        s = self.settings
+        background = train_flow(
+            inputs.training,
+            s.features,
+            given=mass,
+            members=s.members,
+            bootstraps=s.bootstraps,
+            seed=self._seed(1),
+            preset=s.preset,
+            name="background",
+            checkpoint=self.run.member_folder("background"),
+        )
+        signal = train_flow(
+            inputs.signal,
+            s.features,
+            given=mass,
+            members=s.members,
+            seed=self._seed(2),
+            preset=s.preset,
+            name="signal",
+            checkpoint=self.run.member_folder("signal"),
+        )
+        return background, signal
+
+    def compose(
+        self, inputs: _Inputs, mass: zfit.Space, background: ConditionalFlow, signal: ConditionalFlow
+    ) -> SignalPlusBackground:
+        """Steps 4, 5 and 6: mass shapes and the extended model."""
+        import zfit
+
+        from hisigma_zfit.model.compose import signal_plus_background
+        from hisigma_zfit.model.pdfs import FlowProductPDF
+        from hisigma_zfit.model.shapes import ExpQuadratic, fit_shape
+
+        s = self.settings
+        peak = fit_shape(zfit.pdf.DoubleCB, inputs.signal, mass, prefix="peak_")
+        falling = ExpQuadratic(
+            mass, zfit.Parameter("p1", 1.0, step_size=0.1), zfit.Parameter("p2", 0.0, step_size=0.1), name="falling"
+        )
+        return signal_plus_background(
+            FlowProductPDF(peak, signal),
+            FlowProductPDF(falling, background),
+            poi=zfit.Parameter(s.poi, 0.0, step_size=10.0),
+            yields=[zfit.Parameter("n_bkg", float(len(inputs.data)), 0.0, step_size=10.0)],
+            sidebands=s.sidebands,
+            region=s.region,
+        )
+
+    def results(self, digests: dict[str, str]) -> StoredResults:
+        """All seven steps."""
+        from hisigma_zfit.inference.combine import bootstrap_profilers
+        from hisigma_zfit.inference.fitting import Profiler, fit
+        from hisigma_zfit.model.likelihood import ExtendedNLL
+        from hisigma_zfit.model.projections import sample_model
+
+        s, stages, mass = self.settings, self.stages, self._mass()
+        with stages("read"):
+            inputs = self.read(mass)
+        with stages("train"):
+            background, signal = self.train(inputs, mass)
+        with stages("score"):
+            model = self.compose(inputs, mass, background, signal)
+            data = inputs.data.select(
+                background.inside(inputs.data.array(s.features)), reason="outside the domain of the background density"
+            )
+            nominal = ExtendedNLL(model, data)
+        with stages("fit"):
+            result = fit(nominal)
+            profiler = Profiler(nominal, s.poi)
+            members = bootstrap_profilers(model, data) if s.bootstraps > 1 else ()
+            mass_only = Profiler(ExtendedNLL(model.mass_only(), data), s.poi)
+            answers, scan = self._summarise(result, profiler, members, mass_only)
+            sample = sample_model(result, seed=self._seed(3))
+        observables = (s.mass, *s.features)
+        measurement = Measurement(
+            **answers,
+            n_events={
+                **data.report.to_dict(),
+                "signal_simulation": len(inputs.signal),
+                "sideband_training": len(inputs.training),
+            },
+            timings_s=stages.timings(),
+            seed=s.seed,
+            inputs=digests,
+            versions=package_versions(),
+            options=s.numbers(),
+        )
+        histories = tuple(flow.history for flow in (background, signal) if flow.history is not None)
+        return StoredResults(
+            measurement=measurement,
+            projections=tuple(sample.project(name) for name in observables),
+            projections_enriched=tuple(
+                sample.project(name, bins=20, region=s.region, signal_efficiency=_ENRICHED_EFFICIENCY)
+                for name in observables
+            ),
+            scan=scan,
+            histories=histories,
+        )
+
+    def _summarise(
+        self, result: Any, profiler: Profiler, members: tuple[Profiler, ...], mass_only: Profiler
+    ) -> tuple[dict[str, Any], Any]:
+        """Answers of the combined likelihood, with the nominal and the mass-only fit beside it."""
+        from hisigma_zfit.inference.combine import combination
+        from hisigma_zfit.inference.hypotests import discovery
+
+        combined = combination(self.settings.combine, profiler, members)
+        one, two = combined.interval(cl=0.6827), combined.interval(cl=0.9545)
+        found, found_by_mass = combined.discovery(), discovery(mass_only, self.settings.poi)
+        grid = _scan_grid(profiler, one.lower, one.upper)
+        scan = combined.scan(grid, statistical=profiler.scan(grid), reference=mass_only.scan(grid))
+        values = {
+            "poi": self.settings.poi,
+            "value": one.value,
+            "error": one.error,
+            "interval_68": (one.lower, one.upper),
+            "interval_95": (two.lower, two.upper),
+            "stat_only": {"value": profiler.best, "error": profiler.error, "z": discovery(profiler, profiler.name).z},
+            "significance": {"z": found.z, "p0": found.p0, "q0": found.q0},
+            "upper_limit_95": combined.upper_limit(cl=0.95).limit,
+            "parameters": {
+                p.name: {"value": float(v["value"]), "error": float(v["hesse"]["error"])}
+                for p, v in result.params.items()
+            },
+            "mass_only": {"value": mass_only.best, "error": mass_only.error, "z": found_by_mass.z},
+            "members": [
+                {"member": k, "value": p.best, "error": p.error, "z": discovery(p, p.name).z}
+                for k, p in enumerate(members)
+            ],
+        }
+        return values, scan
+
+
+def _scan_grid(profiler: Profiler, lower: float, upper: float, points: int = 61) -> Any:
+    """Scan points that show the combined interval to about three sigma on both sides."""
+    width = 0.5 * (upper - lower)
+    centre = 0.5 * (upper + lower)
+    reach = max(3.2 * width, 3.2 * profiler.error)
+    return np.linspace(centre - reach, centre + reach, points)

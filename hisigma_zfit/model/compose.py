@@ -1,0 +1,163 @@
+"""From components to one extended zfit model with a parameter of interest."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import zfit
+
+from hisigma_zfit.density.flows import RegionFlow
+from hisigma_zfit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hisigma_zfit.data import SignalRegion
+    from hisigma_zfit.density.flows import ConditionalFlow
+    from hisigma_zfit.model.pdfs import FlowProductPDF
+
+__all__ = ["Component", "Sidebands", "SignalPlusBackground", "signal_plus_background"]
+
+Sidebands = Literal["mass-only", "full"]
+
+
+@dataclass(frozen=True)
+class Component:
+    """One term of the sum: its density as the user wrote it, its yield and its part in the fit."""
+
+    name: str
+    pdf: FlowProductPDF
+    extended: Any
+    is_signal: bool
+
+
+class SignalPlusBackground(zfit.pdf.SumPDF):
+    """Extended sum of signals and backgrounds: the density inside paper (arXiv:2506.06438) eq. 2.4.
+
+    In the sidebands the background flow was trained on the very events that are fitted.  With
+    ``sidebands="mass-only"`` (as published) every component takes the main background's p(x'|m) there, so only the
+    mass enters; each density stays normalised for every mass.  With ``"full"`` the features enter everywhere.
+
+    Build it with `signal_plus_background`.
+
+    Attributes:
+        components: The terms as they were given, before the sideband rule.
+        region: Signal region of the sideband rule, or None.
+        sidebands: The sideband rule.
+        poi: The parameter of interest, yield of the first signal.
+    """
+
+    def __init__(
+        self,
+        components: tuple[Component, ...],
+        *,
+        poi: Any,
+        region: SignalRegion | None,
+        sidebands: Sidebands,
+        name: str = "SignalPlusBackground",
+    ) -> None:
+        self.components = components
+        self.region = region
+        self.sidebands = sidebands
+        self.poi = poi
+        main = next(c.pdf.flow for c in components if not c.is_signal)
+        space = components[0].pdf.space
+        terms = []
+        for component in components:
+            flow = component.pdf.flow
+            if sidebands == "mass-only" and region is not None and flow is not main:
+                flow = RegionFlow(inside=flow, outside=main, region=region)
+            terms.append(
+                component.pdf.copy(
+                    flow=flow, obs=space, extended=component.extended, name=component.name, label=component.name
+                )
+            )
+        super().__init__(terms, name=name)
+
+    @property
+    def mass(self) -> str:
+        """Name of the mass observable."""
+        return str(self.components[0].pdf.mass.obs[0])
+
+    def with_flows(self, flows: Mapping[str, ConditionalFlow]) -> SignalPlusBackground:
+        """The same model and parameters with other conditional densities, by component name."""
+        components = tuple(
+            Component(c.name, c.pdf.copy(flow=flows.get(c.name, c.pdf.flow)), c.extended, c.is_signal)
+            for c in self.components
+        )
+        return type(self)(components, poi=self.poi, region=self.region, sidebands=self.sidebands, name=self.name)
+
+    def mass_only(self) -> zfit.pdf.SumPDF:
+        """The same yields and mass shapes without the features: what the features are compared with."""
+        shapes = [c.pdf.mass.copy(extended=c.extended, name=c.name) for c in self.components]
+        return zfit.pdf.SumPDF(shapes, name="mass only")
+
+    def bootstraps(self) -> Iterator[SignalPlusBackground]:
+        """One model for each combination of the components' bootstraps: d = 1 ... D_b x D_s of paper section 3.1."""
+        names = [c.name for c in self.components]
+        for flows in itertools.product(*(c.pdf.flow.bootstraps for c in self.components)):
+            yield self.with_flows(dict(zip(names, flows, strict=True)))
+
+
+def signal_plus_background(
+    signal: FlowProductPDF,
+    *backgrounds: FlowProductPDF,
+    poi: str | zfit.Parameter = "n_sig",
+    yields: Any = None,
+    sidebands: Sidebands = "mass-only",
+    region: SignalRegion | None = None,
+) -> SignalPlusBackground:
+    """Join a signal and its backgrounds into one extended model.
+
+    Args:
+        signal: Density of the signal.
+        *backgrounds: Densities of the backgrounds; the first is the one learned from the sidebands.
+        poi: Parameter of interest, the signal yield, or the name under which it is made (start 0, no limits).
+        yields: Yields of the backgrounds, in order; made as ``n_bkg``, ``n_bkg2``, ... (start 1000, not negative) when
+            left out.
+        sidebands: ``"mass-only"`` as published, or ``"full"``: whether the features count in the sidebands.
+        region: Signal region of the sideband rule; by default the one that the background flow was trained around.
+
+    Returns:
+        A zfit SumPDF over the mass and the features.
+
+    Raises:
+        InputError: No background, observables that differ, or a sideband rule without a signal region.
+    """
+    if not backgrounds:
+        raise InputError.from_parts(expected="at least one background", got="none", do="pass it after the signal")
+    if sidebands not in get_args(Sidebands):
+        raise InputError.from_parts(
+            expected=f"sidebands to be one of {', '.join(get_args(Sidebands))}", got=repr(sidebands), do="choose one"
+        )
+    region = region or backgrounds[0].flow.signal_region
+    if sidebands == "mass-only" and region is None:
+        raise InputError.from_parts(
+            expected="a signal region for sidebands='mass-only'",
+            got="a background flow that was trained on all masses",
+            do="pass region=, or sidebands='full'",
+        )
+    observables = sorted(signal.obs)
+    for pdf in backgrounds:
+        if sorted(pdf.obs) != observables:
+            raise InputError.from_parts(
+                expected=f"all components in {', '.join(observables)}",
+                got=f"{pdf.name} in {', '.join(sorted(pdf.obs))}",
+                do="train every flow on the same features",
+            )
+    names = ["signal", "background", *(f"background{k}" for k in range(2, len(backgrounds) + 1))]
+    if isinstance(poi, str):
+        poi = zfit.Parameter(poi, 0.0, step_size=10.0)
+    if yields is None:
+        yields = [
+            zfit.Parameter("n_bkg" if k == 0 else f"n_bkg{k + 1}", 1000.0, 0.0, step_size=10.0)
+            for k in range(len(backgrounds))
+        ]
+    pdfs = (signal, *backgrounds)
+    components = tuple(
+        Component(name, pdf, extended, is_signal=k == 0)
+        for k, (name, pdf, extended) in enumerate(zip(names, pdfs, (poi, *yields), strict=True))
+    )
+    return SignalPlusBackground(components, poi=poi, region=region, sidebands=sidebands)

@@ -1,0 +1,147 @@
+"""Generic fast evaluation: any zfit mass shape and any composed yield, compiled by XLA."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import zfit
+import zfit.z.numpy as znp
+
+from hisigma_zfit.model.evaluate import Evaluation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hisigma_zfit.model.columns import Columns, Term
+
+__all__ = ["ConstraintEvaluator", "GraphEvaluator", "log_density"]
+
+Array = npt.NDArray[np.float64]
+
+
+def log_density(terms: Sequence[Term], m: Any, ratio: Any) -> tuple[Any, Any]:
+    """Sum of yields and log sum_k y_k ratio_k f_k(m), shape (n,), as TensorFlow operations on zfit parameters."""
+    sample = zfit.Data.from_tensor(obs=terms[0].mass.obs, tensor=m[:, None])
+    expected, density = znp.asarray(0.0), znp.zeros_like(m)
+    for k, term in enumerate(terms):
+        size = znp.asarray(term.extended.value())
+        expected += size
+        contribution = size * ratio[k]
+        density += contribution if term.frozen else contribution * term.mass.pdf(sample)
+    return expected, znp.log(density)
+
+
+class _ThroughParameters:
+    """Differentiates a function of zfit parameters with respect to a plain vector.
+
+    The parameters are assigned inside the compiled function, so one trace serves every point.
+    """
+
+    def __init__(self, function: Any, parameters: tuple[Any, ...], *, jit: bool) -> None:
+        self.parameters = parameters
+
+        def assign(theta: Any) -> None:
+            for k, parameter in enumerate(parameters):
+                parameter.assign(theta[k])
+
+        def value(theta: Any, *arguments: Any) -> Any:
+            assign(theta)
+            return function(*arguments)
+
+        def derivatives(theta: Any, *arguments: Any) -> Any:
+            assign(theta)
+            with tf.GradientTape(persistent=True) as outer:
+                with tf.GradientTape() as inner:
+                    result = function(*arguments)
+                gradient = inner.gradient(result, parameters, unconnected_gradients="zero")
+            rows = [outer.gradient(g, parameters, unconnected_gradients="zero") for g in gradient]
+            return result, tf.stack(gradient), tf.stack([tf.stack(row) for row in rows])
+
+        self._value = tf.function(value, jit_compile=jit, autograph=False)
+        self._derivatives = tf.function(derivatives, jit_compile=jit, autograph=False)
+
+    def value(self, theta: Array, *arguments: Any) -> float:
+        """The function's value at `theta`; inf instead of NaN."""
+        result = float(self._value(tf.constant(theta, tf.float64), *arguments))
+        return result if np.isfinite(result) else np.inf
+
+    def evaluate(self, theta: Array, *arguments: Any) -> Evaluation:
+        """Value, gradient and Hessian at `theta`."""
+        result, gradient, hessian = self._derivatives(tf.constant(theta, tf.float64), *arguments)
+        value = float(result)
+        return Evaluation(value if np.isfinite(value) else np.inf, gradient.numpy(), hessian.numpy())
+
+
+class GraphEvaluator:
+    """Generic path for one data set.
+
+    Columns are padded to a capacity with some room, so that toys of other sizes do not compile again.
+
+    Args:
+        terms: Components of the model.
+        columns: The data set.
+        parameters: All parameters, P of them.
+        jit: Compile with XLA.
+    """
+
+    def __init__(
+        self, terms: Sequence[Term], columns: Columns, parameters: tuple[Any, ...], *, jit: bool = True
+    ) -> None:
+        self.parameters = parameters
+        self._capacity = 0
+
+        def negative_log_likelihood(m: Any, ratio: Any, weights: Any) -> Any:
+            expected, logs = log_density(terms, m, ratio)
+            # where: a padded event has weight zero, and zero times minus infinity is not zero
+            return expected - znp.sum(tf.where(weights == 0.0, tf.zeros_like(logs), weights * logs))
+
+        self._function = _ThroughParameters(negative_log_likelihood, parameters, jit=jit)
+        self.load(columns)
+
+    def load(self, columns: Columns) -> None:
+        """Replace the data set."""
+        n = columns.mass.size
+        if n > self._capacity:
+            self._capacity = int(n + 6 * np.sqrt(n))
+        pad = self._capacity - n
+        weights = np.ones(n) if columns.weights is None else columns.weights
+        # padded events repeat a real mass: it is inside the range of every shape
+        self._columns = (
+            tf.constant(np.pad(columns.mass, (0, pad), mode="edge")),
+            tf.constant(np.pad(columns.ratio, ((0, 0), (0, pad)), mode="edge")),
+            tf.constant(np.pad(weights, (0, pad))),
+        )
+
+    def value(self, theta: Array) -> float:
+        """-log L at `theta`, shape (P,); inf where the density is not positive."""
+        return self._function.value(theta, *self._columns)
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """-log L, gradient and Hessian at `theta`, shape (P,)."""
+        return self._function.evaluate(theta, *self._columns)
+
+
+class ConstraintEvaluator:
+    """Sum of zfit constraints with its derivatives.
+
+    Args:
+        constraints: zfit constraints.
+        parameters: All parameters, P of them.
+    """
+
+    def __init__(self, constraints: Sequence[Any], parameters: tuple[Any, ...]) -> None:
+        self.parameters = parameters
+        self._function = _ThroughParameters(
+            lambda: znp.sum([constraint.value() for constraint in constraints]), parameters, jit=False
+        )
+
+    def value(self, theta: Array) -> float:
+        """Sum of the constraints' -log L at `theta`, shape (P,)."""
+        return self._function.value(theta)
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """The same with gradient and Hessian."""
+        return self._function.evaluate(theta)

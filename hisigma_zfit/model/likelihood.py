@@ -1,0 +1,267 @@
+"""The extended likelihood with cached columns: a zfit loss that takes well under a millisecond per 10,000 events.
+
+What to use when:
+
+- `ExtendedNLL` with `hisigma_zfit.fit`, `profile`, `discovery`, `interval`: the normal way.
+- `ExtendedNLL` with any zfit minimiser or hepstats calculator: works, and calls the same fast evaluation.
+- ``zfit.loss.ExtendedUnbinnedNLL`` on the same model and data: the same number to 1e-9, a hundred times slower.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import zfit
+import zfit.z.numpy as znp
+
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.model.columns import Columns, Term, build_columns, data_version, terms_of
+from hisigma_zfit.model.evaluate import Evaluation, Evaluator, column_evaluator
+from hisigma_zfit.model.graph import ConstraintEvaluator, GraphEvaluator, log_density
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+__all__ = ["ExtendedNLL"]
+
+Array = npt.NDArray[np.float64]
+
+
+def _data_constant(columns: Columns) -> float:
+    """Part of -log L that only the data decide; zfit writes log N! by Stirling's formula, so this does too."""
+    n = columns.total
+    stirling = n * np.log(n) - n + 0.5 * np.log(2.0 * np.pi * n) if n > 0 else 0.0
+    return float(stirling - columns.reference)
+
+
+class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
+    """Extended unbinned -log L, paper (arXiv:2506.06438) eq. 2.4, with every learned density evaluated only once.
+
+    Args:
+        model: One extended model, or a list of them for a simultaneous fit.
+        data: A `Dataset` or zfit Data for each model; columns may come in any order.
+        constraints: zfit constraints that are added.
+        options: zfit's options of a loss.
+        fit_range: Not supported; give the mass space its limits instead.
+
+    Raises:
+        InputError: Data without an observable of the model, no events, or `fit_range`.
+        DomainError: Events at which every component's density is zero.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        data: Any,
+        *,
+        constraints: Iterable[Any] | None = None,
+        options: Any = None,
+        fit_range: Any = None,
+    ) -> None:
+        if fit_range is not None and any(r is not None for r in np.atleast_1d(fit_range)):
+            raise InputError.from_parts(
+                expected="no fit_range", got=str(fit_range), do="give the mass space the limits of the fit"
+            )
+        models = list(model) if isinstance(model, (list, tuple)) else [model]
+        datasets = list(data) if isinstance(data, (list, tuple)) else [data]
+        if len(models) != len(datasets):
+            raise InputError.from_parts(
+                expected="one data set for each model",
+                got=f"{len(datasets)} for {len(models)}",
+                do="pass two lists of the same length",
+            )
+        datasets = [_as_zfit(d, m) for d, m in zip(datasets, models, strict=True)]
+        super().__init__(
+            model=models,
+            data=datasets,
+            constraints=None if constraints is None else list(constraints),
+            options=options,
+        )
+        self._terms: list[tuple[Term, ...]] = [terms_of(m) for m in models]
+        self._versions: list[Any] = [None] * len(models)
+        self._columns: list[Columns] = []
+        self._parts: list[Evaluator] = []
+        self.parameters = tuple(self.get_params(floating=None, is_yield=None, extract_independent=True))
+        self._constraint_part = ConstraintEvaluator(self.constraints, self.parameters) if self.constraints else None
+        self._refresh()
+
+    def _frozen_values(self, terms: tuple[Term, ...]) -> tuple[float, ...]:
+        return tuple(
+            float(p.value())
+            for term in terms
+            if term.frozen
+            for p in term.mass.get_params(floating=None, is_yield=False)
+        )
+
+    def _refresh(self) -> None:
+        """Bring the columns up to date with data that changed in place and with frozen shapes that were moved."""
+        for k, (terms, data) in enumerate(zip(self._terms, self.data, strict=True)):
+            version = (data_version(data), self._frozen_values(terms))
+            if version == self._versions[k]:
+                continue
+            columns = build_columns(terms, data)
+            if k == len(self._columns):
+                self._columns.append(columns)
+                self._parts.append(self._make_part(terms, columns))
+            else:
+                self._columns[k] = columns
+                part = self._parts[k]
+                if isinstance(part, GraphEvaluator):
+                    part.load(columns)  # keeps its compiled functions
+                else:
+                    self._parts[k] = self._make_part(terms, columns)
+            self._versions[k] = version
+
+    def _make_part(self, terms: tuple[Term, ...], columns: Columns) -> Evaluator:
+        return column_evaluator(terms, columns, self.parameters) or GraphEvaluator(terms, columns, self.parameters)
+
+    def columns(self) -> tuple[Columns, ...]:
+        """Cached columns, one set for each data set."""
+        self._refresh()
+        return tuple(self._columns)
+
+    def evaluator(self) -> Evaluator:
+        """The likelihood as plain functions of a parameter vector, for minimisers and scans.
+
+        Its value lacks the constants of the data; `value(full=True)` has them.
+        """
+        self._refresh()
+        parts = [*self._parts] if self._constraint_part is None else [*self._parts, self._constraint_part]
+        return parts[0] if len(parts) == 1 else _Sum(self.parameters, parts)
+
+    def theta(self) -> Array:
+        """Current values of `parameters`, shape (P,)."""
+        return np.array([float(p.value()) for p in self.parameters])
+
+    # zfit's public methods, answered by the fast evaluation.  Inside someone's tf.function the graph below is used.
+
+    def value(self, *, params: Any = None, full: bool | None = None) -> Any:
+        """-log L at the parameters' current values; see zfit.loss."""
+        if not tf.executing_eagerly():
+            return super().value(params=params, full=full)
+        with self._check_set_input_params(params, guarantee_checked=False):
+            value = self.evaluator().value(self.theta())
+        return tf.constant(value + self._constant(full), tf.float64)
+
+    def data_constant(self) -> float:
+        """What `value(full=True)` adds to the evaluator's value: the terms that only the data decide."""
+        return sum(_data_constant(columns) for columns in self._columns)
+
+    def _constant(self, full: bool | None) -> float:
+        return 0.0 if full is False else self.data_constant()
+
+    def _at(self, params: Any, paramvals: Any) -> tuple[Evaluation, list[int]]:
+        wanted = self._input_check_params(params, only_independent=True)
+        with self._check_set_input_params(paramvals, guarantee_checked=False):
+            evaluation = self.evaluator().evaluate(self.theta())
+        position = {p: k for k, p in enumerate(self.parameters)}
+        return evaluation, [position[p] for p in wanted]
+
+    def gradient(self, params: Any = None, *, numgrad: bool | None = None, paramvals: Any = None) -> Any:
+        """Exact gradient with respect to `params`; `numgrad` is not needed and ignored."""
+        if not tf.executing_eagerly():
+            return super().gradient(params, numgrad=numgrad, paramvals=paramvals)
+        evaluation, at = self._at(params, paramvals)
+        return tf.constant(evaluation.gradient[at])
+
+    def value_gradient(
+        self, params: Any = None, *, full: bool | None = None, numgrad: bool | None = None, paramvals: Any = None
+    ) -> Any:
+        """-log L and its exact gradient."""
+        if not tf.executing_eagerly():
+            return super().value_gradient(params, full=full, numgrad=numgrad, paramvals=paramvals)
+        evaluation, at = self._at(params, paramvals)
+        return tf.constant(evaluation.value + self._constant(full)), tf.constant(evaluation.gradient[at])
+
+    def hessian(
+        self, params: Any = None, hessian: Any = None, *, numgrad: bool | None = None, paramvals: Any = None
+    ) -> Any:
+        """Exact Hessian; its diagonal if ``hessian="diag"``."""
+        if not tf.executing_eagerly():
+            return super().hessian(params, hessian, numgrad=numgrad, paramvals=paramvals)
+        evaluation, at = self._at(params, paramvals)
+        return tf.constant(_select(evaluation.hessian, at, hessian))
+
+    def value_gradient_hessian(
+        self,
+        params: Any = None,
+        *,
+        hessian: Any = None,
+        full: bool | None = None,
+        numgrad: bool | None = None,
+        paramvals: Any = None,
+    ) -> Any:
+        """-log L, exact gradient and exact Hessian."""
+        if not tf.executing_eagerly():
+            return super().value_gradient_hessian(
+                params, hessian=hessian, full=full, numgrad=numgrad, paramvals=paramvals
+            )
+        evaluation, at = self._at(params, paramvals)
+        return (
+            tf.constant(evaluation.value + self._constant(full)),
+            tf.constant(evaluation.gradient[at]),
+            tf.constant(_select(evaluation.hessian, at, hessian)),
+        )
+
+    def _loss_func(self, model: Any, data: Any, fit_range: Any, constraints: Any, log_offset: Any) -> Any:
+        """The same likelihood as TensorFlow operations, for callers that trace."""
+        del model, data, fit_range
+        total = znp.asarray(0.0)
+        for terms, columns in zip(self._terms, self._columns, strict=True):
+            expected, logs = log_density(terms, znp.asarray(columns.mass), znp.asarray(columns.ratio))
+            total += expected - znp.sum(logs if columns.weights is None else logs * columns.weights)
+            if log_offset is False:
+                total += _data_constant(columns)
+        for constraint in constraints or ():
+            total += constraint.value()
+        return total
+
+    def check_precompile(self, *, params: Any = None, force: bool = False) -> Any:
+        """Called by zfit before every evaluation: the place where data that changed in place are noticed."""
+        if tf.executing_eagerly():
+            self._refresh()
+        return super().check_precompile(params=params, force=force)
+
+
+class _Sum:
+    """Sum of evaluators over the same parameters: categories and constraints."""
+
+    def __init__(self, parameters: tuple[Any, ...], parts: list[Evaluator]) -> None:
+        self.parameters = parameters
+        self._parts = parts
+
+    def value(self, theta: Array) -> float:
+        return float(sum(part.value(theta) for part in self._parts))
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        results = [part.evaluate(theta) for part in self._parts]
+        return Evaluation(
+            float(sum(r.value for r in results)),
+            np.sum([r.gradient for r in results], axis=0),
+            np.sum([r.hessian for r in results], axis=0),
+        )
+
+
+def _select(hessian: Array, at: list[int], kind: str | None) -> Array:
+    return np.diag(hessian)[at] if kind == "diag" else hessian[np.ix_(at, at)]
+
+
+def _as_zfit(data: Any, model: zfit.pdf.BasePDF) -> zfit.Data:
+    """Zfit Data in the model's observables and order."""
+    space = model.space
+    if not isinstance(data, zfit.Data):
+        data = data.to_zfit(space)
+    missing = [name for name in space.obs if name not in data.obs]
+    if missing:
+        raise InputError.from_parts(
+            expected=f"data with {', '.join(space.obs)}", got=f"no {', '.join(missing)}", do="read these columns too"
+        )
+    if int(data.num_entries) == 0:
+        raise InputError.from_parts(expected="events", got="an empty data set", do="check ranges and cuts")
+    if tuple(data.obs) == tuple(space.obs):
+        return data
+    return data.with_obs(space)

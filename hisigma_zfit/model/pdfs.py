@@ -1,0 +1,131 @@
+"""`FlowProductPDF`: a parametric mass shape times a learned conditional density, as one zfit PDF."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+import zfit
+import zfit.z.numpy as znp
+from zfit.exception import SpecificFunctionNotImplemented
+from zfit.z.random import get_prng
+
+from hisigma_zfit.errors import InputError
+
+if TYPE_CHECKING:
+    from hisigma_zfit.density.flows import ConditionalFlow
+
+__all__ = ["FlowProductPDF"]
+
+# zfit takes the difference of limits to compare spaces, and inf - inf is not zero: "unbounded" must be finite
+_UNBOUNDED = 1e100
+
+
+class FlowProductPDF(zfit.pdf.BaseFunctor):
+    """p(m, x') = p(m) p(x'|m): paper (arXiv:2506.06438) eq. 2.3.
+
+    The flow is normalised over the features for every mass, so integrals over the whole feature space are those of
+    the mass shape.  Integrals over a part of the feature space are refused rather than approximated.
+
+    Args:
+        mass: zfit PDF of the mass, one observable.
+        flow: Density of the features given the mass.
+        obs: Space with the mass and every feature in the order that is wanted; by default the mass, then the
+            features of the flow, unbounded.
+        extended: Yield, if the PDF is to be extended.
+        norm: Normalisation range; `obs` by default.
+        name: Name of the PDF.
+        label: Human-readable name.
+
+    Raises:
+        InputError: The observables are not the mass and the features of the flow, the flow was trained for another
+            mass, or feature limits cut the flow's support.
+    """
+
+    def __init__(
+        self,
+        mass: zfit.pdf.BasePDF,
+        flow: ConditionalFlow,
+        *,
+        obs: zfit.Space | None = None,
+        extended: Any = None,
+        norm: Any = None,
+        name: str = "FlowProductPDF",
+        label: str | None = None,
+    ) -> None:
+        expected = (mass.obs[0], *flow.features)
+        if flow.given != mass.obs[0]:
+            raise InputError.from_parts(
+                expected=f"a flow conditional on {mass.obs[0]!r}",
+                got=f"one conditional on {flow.given!r}",
+                do="train it with given= the space of the mass shape",
+            )
+        if obs is None:
+            obs = mass.space
+            for feature in flow.features:
+                obs = obs * zfit.Space(feature, -_UNBOUNDED, _UNBOUNDED)
+        if sorted(obs.obs) != sorted(expected):
+            raise InputError.from_parts(
+                expected=f"the observables {', '.join(expected)}", got=", ".join(obs.obs), do="correct obs"
+            )
+        self.mass = mass
+        self.flow = flow
+        super().__init__(pdfs=[mass], obs=obs, extended=extended, norm=norm, name=name, label=label)
+        self._mass_space(obs)
+
+    def _mass_space(self, space: Any) -> Any:
+        """The mass part of a space; refuses limits that cut the features."""
+        if space is False or space is None or not space.limits_are_set:
+            return False
+        support = dict(zip(self.flow.features, self.flow.domain, strict=True))
+        for feature in self.flow.features:
+            limits = space.with_obs(feature)
+            # get_static_value: inside a trace the limits are symbolic constants
+            lower, upper = (np.ravel(tf.get_static_value(edge)).item() for edge in (limits.v1.lower, limits.v1.upper))
+            first, last = np.clip(support[feature], -_UNBOUNDED, _UNBOUNDED)
+            if lower > first or upper < last:
+                raise InputError.from_parts(
+                    expected=f"limits of {feature} that contain the density's support [{first:g}, {last:g}]",
+                    got=f"[{lower:g}, {upper:g}]",
+                    do="select the events before training, or declare the limits in feature_space()",
+                )
+        return space.with_obs(self.mass.obs)
+
+    def conditional_log_prob(self, x: zfit.Data) -> Any:
+        """Log p(x'|m) of events in zfit Data, shape (n,)."""
+        features = znp.stack([x.value(feature) for feature in self.flow.features], axis=-1)
+        return self.flow.log_prob(features, x.value(self.mass.obs[0]))
+
+    @zfit.supports(norm=True, multiple_limits=True)
+    def _pdf(self, x: Any, norm: Any) -> Any:
+        density = self.mass.pdf(x.with_obs(self.mass.obs), norm=self._mass_space(norm))
+        return density * znp.exp(self.conditional_log_prob(x))
+
+    @zfit.supports(norm=True, multiple_limits=True)
+    def _integrate(self, limits: Any, norm: Any, options: Any = None) -> Any:
+        return self.mass.integrate(self._mass_space(limits), norm=self._mass_space(norm), options=options)
+
+    @zfit.supports(norm=True, multiple_limits=True)
+    def _partial_integrate(self, x: Any, limits: Any, norm: Any, *, options: Any = None) -> Any:
+        del options
+        if set(limits.obs) != set(self.flow.features):
+            raise SpecificFunctionNotImplemented
+        return self.mass.pdf(x.with_obs(self.mass.obs), norm=self._mass_space(norm))
+
+    @zfit.supports(multiple_limits=True)
+    def _sample(self, n: Any, limits: Any) -> Any:
+        m = self.mass.sample(n=n, limits=self._mass_space(limits)).value()[:, 0]
+        seed = get_prng().uniform([], maxval=2**31 - 1, dtype=tf.int64)
+        features = tf.numpy_function(
+            lambda m, seed: self.flow.sample(m, seed=int(seed)), [m, seed], tf.float64, stateful=True
+        )
+        columns = {name: features[:, j] for j, name in enumerate(self.flow.features)} | {self.mass.obs[0]: m}
+        return znp.stack([columns[name] for name in self.obs], axis=-1)
+
+    def copy(self, **overrides: Any) -> FlowProductPDF:
+        """A new PDF with some arguments replaced."""
+        arguments = {"mass": self.mass, "flow": self.flow, "obs": self.space, "name": self.name, "label": self.label}
+        if self.is_extended:
+            arguments["extended"] = self.extended
+        return type(self)(**(arguments | overrides))

@@ -1,0 +1,207 @@
+"""Fitted model against data in one observable: templates from flow samples, scaled to the fit (paper section 4.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.model import shapes
+from hisigma_zfit.results import Projection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hisigma_zfit.data import SignalRegion
+    from hisigma_zfit.model.compose import SignalPlusBackground
+
+__all__ = ["ModelSample", "project", "sample_mass", "sample_model"]
+
+Array = npt.NDArray[np.float64]
+
+_TABLE = 20_001  # points of the tabulated mass density: 4.5 MeV apart on 90 GeV
+
+
+@dataclass(frozen=True)
+class ModelSample:
+    """Events drawn from every component of a fitted model, and the data that were fitted.
+
+    Attributes:
+        columns: Events of each component by name, each a mapping from observable to an array of shape (n,).
+        yields: Fitted yield of each component.
+        signal: Names of the components that count as signal.
+        score: log p_s(x'|m) - log p_b(x'|m) of the events of each component; "data" for the data.
+        data: Data columns by observable.
+        weights: Data weights, or None.
+        mass: Name of the mass.
+    """
+
+    columns: dict[str, dict[str, Array]]
+    yields: dict[str, float]
+    signal: tuple[str, ...]
+    score: dict[str, Array]
+    data: dict[str, Array]
+    weights: Array | None
+    mass: str
+
+    def project(
+        self,
+        observable: str,
+        *,
+        bins: int | npt.ArrayLike = 40,
+        region: SignalRegion | None = None,
+        signal_efficiency: float | None = None,
+    ) -> Projection:
+        """Histogram of one observable.
+
+        Args:
+            observable: The mass or a feature.
+            bins: Number of bins between the 0.1 % and 99.9 % quantiles of the data, or edges.
+            region: Show events of this mass region only.
+            signal_efficiency: Cut on the likelihood ratio of the features that keeps this fraction of the signal.
+
+        Raises:
+            InputError: The model has no such observable, or nothing is left of the data.
+        """
+        if observable not in self.data:
+            raise InputError.from_parts(
+                expected=f"one of {', '.join(self.data)}", got=repr(observable), do="correct the name"
+            )
+        masks = self._selection(region, signal_efficiency)
+        values = self.data[observable][masks["data"]]
+        if not values.size:
+            raise InputError.from_parts(expected="data in the selection", got="none", do="loosen it")
+        weights = np.ones(values.size) if self.weights is None else self.weights[masks["data"]]
+        edges = self._edges(observable, values, bins, region)
+        components, variances = {}, {}
+        for name, columns in self.columns.items():
+            counts = np.histogram(columns[observable][masks[name]], edges)[0].astype(np.float64)
+            scale = self.yields[name] / masks[name].size
+            components[name], variances[name] = scale * counts, scale**2 * counts
+        words = [
+            "" if region is None else "signal region",
+            "" if signal_efficiency is None else f"likelihood ratio cut at {100 * signal_efficiency:.0f} % of the signal",
+        ]
+        return Projection(
+            observable=observable,
+            edges=edges,
+            data=np.histogram(values, edges, weights=weights)[0],
+            data_variance=np.histogram(values, edges, weights=weights**2)[0],
+            components=components,
+            component_variance=variances,
+            signal=self.signal,
+            selection=", ".join(w for w in words if w),
+        )
+
+    def _selection(self, region: SignalRegion | None, efficiency: float | None) -> dict[str, npt.NDArray[np.bool_]]:
+        everything: Mapping[str, Mapping[str, Array]] = {"data": self.data, **self.columns}
+        masks = {
+            name: np.ones(len(columns[self.mass]), dtype=bool)
+            if region is None
+            else region.contains(columns[self.mass])
+            for name, columns in everything.items()
+        }
+        if efficiency is not None:
+            reference = self.signal[0]
+            threshold = np.quantile(self.score[reference][masks[reference]], 1.0 - efficiency)
+            masks = {name: mask & (self.score[name] > threshold) for name, mask in masks.items()}
+        return masks
+
+    def _edges(self, observable: str, values: Array, bins: int | npt.ArrayLike, region: SignalRegion | None) -> Array:
+        if np.ndim(bins) > 0:
+            return np.asarray(bins, dtype=np.float64)
+        if observable == self.mass and region is not None:
+            lower, upper = region.lower, region.upper
+        elif observable == self.mass:
+            lower, upper = float(np.floor(values.min())), float(np.ceil(values.max()))
+        else:
+            lower, upper = (float(q) for q in np.quantile(values, [0.001, 0.999]))
+        return _round_edges(lower, upper, int(np.asarray(bins)))
+
+
+def _round_edges(lower: float, upper: float, bins: int) -> Array:
+    """About `bins` edges whose width is 1, 2, 2.5 or 5 times a power of ten, and which are multiples of it."""
+    width = (upper - lower) / bins
+    power = 10.0 ** np.floor(np.log10(width))
+    width = power * min((1.0, 2.0, 2.5, 5.0, 10.0), key=lambda step: abs(np.log(step * power / width)))
+    return width * np.arange(np.floor(lower / width + 1e-9), np.ceil(upper / width - 1e-9) + 1)
+
+
+def sample_mass(pdf: Any, n: int, rng: np.random.Generator) -> Array:
+    """Draw masses from a one-dimensional PDF by its tabulated distribution function, stratified; shape (n,)."""
+    grid = np.linspace(*shapes.finite_limits(pdf.space), _TABLE)
+    density = np.maximum(shapes.evaluate(pdf, grid), 0.0)
+    cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
+    quantiles = (np.arange(n) + rng.random(n)) / n
+    masses = np.interp(quantiles, cumulative / cumulative[-1], grid)
+    rng.shuffle(masses)
+    return masses
+
+
+def sample_model(result: Any, *, n: int = 100_000, seed: int = 0) -> ModelSample:
+    """Draw events from every component of a fitted model.
+
+    Args:
+        result: zfit FitResult of an `ExtendedNLL` of one `SignalPlusBackground` model.
+        n: Events for each component.
+        seed: Same seed, same sample.
+    """
+    model: SignalPlusBackground = result.loss.model[0]
+    data = result.loss.data[0]
+    names = list(model.obs)
+    columns, yields = {}, {}
+    with result:
+        # backgrounds first: the order in which they are stacked
+        ordered = sorted(enumerate(model.pdfs), key=lambda term: model.components[term[0]].is_signal)
+        for k, pdf in ordered:
+            rng = np.random.default_rng([seed, k])
+            m = sample_mass(pdf.mass, n, rng)
+            x = pdf.flow.sample(m, seed=int(rng.integers(2**31)))
+            columns[pdf.name] = {model.mass: m} | dict(zip(pdf.flow.features, x.T, strict=True))
+            yields[pdf.name] = float(np.squeeze(pdf.get_yield().value()))
+    values = np.asarray(data.value())
+    observed = {name: values[:, names.index(name)] for name in names}
+    signal = next(c.pdf.flow for c in model.components if c.is_signal)
+    background = next(c.pdf.flow for c in model.components if not c.is_signal)
+    score = {
+        name: _score(signal, background, sample, model.mass) for name, sample in {"data": observed, **columns}.items()
+    }
+    return ModelSample(
+        columns=columns,
+        yields=yields,
+        signal=tuple(c.name for c in model.components if c.is_signal),
+        score=score,
+        data=observed,
+        weights=None if data.weights is None else np.asarray(data.weights),
+        mass=model.mass,
+    )
+
+
+def _score(signal: Any, background: Any, columns: Mapping[str, Array], mass: str) -> Array:
+    x = np.stack([columns[name] for name in signal.features], axis=1)
+    m = columns[mass]
+    with np.errstate(invalid="ignore"):  # outside of both domains: -inf - -inf
+        score = signal.log_prob_array(x, m) - background.log_prob_array(x, m)
+    return np.asarray(np.nan_to_num(score, nan=-np.inf, neginf=-np.inf, posinf=np.inf))
+
+
+def project(
+    result: Any,
+    observables: str | Sequence[str],
+    *,
+    region: SignalRegion | None = None,
+    bins: int | npt.ArrayLike = 40,
+    seed: int = 0,
+) -> Any:
+    """Histogram one observable (or several) of a fit result; see `ModelSample.project`.
+
+    Returns:
+        A `Projection`, or a list of them if several observables were named.
+    """
+    sample = sample_model(result, seed=seed)
+    if isinstance(observables, str):
+        return sample.project(observables, bins=bins, region=region)
+    return [sample.project(name, bins=bins, region=region) for name in observables]

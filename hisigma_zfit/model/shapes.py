@@ -1,0 +1,272 @@
+"""One-dimensional mass shapes and how they are fitted to simulation.
+
+`ExpQuadratic` is the falling background of the paper (arXiv:2506.06438, eq. 4.3); every other zfit PDF of one
+observable works as well.  Shapes of the exponential family, f(m) = exp(theta . T(m) - A(theta)), are described to the
+fast likelihood by `exponential_family`: their derivatives follow from the moments of T and cost one exponential.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import zfit
+import zfit.z.numpy as znp
+from zfit.core.space import ANY_LOWER, ANY_UPPER
+
+from hisigma_zfit.errors import FitError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from hisigma_zfit.data import Dataset
+
+__all__ = ["ExpQuadratic", "ExponentialFamily", "exponential_family", "fit_shape"]
+
+Array = npt.NDArray[np.float64]
+
+# 48 nodes integrate exp(-p1 t + p2 t^2) on the unit interval to 3e-14.  The closed form in erf and erfi does not: its
+# second derivative in p2 cancels catastrophically near p2 = 0.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+
+
+def _quadrature(lower: Any, upper: Any) -> tuple[Any, Any]:
+    """Gauss-Legendre nodes and weights on [lower, upper]; numpy or TensorFlow scalars."""
+    half = 0.5 * (upper - lower)
+    return 0.5 * (upper + lower) + half * _NODES, half * _WEIGHTS
+
+
+class ExpQuadratic(zfit.pdf.BasePDF):
+    r"""Falling mass spectrum :math:`\exp(-p_1 t + p_2 t^2)`, t = (m - lower) / (upper - lower).
+
+    `lower` and `upper` are those of `obs`, whatever range is integrated later, so the parameters keep their meaning in
+    a sub-range.  Source: arXiv:2506.06438, eq. 4.3.
+
+    Args:
+        obs: Space of the mass, with finite limits.
+        p1: Slope, dimensionless.
+        p2: Curvature, dimensionless.
+        extended: Yield, if the PDF is to be extended.
+        norm: Normalisation range; `obs` by default.
+        name: Name of the PDF.
+        label: Human-readable name.
+
+    Raises:
+        InputError: `obs` is not one-dimensional with finite limits.
+    """
+
+    _N_OBS = 1
+
+    def __init__(
+        self,
+        obs: zfit.Space,
+        p1: Any,
+        p2: Any,
+        *,
+        extended: Any = None,
+        norm: Any = None,
+        name: str = "ExpQuadratic",
+        label: str | None = None,
+    ) -> None:
+        self._lower, self._upper = finite_limits(zfit.Space(obs) if isinstance(obs, str) else obs)
+        super().__init__(obs=obs, params={"p1": p1, "p2": p2}, extended=extended, norm=norm, name=name, label=label)
+
+    def scaled(self, m: Any) -> Any:
+        """Mass on the unit interval, same shape as `m`."""
+        return (m - self._lower) / (self._upper - self._lower)
+
+    @zfit.supports(norm=False)
+    def _pdf(self, x: Any, norm: Any, params: Mapping[str, Any]) -> Any:
+        del norm
+        t = self.scaled(x[0])
+        return znp.exp((params["p2"] * t - params["p1"]) * t)
+
+
+def _integrate_exp_quadratic(limits: Any, params: Mapping[str, Any], model: ExpQuadratic) -> Any:
+    nodes, weights = _quadrature(limits.v1.lower, limits.v1.upper)
+    t = model.scaled(nodes)
+    return znp.sum(weights * znp.exp((params["p2"] * t - params["p1"]) * t))
+
+
+ExpQuadratic.register_analytic_integral(
+    func=_integrate_exp_quadratic, limits=zfit.Space(axes=0, limits=(ANY_LOWER, ANY_UPPER))
+)
+
+
+@dataclass(frozen=True)
+class ExponentialFamily:
+    """A shape f(m) = exp(theta . T(m) - A(theta)), normalised on [lower, upper].
+
+    Attributes:
+        parameters: The zfit parameters theta, q of them.
+        statistics: T, maps masses of shape (n,) to (q, n).
+        lower: Lower edge of the normalisation range.
+        upper: Upper edge.
+    """
+
+    parameters: tuple[zfit.Parameter, ...]
+    statistics: Callable[[Array], Array]
+    lower: float
+    upper: float
+
+    @functools.cached_property
+    def _quadrature(self) -> tuple[Array, Array]:
+        nodes, weights = _quadrature(self.lower, self.upper)
+        return self.statistics(nodes), weights
+
+    def log_partition(self, theta: Array) -> tuple[float, Array, Array]:
+        """A(theta), its gradient <T> of shape (q,) and its Hessian Cov(T) of shape (q, q)."""
+        statistics, weights = self._quadrature
+        exponent = theta @ statistics
+        peak = exponent.max()
+        density = weights * np.exp(exponent - peak)
+        total = density.sum()
+        density /= total
+        mean = statistics @ density
+        centred = statistics - mean[:, None]
+        return float(peak + np.log(total)), mean, (centred * density) @ centred.T
+
+
+def exponential_family(pdf: zfit.pdf.BasePDF) -> ExponentialFamily | None:
+    """Describe `pdf` as a member of the exponential family, or return None if it is not known to be one."""
+    if type(pdf) is ExpQuadratic:
+        names: tuple[str, ...] = ("p1", "p2")
+        scaled = pdf.scaled
+
+        def statistics(m: Array) -> Array:
+            t = scaled(m)
+            return np.stack([-t, t * t])
+
+    elif type(pdf) is zfit.pdf.Exponential:
+        names = ("lam",)
+
+        def statistics(m: Array) -> Array:
+            return np.asarray(m)[None, :]
+
+    else:
+        return None
+    try:
+        lower, upper = finite_limits(pdf.norm)
+    except InputError:
+        return None  # several ranges or none: the generic path integrates them
+    parameters = tuple(pdf.params[name] for name in names)
+    if not all(p.independent for p in parameters) or len(set(parameters)) < len(parameters):
+        return None
+    return ExponentialFamily(parameters, statistics, lower, upper)
+
+
+def finite_limits(space: zfit.Space) -> tuple[float, float]:
+    """Lower and upper limit of a one-dimensional space.
+
+    Raises:
+        InputError: More than one observable, several ranges, or limits that are missing or infinite.
+    """
+    limits: tuple[float, ...] = ()
+    if space is not False and space.n_obs == 1 and space.limits_are_set:
+        limits = (*np.ravel(space.v1.lower), *np.ravel(space.v1.upper))
+    if len(limits) != 2 or not np.all(np.isfinite(limits)):
+        raise InputError.from_parts(
+            expected="one observable with one finite range, such as zfit.Space('m_gg', 90, 180)",
+            got=str(space),
+            do="give the mass space its limits",
+        )
+    return float(limits[0]), float(limits[1])
+
+
+def _crystal_ball_start(m: Array, weights: Array, lower: float, upper: float) -> dict[str, tuple[float, float, float]]:
+    """Value and limits of each parameter of zfit's Crystal Ball shapes, from quantiles of the sample."""
+    order = np.argsort(m)
+    cumulative = np.cumsum(weights[order]) / weights.sum()
+    low, middle, high = (float(q) for q in np.interp([0.16, 0.5, 0.84], cumulative, m[order]))
+    sigma = max(0.5 * (high - low), 1e-6 * (upper - lower))
+    width = (0.7 * sigma, 0.02 * sigma, 10.0 * sigma)
+    tail, power = (1.3, 0.1, 6.0), (4.0, 1.01, 100.0)
+    start = {"mu": (middle, lower, upper)}
+    start |= dict.fromkeys(("sigma", "sigmal", "sigmar"), width)
+    start |= dict.fromkeys(("alphal", "alphar", "alpha"), tail)
+    return start | dict.fromkeys(("nl", "nr", "n"), power)
+
+
+def fit_shape(
+    shape: type[zfit.pdf.BasePDF],
+    data: Dataset,
+    mass: zfit.Space,
+    *,
+    start: Mapping[str, tuple[float, float, float]] | None = None,
+    prefix: str = "",
+    freeze: bool = True,
+    minimizer: Any = None,
+) -> zfit.pdf.BasePDF:
+    """Fit a mass shape to simulation and freeze it (paper, section 4.3).
+
+    Args:
+        shape: A zfit PDF class of one observable, for example ``zfit.pdf.DoubleCB``.
+        data: Simulated events; their weights are used.
+        mass: Space of the mass; events outside its limits are left out.
+        start: Start value and limits (value, lower, upper) by parameter name.  Crystal Ball shapes and `ExpQuadratic`
+            find their own.
+        prefix: Put before the parameters' names, to tell two shapes of one model apart.
+        freeze: Hold the parameters at the fitted values, as signal shapes are in the fit to data.
+        minimizer: A zfit minimiser; Minuit by default.
+
+    Returns:
+        The fitted PDF in the observable of `mass`.
+
+    Raises:
+        InputError: No events in the range, or a parameter without a start value.
+        FitError: The fit did not converge.
+    """
+    lower, upper = finite_limits(mass)
+    m = data[mass.obs[0]]
+    weights = np.ones(len(m)) if data.weights is None else data.weights
+    kept = (m >= lower) & (m <= upper)
+    m, weights = m[kept], weights[kept]
+    if not m.size:
+        raise InputError.from_parts(
+            expected=f"simulated events with {mass.obs[0]} in [{lower:g}, {upper:g}]",
+            got="none",
+            do="check the range and the unit of the mass",
+        )
+    known = _crystal_ball_start(m, weights, lower, upper) | {"p1": (1.0, -50.0, 50.0), "p2": (0.0, -50.0, 50.0)}
+    known |= dict(start or {})
+    names = _parameter_names(shape)
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise InputError.from_parts(
+            expected=f"a start value for each parameter of {shape.__name__}",
+            got=f"none for {', '.join(missing)}",
+            do=f"pass start={{{missing[0]!r}: (value, lower, upper)}}",
+        )
+    parameters = {name: zfit.Parameter(f"{prefix}{name}", *known[name]) for name in names}
+    pdf = shape(obs=mass, **parameters)
+    sample = zfit.Data.from_numpy(obs=mass, array=m[:, None], weights=None if data.weights is None else weights)
+    loss = zfit.loss.UnbinnedNLL(pdf, sample)
+    result = (minimizer or zfit.minimize.Minuit(gradient="zfit")).minimize(loss)
+    if not (result.converged and np.isfinite(result.fminopt)):
+        raise FitError(f"the fit of {shape.__name__} to {m.size} simulated events did not converge; pass start values")
+    if freeze:
+        for parameter in parameters.values():
+            parameter.floating = False
+    return pdf
+
+
+def _parameter_names(shape: type[zfit.pdf.BasePDF]) -> list[str]:
+    """Names of the shape's own parameters: the required arguments of its constructor but the observable."""
+    import inspect
+
+    signature = inspect.signature(shape.__init__)
+    return [
+        name
+        for name, argument in signature.parameters.items()
+        if name not in {"self", "obs"} and argument.default is inspect.Parameter.empty
+    ]
+
+
+def evaluate(pdf: zfit.pdf.BasePDF, m: Array) -> Array:
+    """Normalised density of a one-dimensional PDF at masses of shape (n,), without cutting on its limits."""
+    sample = zfit.Data.from_tensor(obs=pdf.obs, tensor=tf.convert_to_tensor(m[:, None], tf.float64))
+    return np.asarray(pdf.pdf(sample))

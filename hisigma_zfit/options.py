@@ -1,0 +1,119 @@
+"""What `hisigma measure` and `hz.measure` can be told, checked before anything is read."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from hisigma_zfit.data import SignalRegion
+from hisigma_zfit.errors import InputError
+
+__all__ = ["MeasureOptions"]
+
+
+class MeasureOptions(BaseModel):
+    """Options of one measurement; the command line has the same names with dashes.
+
+    Attributes:
+        data: Files with the data.
+        signal: Files with simulated signal.
+        tree: Tree in the files; the only one by default.
+        mass: Name of the resonance mass.
+        range: Lower and upper edge of the mass, in the mass's unit.
+        signal_region: Lower and upper edge of the signal region.
+        features: Names of the features x'.
+        columns: Expression by column name, for names that are not branches.
+        sideband_training: Files with more events for the training of the background; only their sidebands are used.
+        cut: Selection applied to every file.
+        weight: Expression of the weight of simulated events.
+        bootstraps: Bootstrapped background models; 1 means none.
+        members: Seeds of each model, averaged.
+        combine: How the bootstraps are combined.
+        sidebands: Whether the features count in the sidebands of the fit; paper: they do not.
+        preset: Length of the training.
+        seed: Seed of every random step.
+        poi: Name of the parameter of interest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: tuple[str, ...] = Field(min_length=1)
+    signal: tuple[str, ...] = Field(min_length=1)
+    tree: str | None = None
+    mass: str
+    range: tuple[float, float]
+    signal_region: tuple[float, float]
+    features: tuple[str, ...] = Field(min_length=1)
+    columns: dict[str, str] = {}
+    sideband_training: tuple[str, ...] = ()
+    cut: str | None = None
+    weight: str | None = None
+    bootstraps: int = Field(5, ge=1)
+    members: int = Field(5, ge=1)
+    combine: Literal["envelope", "mixture", "discrete"] = "envelope"
+    sidebands: Literal["mass-only", "full"] = "mass-only"
+    preset: Literal["quick", "standard", "paper"] = "standard"
+    seed: int = Field(1, ge=0)
+    poi: str = "n_sig"
+
+    @field_validator("data", "signal", "sideband_training", "features", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (str(value),) if isinstance(value, (str, Path)) else tuple(map(str, value))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        repeated = sorted({f for f in self.features if self.features.count(f) > 1})
+        if repeated:
+            raise ValueError(f"features: expected distinct names, got {', '.join(repeated)} twice; name each once")
+        if self.mass in self.features:
+            raise ValueError(f"features: expected other columns than the mass, got {self.mass}; leave it out")
+        lower, upper = self.range
+        if not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
+            raise ValueError(f"range: expected lower < upper, got {lower:g} {upper:g}; give the edges of the mass")
+        first, last = self.signal_region
+        if not first < last:
+            raise ValueError(f"signal-region: expected lower < upper, got {first:g} {last:g}; order the edges")
+        if not (lower < first and last < upper):
+            raise ValueError(
+                f"signal-region: expected a window inside the range {lower:g} to {upper:g} with sidebands on both "
+                f"sides, got {first:g} to {last:g}; narrow it or widen the range"
+            )
+        if self.combine != "mixture" and self.bootstraps < 2:
+            raise ValueError(
+                f"combine: expected two or more bootstraps for {self.combine}, got {self.bootstraps}; "
+                "ask for more, or combine by mixture"
+            )
+        return self
+
+    @classmethod
+    def build(cls, **values: Any) -> Self:
+        """Check plain values.
+
+        Raises:
+            InputError: An option is unknown, missing or wrong; the message names the first one.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            text = str(first["msg"]).removeprefix("Value error, ")
+            place = ".".join(str(part) for part in first["loc"])
+            got = "" if not place or first["type"] == "missing" else f", got {first['input']!r}"
+            raise InputError(f"{place}: {text}{got}; correct the option" if place else text) from error
+
+    @property
+    def region(self) -> SignalRegion:
+        """The signal region."""
+        return SignalRegion(*self.signal_region)
+
+    def column_expressions(self) -> dict[str, str]:
+        """Expression of every column that is read: the mass and the features."""
+        return {name: self.columns.get(name, name) for name in (self.mass, *self.features)}
+
+    def numbers(self) -> dict[str, Any]:
+        """Options that change numbers: all but the paths, whose content is hashed instead."""
+        return self.model_dump(mode="json", exclude={"data", "signal", "sideband_training"})

@@ -1,0 +1,58 @@
+"""The figures of one measurement: the one list that the pipeline and the redrawing script share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hisigma_zfit.report import plotting
+from hisigma_zfit.report.style import LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from matplotlib.figure import Figure
+
+    from hisigma_zfit.results import LikelihoodScan, Measurement, Projection, TrainingHistory
+
+__all__ = ["measurement_figures"]
+
+
+def measurement_figures(
+    measurement: Measurement,
+    projections: Iterable[Projection] = (),
+    projections_enriched: Iterable[Projection] = (),
+    scan: LikelihoodScan | None = None,
+    histories: Sequence[TrainingHistory] = (),
+    *,
+    labels: Mapping[str, str] | None = None,
+    label: str = LABEL,
+    right_label: str = "",
+) -> dict[str, Figure]:
+    """Draw everything that a run has results for.
+
+    Args:
+        measurement: The result; its interval is marked in the scan.
+        projections: Observables of all fitted events.
+        projections_enriched: The same where signal is enriched.
+        scan: Profiled likelihood.
+        histories: Losses of the trainings.
+        labels: The user's own names of observables and components.
+        label: Text above the frames; its first word is set in bold.
+        right_label: Text above the frames at the right.
+
+    Returns:
+        Figures by name: ``projection_NAME``, ``enriched_NAME``, ``scan``, ``training``.
+    """
+    figures = {}
+    for prefix, group in (("projection", projections), ("enriched", projections_enriched)):
+        for what in group:
+            figures[f"{prefix}_{what.observable}"] = plotting.projection(
+                what, labels=labels, label=label, right_label=right_label
+            )
+    if scan is not None:
+        figures["scan"] = plotting.scan(
+            scan, labels=labels, interval=measurement.interval_68, label=label, right_label=right_label
+        )
+    if histories:
+        figures["training"] = plotting.training(histories, label=label, right_label=right_label)
+    return figures

@@ -1,0 +1,350 @@
+"""One observable in data and fitted model: the drawing behind `hisigma_zfit.report.plotting.projection`."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import mplhep
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from scipy.special import gammaincinv
+
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.report.labels import axis_label, component_label, event_label, selection_lines
+from hisigma_zfit.report.style import BACKGROUND_COLOURS, LABEL, SIGNAL_COLOURS, finish, styled
+from hisigma_zfit.results import Projection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+
+__all__ = ["poisson_errors", "projection", "pulls"]
+
+Array = npt.NDArray[np.float64]
+
+_CONFIDENCE = 0.682689492137086
+
+
+def poisson_errors(counts: npt.ArrayLike, variance: npt.ArrayLike) -> tuple[Array, Array]:
+    """Central 68.3 % Poisson intervals of (weighted) counts, as distances below and above.
+
+    Weighted counts are treated as `scale` times a Poisson count, scale = variance / counts; an empty bin takes the
+    scale of the whole histogram.  Negative sums of weights get the symmetric root of their variance.
+
+    Args:
+        counts: Sum of weights by bin, shape (n,).
+        variance: Sum of squared weights by bin, shape (n,).
+
+    Returns:
+        Two arrays of shape (n,): distance to the lower and to the upper end.
+    """
+    counts, variance = np.asarray(counts, dtype=float), np.asarray(variance, dtype=float)
+    total, total_variance = counts.sum(), variance.sum()
+    average = total_variance / total if total > 0 and total_variance > 0 else 1.0
+    filled = (counts > 0) & (variance > 0)
+    scale = np.divide(variance, counts, out=np.full_like(counts, average), where=filled)
+    effective = np.clip(counts, 0, None) / scale
+    tail = 0.5 * (1 - _CONFIDENCE)
+    lower = np.where(effective > 0, gammaincinv(np.where(effective > 0, effective, 1.0), tail), 0.0)
+    upper = gammaincinv(effective + 1, 1 - tail)
+    root = np.sqrt(variance)
+    negative = counts < 0
+    return (
+        np.where(negative, root, scale * (effective - lower)),
+        np.where(negative, root, scale * (upper - effective)),
+    )
+
+
+def pulls(what: Projection) -> Array:
+    """(data - model) / sigma by bin.
+
+    sigma joins the data's Poisson error on the side of the model with the statistical error of the templates, so
+    that a pull is what a reader measures with a ruler on the upper panel.
+
+    Returns:
+        Shape (n,); nan where a bin has neither data nor model.
+    """
+    total = _total(what)
+    below, above = poisson_errors(what.data, what.data_variance)
+    side = np.where(what.data > total, below, above)
+    sigma = np.hypot(side, np.sqrt(_template_variance(what)))
+    shown = (sigma > 0) & ((what.data != 0) | (total != 0))
+    return np.divide(what.data - total, sigma, out=np.full(total.shape, np.nan), where=shown)
+
+
+def _total(what: Projection) -> Array:
+    return np.sum([np.zeros_like(what.data), *what.components.values()], axis=0)
+
+
+def _template_variance(what: Projection) -> Array:
+    return np.sum([np.zeros_like(what.data), *what.component_variance.values()], axis=0)
+
+
+def projection(
+    what: Any,
+    feature: str | None = None,
+    *,
+    region: Any = None,
+    bins: int | Sequence[float] | None = None,
+    unit: str | None = None,
+    xlabel: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    logy: bool = False,
+    signal_scale: float | None = None,
+    lower: Literal["pull", "excess"] = "pull",
+    label: str = LABEL,
+    right_label: str = "",
+) -> Figure:
+    """Data, stacked model and pulls of one observable.
+
+    Args:
+        what: A `results.Projection`, or the result of a fit, whose model is then projected on `feature`.
+        feature: Name of the observable; may be left out for a `Projection`.
+        region: Signal region that selects events, for a fit result only.
+        bins: Number of bins or bin edges, for a fit result only.
+        unit: Unit of the observable; None takes the known one.
+        xlabel: Title of the horizontal axis, verbatim.
+        labels: The user's own names of observables and components, by name.
+        logy: Logarithmic vertical axis.
+        signal_scale: Factor of the signal that is drawn once more as a line; 0 draws none, None picks a round
+            number where the signal alone would be too small to see.
+        lower: What the lower panel shows: ``"pull"``, (data - model) / sigma, or ``"excess"``, the data minus the
+            fitted background beside the fitted signal.
+        label: Text above the frame; its first word is set in bold.
+        right_label: Text above the frame at the right, for example an energy.
+
+    Raises:
+        InputError: `what` is neither of the two, or an option does not fit to it.
+    """
+    if lower not in {"pull", "excess"}:
+        raise InputError.from_parts(expected="lower='pull' or 'excess'", got=repr(lower), do="pass one of the two")
+    shown = _as_projection(what, feature, region=region, bins=bins)
+    with styled():
+        figure = Figure(figsize=(10, 10.5))
+        grid = figure.add_gridspec(2, 1, height_ratios=(3, 1), hspace=0.07, left=0.16, right=0.96, top=0.94, bottom=0.1)
+        main = figure.add_subplot(grid[0])
+        panel = figure.add_subplot(grid[1], sharex=main)
+        _draw_model(main, shown, labels)
+        _draw_scaled_signal(main, shown, labels, signal_scale, logy=logy)
+        _draw_data(main, shown)
+        _set_count_axis(main, shown, logy=logy)
+        widths = np.diff(shown.edges)
+        width = float(widths[0]) if np.allclose(widths, widths[0], rtol=1e-6) else None
+        main.set_ylabel(event_label(shown.observable, width, unit=unit))
+        main.tick_params(labelbottom=False)
+        _draw_legend(main, shown, labels)
+        (_draw_pulls if lower == "pull" else _draw_excess)(panel, shown)
+        panel.set_xlim(shown.edges[0], shown.edges[-1])
+        panel.set_xlabel(xlabel or axis_label(shown.observable, unit=unit, labels=labels))
+        figure.align_ylabels([main, panel])
+        return finish(figure, main, label, right_label)
+
+
+def _as_projection(what: Any, feature: str | None, *, region: Any, bins: Any) -> Projection:
+    if isinstance(what, Projection):
+        if feature not in {None, what.observable}:
+            raise InputError.from_parts(
+                expected=f"observable {what.observable!r} of this projection", got=repr(feature), do="leave it out"
+            )
+        if region is not None or bins is not None:
+            raise InputError.from_parts(
+                expected="a fit result where region or bins are given",
+                got="a projection that is binned already",
+                do="leave them out or project the fit result again",
+            )
+        return what
+    if not hasattr(what, "loss"):
+        raise InputError.from_parts(
+            expected="a Projection or the result of a fit", got=type(what).__name__, do="pass the result of hz.fit"
+        )
+    if feature is None:
+        raise InputError.from_parts(
+            expected="the name of an observable beside a fit result", got="none", do="pass it as second argument"
+        )
+    # looked up here because it needs TensorFlow, which redrawing a stored projection does not
+    project = importlib.import_module("hisigma_zfit.model.projections").project
+    options = {} if bins is None else {"bins": bins}
+    drawn: Projection = project(what, feature, region=region, **options)
+    return drawn
+
+
+def _yield(value: float) -> str:
+    """Number of events for a legend: no more digits than the eye can use, thousands set apart."""
+    text = f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3g}"
+    return text.replace(",", "\N{THIN SPACE}").replace("-", "\N{MINUS SIGN}")
+
+
+def _component_texts(what: Projection, labels: Mapping[str, str] | None) -> list[str]:
+    return [f"{component_label(k, labels=labels)} ({_yield(v.sum())})" for k, v in what.components.items()]
+
+
+def _draw_model(axes: Axes, what: Projection, labels: Mapping[str, str] | None) -> None:
+    backgrounds, signals = iter(BACKGROUND_COLOURS * 9), iter(SIGNAL_COLOURS * 9)
+    names = list(what.components)
+    if names:
+        mplhep.histplot(
+            [what.components[name] for name in names],
+            what.edges,
+            ax=axes,
+            stack=True,
+            histtype="fill",
+            flow="none",
+            color=[next(signals if name in what.signal else backgrounds) for name in names],
+            label=_component_texts(what, labels),
+        )
+    total, error = _total(what), np.sqrt(_template_variance(what))
+    axes.stairs(total, what.edges, color="black", linewidth=1, zorder=3)
+    if np.any(error > 0):
+        _draw_band(axes, total, error, what.edges, label="Template stat. unc.")
+
+
+def _draw_band(axes: Axes, centre: Array, error: Array, edges: Array, *, label: str | None = None) -> None:
+    axes.stairs(
+        centre + error,
+        edges,
+        baseline=centre - error,
+        fill=True,
+        facecolor="none",
+        edgecolor="0.25",
+        hatch="////",
+        linewidth=0,
+        zorder=3,
+        label=label,
+    )
+
+
+def _draw_scaled_signal(
+    axes: Axes, what: Projection, labels: Mapping[str, str] | None, scale: float | None, *, logy: bool
+) -> None:
+    signals = [name for name in what.components if name in what.signal]
+    if not signals:
+        return
+    shape = np.sum([what.components[name] for name in signals], axis=0)
+    top = max(float(_total(what).max(initial=0)), float(what.data.max(initial=0)))
+    peak = float(shape.max(initial=0))
+    if peak <= 0 or top <= 0:
+        return
+    if scale is None:
+        # a logarithmic axis shows any signal beside the background but not on top of it
+        wanted = _round_down(0.35 * top / peak)
+        scale = 1.0 if logy else wanted if wanted >= 5 else 0.0
+    if scale <= 0:
+        return
+    name = component_label(signals[0], labels=labels) if len(signals) == 1 else "Signals"
+    axes.stairs(
+        scale * shape,
+        what.edges,
+        color=SIGNAL_COLOURS[0],
+        linestyle="--",
+        linewidth=2.5,
+        zorder=4,
+        label=f"{name} \N{MULTIPLICATION SIGN} {scale:g}" if scale != 1 else f"{name} alone",
+    )
+
+
+def _round_down(value: float) -> float:
+    """Largest of 1, 2, 5 times a power of ten that does not exceed `value`."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return power * max(step for step in (1, 2, 5) if step * power <= value * (1 + 1e-9))
+
+
+def _draw_data(axes: Axes, what: Projection) -> None:
+    filled = np.flatnonzero(what.data)
+    # an empty bin between filled ones says something and keeps its error bar; beyond them it would only clutter
+    inside = slice(filled[0], filled[-1] + 1) if filled.size else slice(0, 0)
+    centres = 0.5 * (what.edges[1:] + what.edges[:-1])
+    below, above = poisson_errors(what.data, what.data_variance)
+    axes.errorbar(
+        centres[inside],
+        what.data[inside],
+        yerr=(below[inside], above[inside]),
+        fmt="o",
+        color="black",
+        markersize=6,
+        elinewidth=1.5,
+        label=f"Data ({_yield(what.data.sum())})",
+        zorder=5,
+    )
+
+
+def _set_count_axis(axes: Axes, what: Projection, *, logy: bool) -> None:
+    # a power of ten belongs left of the frame: the label stands above it
+    axes.yaxis.get_offset_text().set(x=-0.01, horizontalalignment="right")
+    total = _total(what)
+    _, above = poisson_errors(what.data, what.data_variance)
+    top = max(float(np.max(what.data + above, where=what.data > 0, initial=0)), float(total.max(initial=0)), 1e-9)
+    if logy:
+        positive = np.concatenate([total[total > 0], what.data[what.data > 0]])
+        # templates from samples have tails of tiny weights: six decades are all that a page can show
+        bottom = max(0.5 * float(positive.min(initial=top)), 1e-6 * top)
+        # in this order: a scale set first complains where there is nothing positive to choose limits from
+        axes.set_ylim(bottom, top * (top / bottom) ** 0.5)
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(min(0.0, 1.1 * float(min(total.min(initial=0), what.data.min(initial=0)))), 1.5 * top)
+
+
+def _draw_legend(axes: Axes, what: Projection, labels: Mapping[str, str] | None) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    # data first, then the stack from top to bottom as the eye meets it, then what is drawn over it
+    first = [f"Data ({_yield(what.data.sum())})", *reversed(_component_texts(what, labels))]
+    order = sorted(range(len(names)), key=lambda i: first.index(names[i]) if names[i] in first else len(first))
+    axes.legend([handles[i] for i in order], [names[i] for i in order], loc="upper right", fontsize=19)
+    if what.selection:
+        axes.text(
+            0.04, 0.95, selection_lines(what.selection, labels=labels), transform=axes.transAxes, va="top", fontsize=17
+        )
+
+
+def _draw_pulls(axes: Axes, what: Projection) -> None:
+    pull = pulls(what)
+    largest = float(np.nanmax(np.abs(pull), initial=0))
+    reach = float(np.clip(math.ceil(largest + 0.3), 3, 6))
+    axes.axhspan(-1, 1, color="0.9", zorder=0, linewidth=0)
+    axes.axhline(0, color="black", linewidth=1)
+    centres = 0.5 * (what.edges[1:] + what.edges[:-1])
+    inside = np.abs(pull) <= reach
+    axes.errorbar(centres[inside], pull[inside], yerr=1, fmt="o", color="black", markersize=6, elinewidth=1.5)
+    for sign, marker in ((1, "^"), (-1, "v")):
+        beyond = sign * pull > reach
+        if beyond.any():
+            heights = np.full(int(beyond.sum()), sign * 0.88 * reach)
+            axes.plot(centres[beyond], heights, marker, color=SIGNAL_COLOURS[0], markersize=9, linestyle="none")
+    axes.set_ylim(-reach, reach)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, symmetric=True, prune="both"))
+    axes.set_ylabel("Pull", loc="center")
+
+
+def _draw_excess(axes: Axes, what: Projection) -> None:
+    zero = np.zeros_like(what.data)
+    background = np.sum([zero, *(v for k, v in what.components.items() if k not in what.signal)], axis=0)
+    error = np.sqrt(np.sum([zero, *(v for k, v in what.component_variance.items() if k not in what.signal)], axis=0))
+    signal = _total(what) - background
+    axes.stairs(signal, what.edges, fill=True, color=SIGNAL_COLOURS[0], alpha=0.8)
+    if np.any(error > 0):
+        _draw_band(axes, zero, error, what.edges)
+    axes.axhline(0, color="black", linewidth=1)
+    below, above = poisson_errors(what.data, what.data_variance)
+    excess = what.data - background
+    shown = (what.data != 0) | (background != 0)
+    centres = 0.5 * (what.edges[1:] + what.edges[:-1])
+    axes.errorbar(
+        centres[shown],
+        excess[shown],
+        yerr=(below[shown], above[shown]),
+        fmt="o",
+        color="black",
+        markersize=6,
+        elinewidth=1.5,
+    )
+    reach = 1.1 * float(
+        np.max(np.concatenate([excess + above, -excess + below, signal]), where=np.tile(shown, 3), initial=1e-9)
+    )
+    axes.set_ylim(-reach, reach)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, symmetric=True, prune="both"))
+    axes.set_ylabel("Data \N{MINUS SIGN} bkg.", loc="center")

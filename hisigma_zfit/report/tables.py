@@ -1,0 +1,232 @@
+"""Results as plain monospaced text, at most 100 characters wide.
+
+`measurement` is what ``hisigma measure`` prints; `members` lists the trained members of one measurement; `comparison`
+puts several data sets side by side, with the mean and the error of the mean.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hisigma_zfit.errors import InputError
+
+if TYPE_CHECKING:
+    from hisigma_zfit.results import Measurement
+
+__all__ = ["comparison", "measurement", "members"]
+
+WIDTH = 100
+_INDENT = 2
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    """A number with `digits` significant digits, counts in full; words stay words."""
+    if isinstance(value, (bool, str)):
+        return str(value)
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}".replace(",", " ")
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:.{digits}g}"
+
+
+def _pair(value: float, error: float) -> str:
+    """``value +- error`` with three digits of the error, never rounded to tens."""
+    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
+        return f"{_number(value)} +- {_number(error)}"
+    decimals = max(2 - math.floor(math.log10(error)), 0)
+    return f"{value:.{decimals}f} +- {error:.{decimals}f}" if decimals < 7 else f"{value:.6g} +- {error:.3g}"
+
+
+def _column(values: Sequence[Any]) -> list[str]:
+    """Numbers of one column with the same decimals, so that the eye can compare them; counts and words stay."""
+    sizes = [abs(v) for v in values if isinstance(v, float) and math.isfinite(v) and v != 0]
+    if not sizes:
+        return [_number(v) for v in values]
+    decimals = max(2 - math.floor(math.log10(max(sizes))), 1)
+    if decimals > 5 or max(sizes) >= 1e9:
+        return [_number(v) for v in values]
+    return [f"{v:.{decimals}f}" if isinstance(v, (int, float)) and math.isfinite(v) else _number(v) for v in values]
+
+
+def _clip(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def _grid(rows: Sequence[Sequence[str]], *, rule_after: Sequence[int] = (0,)) -> list[str]:
+    """Align columns: the first to the left, the others to the right; a rule below each row in `rule_after`."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    # a first column of long names gives way so that the numbers stay inside the page
+    excess = sum(widths) + 2 * (len(widths) - 1) - (WIDTH - _INDENT)
+    widths[0] = max(widths[0] - max(excess, 0), 8)
+    lines = []
+    for i, row in enumerate(rows):
+        cells = [_clip(row[0], widths[0]).ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append(_clip("  ".join(cells).rstrip(), WIDTH - _INDENT))
+        if i in rule_after and i + 1 < len(rows):
+            lines.append("-" * min(sum(widths) + 2 * (len(widths) - 1), WIDTH - _INDENT))
+    return lines
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", title, *(f"  {line}" for line in lines)] if lines else []
+
+
+def _facts(facts: Sequence[tuple[str, str]]) -> list[str]:
+    width = max((len(name) for name, _ in facts), default=0)
+    return [_clip(f"{name:<{width}}  {text}", WIDTH - _INDENT) for name, text in facts]
+
+
+def _event_lines(counts: Mapping[str, Any]) -> list[str]:
+    """Event counts; nested mappings (by file, by reason) become indented lines."""
+    facts: list[tuple[str, str]] = []
+    for name, value in counts.items():
+        if isinstance(value, Mapping):
+            total = sum(v for v in value.values() if isinstance(v, (int, float)))
+            facts.append((name.replace("_", " "), _number(total) if value else "0"))
+            facts += [(f"  {key}", _number(v)) for key, v in value.items()]
+        else:
+            facts.append((name.replace("_", " "), _number(value)))
+    # right-aligned numbers: counts are compared by their length
+    width = max((len(text) for _, text in facts), default=0)
+    return _facts([(name, text.rjust(width)) for name, text in facts])
+
+
+def _error_ratio(what: Measurement) -> float:
+    """Error of the mass-only fit over the error of the full one: what the features buy."""
+    reference = what.mass_only.get("error", math.nan)
+    return reference / what.error if what.error > 0 else math.nan
+
+
+def _result_facts(what: Measurement) -> list[tuple[str, str]]:
+    facts = [
+        (what.poi, _pair(what.value, what.error)),
+        ("68 % interval", f"[{_number(what.interval_68[0])}, {_number(what.interval_68[1])}]"),
+        ("95 % interval", f"[{_number(what.interval_95[0])}, {_number(what.interval_95[1])}]"),
+    ]
+    if what.stat_only:
+        facts.append(("statistical only", _pair(what.stat_only["value"], what.stat_only["error"])))
+    if what.significance:
+        z, p0 = what.significance["z"], what.significance.get("p0", math.nan)
+        facts.append(("significance", f"{z:.2f} sigma (p0 = {_number(p0, 3)})"))
+    facts.append(("95 % upper limit", _number(what.upper_limit_95)))
+    if what.mass_only:
+        z = what.mass_only.get("z", math.nan)
+        beside = f", {z:.2f} sigma" if math.isfinite(z) else ""
+        facts.append(("mass only", _pair(what.mass_only["value"], what.mass_only["error"]) + beside))
+        ratio = _error_ratio(what)
+        if math.isfinite(ratio):
+            text = f"mass-only error / error = {ratio:.2f}, worth {ratio**2:.2f} times the data"
+            facts.append(("the features buy", text))
+    return facts
+
+
+def measurement(what: Measurement) -> str:
+    """The table of one measurement: events, result beside the mass-only fit, parameters, members, timings.
+
+    Args:
+        what: The measurement.
+
+    Returns:
+        Lines of at most 100 characters, without a final newline.
+    """
+    lines = [f"HI-SIGMA measurement of {what.poi}", "=" * (24 + len(what.poi))]
+    lines += _section("Events", _event_lines(what.n_events))
+    lines += _section("Result", _facts(_result_facts(what)))
+    parameters = [
+        (name, _pair(p["value"], p.get("error", math.nan))) for name, p in what.parameters.items() if "value" in p
+    ]
+    lines += _section("Fitted parameters", _facts(parameters))
+    if what.members:
+        lines += _section(f"Members ({len(what.members)})", members(what).splitlines())
+    lines += _section("Closure", _facts([(str(k), _brief(v)) for k, v in what.closure.items()]))
+    timings = [(name, f"{seconds:.1f} s") for name, seconds in what.timings_s.items()]
+    width = max((len(text) for _, text in timings), default=0)
+    lines += _section("Time", _facts([(name, text.rjust(width)) for name, text in timings]))
+    lines += _section("Inputs", _facts([(PurePath(name).name, digest) for name, digest in what.inputs.items()]))
+    lines += ["", f"seed {what.seed}"]
+    return "\n".join(lines)
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_brief(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return " ".join(_brief(v) for v in value)
+    return _number(value)
+
+
+def members(what: Measurement) -> str:
+    """One line for each trained member, with whatever numbers the measurement holds of it.
+
+    Returns:
+        A table, or an empty string where there are no members.
+    """
+    names: list[str] = []
+    for member in what.members:
+        names += [k for k, v in member.items() if k not in names and not isinstance(v, (Mapping, list, tuple))]
+    if not names:
+        return ""
+    # without a name of their own, members are numbered
+    head = "name" if "name" in names else "member" if "member" in names else ""
+    columns = [n for n in names if n != head]
+    first = [str(member.get(head, i) if head else i) for i, member in enumerate(what.members)]
+    cells = [_column([member.get(name) for member in what.members]) for name in columns]
+    return "\n".join(_grid([[head or "member", *columns], *map(list, zip(first, *cells, strict=True))]))
+
+
+def comparison(what: Sequence[Measurement], *, names: Sequence[str] | None = None, truth: float | None = None) -> str:
+    """Several data sets side by side; the last line holds means with the errors of the means.
+
+    Args:
+        what: Measurements of the same parameter.
+        names: One name for each; numbers without.
+        truth: True value, where one is known; adds the pull (value - truth) / error.
+
+    Raises:
+        InputError: There is nothing to compare, the parameters differ, or the names do not match in number.
+    """
+    if not what:
+        raise InputError.from_parts(expected="at least one measurement", got="none", do="pass the results to compare")
+    pois = sorted({m.poi for m in what})
+    if len(pois) > 1:
+        raise InputError.from_parts(
+            expected="measurements of one parameter", got=", ".join(pois), do="compare them one parameter at a time"
+        )
+    if names is not None and len(names) != len(what):
+        raise InputError.from_parts(
+            expected=f"{len(what)} names", got=str(len(names)), do="name every measurement once"
+        )
+    head = [pois[0], "error", "stat. error", "Z", "mass only", "its error", "ratio"]
+    table = np.array(
+        [
+            [
+                m.value,
+                m.error,
+                m.stat_only.get("error", math.nan),
+                m.significance.get("z", math.nan),
+                m.mass_only.get("value", math.nan),
+                m.mass_only.get("error", math.nan),
+                _error_ratio(m),
+            ]
+            for m in what
+        ]
+    )
+    if truth is not None:
+        head.append("pull")
+        table = np.column_stack([table, (table[:, 0] - truth) / table[:, 1]])
+    shown = list(names) if names is not None else [str(i + 1) for i in range(len(what))]
+    first = [*shown, "mean"]
+    rows = [*table, table.mean(axis=0)]
+    if len(what) > 1:
+        first.append("+- error of the mean")
+        rows.append(table.std(axis=0, ddof=1) / math.sqrt(len(what)))
+    cells = [_column([float(row[i]) for row in rows]) for i in range(len(head))]
+    body = map(list, zip(first, *cells, strict=True))
+    return "\n".join(_grid([["data set", *head], *body], rule_after=(0, len(what))))

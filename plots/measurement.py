@@ -1,0 +1,46 @@
+"""Redraw the figures of a finished measurement: ``python plots/measurement.py RUNFOLDER [--out FOLDER]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.report import plotting
+from hisigma_zfit.report.figures import measurement_figures
+from hisigma_zfit.report.run import load_results
+from hisigma_zfit.report.style import LABEL
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Read the results of a run folder and write its figures."""
+    parser = argparse.ArgumentParser(description="Redraw the figures of a finished measurement.")
+    parser.add_argument("run", type=Path, help="run folder that `hisigma measure` wrote")
+    parser.add_argument("--out", type=Path, help="where the figures go (default: RUN/figures)")
+    parser.add_argument("--label", default=LABEL, help="text above the frames (default: %(default)s)")
+    parser.add_argument("--right-label", default="", help="text above the frames at the right, such as '14 TeV'")
+    options = parser.parse_args(arguments)
+    try:
+        results = load_results(options.run)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    out = options.out or options.run / "figures"
+    out.mkdir(parents=True, exist_ok=True)
+    figures = measurement_figures(
+        results.measurement,
+        results.projections,
+        results.projections_enriched,
+        results.scan,
+        results.histories,
+        label=options.label,
+        right_label=options.right_label,
+    )
+    for name, figure in figures.items():
+        plotting.save(figure, out / name)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

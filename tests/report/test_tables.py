@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.report import tables
+from hisigma_zfit.results import Measurement
+
+
+def row(text: str, start: str) -> str:
+    return next(line.strip() for line in text.splitlines() if line.strip().startswith(start))
+
+
+def test_measurement_says_everything(measured: Measurement) -> None:
+    text = tables.measurement(measured)
+    assert row(text, "n_sig") == "n_sig             187.2 +- 33.1"
+    assert row(text, "68 % interval").endswith("[155, 221]")
+    assert row(text, "95 % interval").endswith("[124, 256]")
+    assert row(text, "statistical only").endswith("185.0 +- 31.2")
+    assert row(text, "significance").endswith("6.10 sigma (p0 = 5e-10)")
+    assert row(text, "95 % upper limit").endswith("245")
+    assert row(text, "mass only").endswith("210.0 +- 66.2, 3.20 sigma")
+    # 66.2 / 33.1 = 2, and errors shrink with the root of the data
+    assert row(text, "the features buy").endswith("mass-only error / error = 2.00, worth 4.00 times the data")
+    assert row(text, "n_bkg").endswith("40013 +- 203")
+    assert row(text, "p1").endswith("1.8123 +- 0.0210")
+    assert row(text, "read").split() == ["read", "110", "825"]
+    assert row(text, "used").split() == ["used", "40", "200"]
+    assert row(text, "outside the range").split()[-2:] == ["1", "000"]
+    assert row(text, "bootstrap 2").split() == ["bootstrap", "2", "194.0", "31.0", "-12345.6"]
+    assert row(text, "train").endswith("88.3 s")
+    assert "data.root" in text
+    assert "/far/away" not in text
+    assert text.endswith("seed 7")
+
+
+def test_no_line_is_wider_than_a_page(measured: Measurement) -> None:
+    long = dataclasses.replace(
+        measured,
+        members=[{"name": "a very long name of a member " * 4, "value": 1.0, "error": 2.0}],
+        inputs={"x" * 120: "sha256:" + "0" * 64},
+        closure={"words": "word " * 40},
+    )
+    several = [dataclasses.replace(measured, value=1e8 + i) for i in range(3)]
+    texts = (tables.measurement(long), tables.comparison(several, names=["n" * 90, "b", "c"], truth=1e8))
+    for line in "\n".join(texts).splitlines():
+        assert len(line) <= 100
+        assert line == line.rstrip()
+
+
+def test_numbers_stay_aligned(measured: Measurement) -> None:
+    varied = dataclasses.replace(
+        measured, members=[{"name": str(i), "value": v} for i, v in enumerate((9.0, 187.25, -3.0))]
+    )
+    lines = tables.members(varied).splitlines()
+    assert [line.split()[-1] for line in lines[2:]] == ["9.0", "187.2", "-3.0"]
+    assert len({len(line) for line in lines[2:]}) == 1
+
+
+def test_missing_parts_are_left_out(measured: Measurement) -> None:
+    bare = dataclasses.replace(
+        measured,
+        mass_only={}, stat_only={}, significance={}, members=[], closure={}, parameters={}, timings_s={}, n_events={},
+    )  # fmt: skip
+    text = tables.measurement(bare)
+    for word in ("mass only", "statistical", "sigma (", "Members", "Closure", "parameters", "Time", "Events"):
+        assert word not in text
+    assert tables.members(bare) == ""
+
+
+def test_numbers_that_are_not_finite_are_shown_as_such(measured: Measurement) -> None:
+    odd = dataclasses.replace(
+        measured,
+        interval_68=(-math.inf, 221.0),
+        stat_only={"value": 185.0, "error": math.nan},
+        parameters={"p1": {"value": 0.0, "error": 0.0}},
+        error=0.0,
+    )
+    # through the file and back, where JSON knows no infinity
+    text = tables.measurement(Measurement.from_json(odd.to_json()))
+    assert row(text, "68 % interval").endswith("[-inf, 221]")
+    assert row(text, "statistical only").endswith("185 +- -")
+    assert row(text, "p1").endswith("0 +- 0")
+    assert "the features buy" not in text
+
+
+def test_members_without_names_are_numbered(measured: Measurement) -> None:
+    plain = dataclasses.replace(measured, members=[{"value": 1.5}, {"value": 2.5, "seed": 3, "path": [1]}])
+    assert tables.members(plain).splitlines()[2:] == ["0          1.50     -", "1          2.50     3"]
+
+
+def test_comparison_has_means_with_their_errors(measured: Measurement) -> None:
+    several = [dataclasses.replace(measured, value=value) for value in (180.0, 190.0, 230.0)]
+    lines = tables.comparison(several, names=["a", "b", "c"], truth=200.0).splitlines()
+    assert lines[0].split()[:4] == ["data", "set", "n_sig", "error"]
+    # mean 200; sample deviation sqrt((400 + 100 + 900) / 2) = 26.46, over sqrt(3) = 15.28
+    assert lines[-2].split()[:2] == ["mean", "200.0"]
+    assert lines[-1].split()[5] == "15.3"
+    assert [line.split()[-1] for line in lines[2:5]] == ["-0.604", "-0.302", "0.906"]
+
+
+def test_comparison_of_one_has_no_error_of_the_mean(measured: Measurement) -> None:
+    assert "+-" not in tables.comparison([measured])
+
+
+def test_comparison_refuses_what_cannot_be_compared(measured: Measurement) -> None:
+    with pytest.raises(InputError, match="got none"):
+        tables.comparison([])
+    with pytest.raises(InputError, match="mu, n_sig"):
+        tables.comparison([measured, dataclasses.replace(measured, poi="mu")])
+    with pytest.raises(InputError, match="expected 1 names, got 2"):
+        tables.comparison([measured], names=["a", "b"])
