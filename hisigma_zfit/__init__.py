@@ -30,7 +30,7 @@ _PUBLIC = {
     "upper_limit": "inference.hypotests",
     "measure": "measurement",
 }
-_ROOMS = {"plotting": "report.plotting", "tables": "report.tables"}
+_ROOMS = {"plotting": "report.plotting", "tables": "report.tables", "results": "results"}
 
 __all__ = ["__version__", *_PUBLIC, *_ROOMS]  # noqa: PLE0604 - the two tables are the list of names
 

@@ -1,142 +1,32 @@
 """File formats behind `hisigma_zfit.data.read`: ROOT TTree and RNTuple, HDF5, Parquet.
 
-Each format is a small class that knows its columns and yields them in chunks of rows, in file order.  The format is
-found from the file's first bytes, not from its name.
+Each is a small `Source`.  The format is found from the file's first bytes, not from its name.
 """
 
 from __future__ import annotations
 
-import contextlib
 import re
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from hisigma_zfit._source import Source, choose_table, is_number, readable
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["PUBLISHED_COLUMNS", "Chunk", "Source", "open_source"]
+    from hisigma_zfit._source import Chunk
 
-Chunk = dict[str, npt.NDArray[Any]]
+__all__ = ["PUBLISHED_COLUMNS", "open_file", "open_source"]
 
 # Columns of the two-dimensional dataset `feats` that was published with arXiv:2506.06438; the file does not name them.
 PUBLISHED_COLUMNS = (
     *("tot_mass", "Hbb_mass", "Hgg_mass", "Hbb_pt", "Hgg_pt"),
     *("dR_b1_phot1", "dR_b1_phot2", "dR_b2_phot1", "dR_b2_phot2", "dR_bb", "dR_gg"),
 )
-
-
-class Source(ABC):
-    """One open file and one table of columns in it.
-
-    Attributes:
-        path: The file.
-        kind: Format in words, for messages and reports.
-        tree: Name of the table inside the file, or an empty string.
-        names: All columns, in the file's order.
-    """
-
-    kind: str
-    tree: str = ""
-    names: tuple[str, ...]
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._open()
-
-    @abstractmethod
-    def _open(self) -> None:
-        """Open the file."""
-
-    @abstractmethod
-    def choose(self, tree: str | None) -> None:
-        """Choose the table: by name, or the only one there is.
-
-        Raises:
-            InputError: There is no such table, or None was given and there is not exactly one.
-        """
-
-    @property
-    def where(self) -> str:
-        """File and table, for messages."""
-        return f"{self.path}:{self.tree}" if self.tree else str(self.path)
-
-    @abstractmethod
-    def obstacle(self, name: str) -> str | None:
-        """Say why a column is not one number per row; None if it is."""
-
-    @abstractmethod
-    def n_rows(self, names: Sequence[str]) -> int:
-        """Count the rows of some columns."""
-
-    @abstractmethod
-    def _chunks(self, names: Sequence[str], rows: int, stop: int) -> Iterator[Chunk]:
-        """Yield the first `stop` rows of some columns, at most about `rows` at a time, in file order."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close the file."""
-
-    def scalar_names(self) -> list[str]:
-        """All columns that hold one number per row."""
-        return [name for name in self.names if self.obstacle(name) is None]
-
-    def require(self, names: Sequence[str]) -> None:
-        """Check that columns can be used.
-
-        Raises:
-            InputError: A column holds something else than one number per row.
-        """
-        for name in names:
-            obstacle = self.obstacle(name)
-            if obstacle is not None:
-                raise InputError.from_parts(
-                    expected=f"one number per event in branch {name!r} of {self.where}",
-                    got=obstacle,
-                    do="flatten it before, or choose another branch",
-                )
-
-    def chunks(self, names: Sequence[str], chunk_bytes: int, stop: int) -> Iterator[Chunk]:
-        """Yield one or more columns in chunks of rows: floats as float64, integers as int64, booleans as they are.
-
-        One number type per kind makes expressions give the same values from every format.
-        """
-        rows = max(1, chunk_bytes // (8 * len(names)))
-        with _reading(self.path, self.kind):
-            for chunk in self._chunks(names, rows, stop):
-                yield {name: _widen(chunk[name]) for name in names}
-
-
-def _widen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if values.dtype.kind == "b":
-        return values
-    integer = values.dtype.kind == "i" or (values.dtype.kind == "u" and values.dtype.itemsize < 8)
-    return values.astype(np.int64 if integer else np.float64, copy=False)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
-
-
-@contextlib.contextmanager
-def _reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever a format library raises on broken bytes into one clear line."""
-    try:
-        yield
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # the format libraries raise what the broken bytes happen to lead to
-        raise InputError.from_parts(
-            expected=f"a readable {kind} file",
-            got=f"{path}, which breaks while it is read ({_first_line(error)})",
-            do="it is truncated or damaged: copy or write it again",
-        ) from error
 
 
 class _Root(Source):
@@ -153,10 +43,12 @@ class _Root(Source):
         # no caches: every basket is read once, and a cache of 100 MB per file would only hold memory
         self._file = uproot.open(self.path, array_cache=None, object_cache=None)
 
-    def choose(self, tree: str | None) -> None:
+    def tables(self) -> list[str]:
         classes = self._file.classnames(recursive=True, cycle=False)
-        trees = [name for name, cls in classes.items() if cls in self._TREES]
-        self.tree = _choose(tree, trees, self.path, "tree")
+        return [name for name, cls in classes.items() if cls in self._TREES]
+
+    def choose(self, tree: str | None) -> None:
+        self.tree = choose_table(tree, self.tables(), self.path, "tree")
         self._table = self._file[self.tree]
         self.kind = "ROOT RNTuple" if "RNTuple" in self._file.classname_of(self.tree) else "ROOT TTree"
         self.names = tuple(self._table.keys(recursive=self.kind == "ROOT TTree"))
@@ -183,7 +75,7 @@ class _Root(Source):
             scalar = self._NUMBER.fullmatch(branch.typename) is not None
         else:
             interpretation = branch.interpretation
-            scalar = isinstance(interpretation, uproot.interpretation.numerical.Numerical) and _is_number(
+            scalar = isinstance(interpretation, uproot.interpretation.numerical.Numerical) and is_number(
                 np.dtype(interpretation.to_dtype)
             )
         return None if scalar else f"the type {branch.typename}"
@@ -214,7 +106,7 @@ class _Hdf5(Source):
         import h5py
 
         wanted = tree.strip("/") if tree is not None else None
-        self.tree = _choose(wanted, self._layout(h5py), self.path, "dataset or group")
+        self.tree = choose_table(wanted, self.tables(), self.path, "dataset or group")
         found = self._file[self.tree] if self.tree else self._file
         self._table = None if isinstance(found, h5py.Group) else found
         if self._table is None:
@@ -223,8 +115,10 @@ class _Hdf5(Source):
         else:
             self.names = self._column_names(found)
 
-    def _layout(self, h5py: Any) -> list[str]:
-        """Names of all tables, and of all groups that hold one-dimensional datasets ("" is the file itself)."""
+    def tables(self) -> list[str]:
+        """Names of all tables, and of all groups that hold one-dimensional datasets."""
+        import h5py
+
         found: dict[str, None] = {}
 
         def visit(name: str, item: Any) -> None:
@@ -257,10 +151,10 @@ class _Hdf5(Source):
     def obstacle(self, name: str) -> str | None:
         if self._table is None:
             column = self._columns[name]
-            scalar, got = column.ndim == 1 and _is_number(column.dtype), f"{column.dtype} of shape {column.shape}"
+            scalar, got = column.ndim == 1 and is_number(column.dtype), f"{column.dtype} of shape {column.shape}"
         else:
             dtype = self._table.dtype[name] if self._table.dtype.names else self._table.dtype
-            scalar, got = _is_number(dtype), str(dtype)
+            scalar, got = is_number(dtype), str(dtype)
         return None if scalar else f"the type {got}"
 
     def n_rows(self, names: Sequence[str]) -> int:
@@ -302,6 +196,9 @@ class _Parquet(Source):
 
         self._file = parquet.ParquetFile(self.path)
 
+    def tables(self) -> list[str]:
+        return [""]
+
     def choose(self, tree: str | None) -> None:  # noqa: ARG002 - a Parquet file is one table
         self._schema = self._file.schema_arrow
         self.names = tuple(self._schema.names)
@@ -333,29 +230,6 @@ class _Parquet(Source):
         self._file.close()
 
 
-def _is_number(dtype: np.dtype[Any]) -> bool:
-    return dtype.kind in "biuf" and dtype.shape == ()
-
-
-def _choose(wanted: str | None, found: Sequence[str], path: Path, what: str) -> str:
-    listed = ", ".join(repr(name) if name else "the top level" for name in found)
-    if wanted is not None:
-        if wanted.partition(";")[0] in found:  # ROOT keys may carry a cycle number, as in "events;2"
-            return wanted
-        raise InputError.from_parts(
-            expected=f"a {what} {wanted!r} in {path}",
-            got="none of that name",
-            do=f"choose one of {listed}" if found else f"the file holds no {what} at all",
-        )
-    if len(found) == 1:
-        return found[0]
-    raise InputError.from_parts(
-        expected=f"one {what} in {path}",
-        got=listed or "none",
-        do="name one with tree=" if found else "check that this is the file you meant",
-    )
-
-
 def open_source(path: Path, tree: str | None) -> Source:
     """Open a file of any known format.
 
@@ -366,15 +240,25 @@ def open_source(path: Path, tree: str | None) -> Source:
     Raises:
         InputError: The file is of no known format, truncated or damaged, or has no such table.
     """
-    kind = _format(path)
-    with _reading(path, kind.kind):
-        source = kind(path)
-        try:
+    source = open_file(path)
+    try:
+        with readable(path, source.kind):
             source.choose(tree)
-        except BaseException:
-            source.close()
-            raise
-        return source
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def open_file(path: Path) -> Source:
+    """Open a file of any known format, before a table is chosen.
+
+    Raises:
+        InputError: The file is of no known format, truncated or damaged.
+    """
+    kind = _format(path)
+    with readable(path, kind.kind):
+        return kind(path)
 
 
 def _format(path: Path) -> type[_Root | _Hdf5 | _Parquet]:

@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from hisigma_zfit._expressions import Expression, compile_expression
-from hisigma_zfit._readers import Chunk, Source, open_source
+from hisigma_zfit._readers import open_source
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from hisigma_zfit._source import Chunk, Source
 
 __all__ = ["DEFAULT_CHUNK_BYTES", "Columns", "Files", "Loaded", "SourceReport", "load"]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from hisigma_zfit import __version__
-from hisigma_zfit.errors import InputError
+from hisigma_zfit.errors import HiSigmaError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,8 +125,6 @@ def _plot(arguments: argparse.Namespace) -> str:
 
 
 def _info(arguments: argparse.Namespace) -> str:
-    import os
-
     from hisigma_zfit.report.run import package_versions
 
     if arguments.path is None:
@@ -149,12 +148,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if it is done, 2 if the user's input or options are wrong, 1 for anything else.
     """
     arguments = _parser().parse_args(argv)
+    # before anything imports TensorFlow: its banner and zfit's word about it would bury our one line on stderr
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("ZFIT_DISABLE_TF_WARNINGS", "1")
     logging.basicConfig(level=logging.INFO if getattr(arguments, "verbose", False) else logging.WARNING)
     try:
         print(arguments.run(arguments))
-    except InputError as error:
+    except HiSigmaError as error:
         print(f"hisigma: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
         print("hisigma: interrupted; give the same command again to go on from here", file=sys.stderr)
         return 1

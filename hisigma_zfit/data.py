@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import textwrap
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hisigma_zfit._dataset import Dataset, ReadReport, SignalRegion
-from hisigma_zfit._reading import DEFAULT_CHUNK_BYTES, Columns, Files, SourceReport, load
+from hisigma_zfit._readers import open_file
+from hisigma_zfit._reading import DEFAULT_CHUNK_BYTES, Columns, Files, SourceReport, expand, load
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +26,9 @@ if TYPE_CHECKING:
 
     import zfit
 
-__all__ = ["Dataset", "ReadReport", "SignalRegion", "SourceReport", "feature_space", "file_digest", "read"]
+    from hisigma_zfit._source import Source
+
+__all__ = ["Dataset", "ReadReport", "SignalRegion", "SourceReport", "describe", "feature_space", "file_digest", "read"]
 
 _log = logging.getLogger(__name__)
 
@@ -115,6 +120,44 @@ def file_digest(path: str | os.PathLike[str]) -> str:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     except OSError as error:
         raise InputError.from_parts(expected="a file", got=f"{path} ({error.strerror})", do="check the path") from error
+
+
+def describe(path: str | os.PathLike[str]) -> str:
+    """Say what a data file holds: its format, its tables, their events and their columns.
+
+    Args:
+        path: A file of any format that `read` knows.
+
+    Returns:
+        A few lines of text, without a line break at the end.
+
+    Raises:
+        InputError: The file is missing, damaged or of an unknown format.
+    """
+    lines = []
+    for file in expand(path):
+        with closing(open_file(file)) as source:
+            tables = source.tables()
+            lines.append(f"{file}: {source.kind}, {file.stat().st_size:,} bytes")
+            for table in tables:
+                lines += _describe_table(source, table)
+            if not tables:
+                lines.append("  no tree or dataset")
+    return "\n".join(lines)
+
+
+def _describe_table(source: Source, table: str) -> list[str]:
+    try:
+        source.choose(table)
+        head = f"  {table or 'top level'}: {source.n_rows(()):,} events, {len(source.names)} columns ({source.kind})"
+        usable = source.scalar_names()
+    except InputError as error:
+        return [f"  {table or 'top level'}: {error}"]
+    others = [name for name in source.names if name not in usable]
+    lines = textwrap.wrap(", ".join(usable), width=96)
+    if others:
+        lines += textwrap.wrap(f"not one number per event: {', '.join(others)}", width=96)
+    return [head, *(f"    {line}" for line in lines)]
 
 
 def _pair(name: str, edges: Iterable[float]) -> tuple[float, float]:

@@ -88,7 +88,10 @@ def _digests(settings: MeasureOptions) -> dict[str, str]:
 
 
 class _Stages:
-    """Announces stages on stderr and keeps their wall times."""
+    """Announces stages on stderr and keeps their wall times.
+
+    That a stage begins is said on terminals only: elsewhere an error message must not stand behind an empty promise.
+    """
 
     _NAMES = ("read", "train", "score", "fit", "draw")
 
@@ -103,7 +106,8 @@ class _Stages:
     def __call__(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
         position = f"[{self._NAMES.index(name) + 1}/{len(self._NAMES)}]"
-        self._console.print(f"{position} {name} ...", markup=False, highlight=False)
+        if self._console.is_terminal:
+            self._console.print(f"{position} {name} ...", markup=False, highlight=False)
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
         self._console.print(f"{position} {name} done in {self.seconds[name]:.1f} s", markup=False, highlight=False)
@@ -117,6 +121,7 @@ class _Stages:
 class _Inputs:
     """Events that one measurement starts from."""
 
+    mass: zfit.Space
     data: Dataset
     signal: Dataset
     training: Dataset  # sidebands
@@ -139,23 +144,27 @@ class _Analysis:
 
         return zfit.Space(self.settings.mass, *self.settings.range)
 
-    def read(self, mass: zfit.Space) -> _Inputs:
+    def read(self) -> _Inputs:
         """Steps 0 and 1: events inside the mass range, and the sidebands."""
         s = self.settings
 
         def load(files: tuple[str, ...], **more: Any) -> Dataset:
-            return read(files, tree=s.tree, columns=s.column_expressions(), cut=s.cut, **more).within(mass)
+            return read(files, tree=s.tree, columns=s.column_expressions(), cut=s.cut, **more)
 
         data = load(s.data)
         signal = load(s.signal, weight=s.weight, nonnegative_weights=True)
-        training = data.sidebands(mass, s.region)
-        if s.sideband_training:
-            training = training.concatenate(load(s.sideband_training).sidebands(mass, s.region))
-        if not len(data.signal_region(mass, s.region)):
-            raise InputError.from_parts(
-                expected=f"data in the signal region {s.region}", got="none", do="check the region and the range"
-            )
-        return _Inputs(data, signal, training)
+        pool = data.concatenate(load(s.sideband_training)) if s.sideband_training else data
+        # only now: importing zfit takes seconds, which a mistake in the files need not wait for
+        mass = self._mass()
+        inputs = _Inputs(mass, data.within(mass), signal.within(mass), pool.sidebands(mass, s.region))
+        for name, events in (("data", inputs.data), ("signal simulation", inputs.signal)):
+            if not s.region.contains(events[s.mass]).any():
+                raise InputError.from_parts(
+                    expected=f"{name} with {s.mass} in the signal region {s.region}",
+                    got=f"none in {len(events)} events of the range",
+                    do="check the region, the range and the unit of the mass",
+                )
+        return inputs
 
     def train(self, inputs: _Inputs, mass: zfit.Space) -> tuple[ConditionalFlow, ConditionalFlow]:
         """Steps 2 and 3: p_b(x'|m) from the sidebands, p_s(x'|m) from simulation."""
@@ -216,9 +225,10 @@ class _Analysis:
         from hisigma_zfit.model.likelihood import ExtendedNLL
         from hisigma_zfit.model.projections import sample_model
 
-        s, stages, mass = self.settings, self.stages, self._mass()
+        s, stages = self.settings, self.stages
         with stages("read"):
-            inputs = self.read(mass)
+            inputs = self.read()
+        mass = inputs.mass
         with stages("train"):
             background, signal = self.train(inputs, mass)
         with stages("score"):

@@ -1,11 +1,50 @@
-"""Settings that hold for every test."""
+"""Settings and files that hold for every test."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from runs import Outcome
 
 # before anything imports TensorFlow: no banner, no search for an accelerator
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("ZFIT_DISABLE_TF_WARNINGS", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """One measurement through the command line, made once for all tests; nothing may change its folder."""
+
+    inputs: Path
+    out: Path
+    command: list[str]
+    outcome: Outcome
+
+
+@pytest.fixture(scope="session")
+def event_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with ``data.root`` and ``signal.root``."""
+    import runs
+
+    folder = tmp_path_factory.mktemp("inputs")
+    runs.write_inputs(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(event_files: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """``hisigma measure`` on `event_files`: a few thousand events, two bootstraps, the quick preset."""
+    import runs
+
+    out = tmp_path_factory.mktemp("runs") / "out"
+    command = runs.measure(event_files, out)
+    return FinishedRun(event_files, out, command, runs.hisigma(*command))

@@ -15,32 +15,42 @@ from samples import COLUMNS, FEATURES, MASS, N_SIGNAL, RANGE, SIGNAL_REGION, wri
 import hisigma_zfit as hz
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", type=int, default=0, help="data set 0 to 4 (default 0)")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the training, shared by the scripts of this study."""
     parser.add_argument("--preset", default="standard", help="training: quick, standard or paper")
-    parser.add_argument("--bootstraps", type=int, default=5)
-    parser.add_argument("--members", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("runs/dihiggs"), help="run folder to be made")
-    arguments = parser.parse_args()
+    parser.add_argument("--bootstraps", type=int, default=5, help="bootstrapped backgrounds (default 5)")
+    parser.add_argument("--members", type=int, default=5, help="seeds of each model (default 5)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of every random step (default 1)")
 
-    measurement = hz.measure(
-        **write_dataset(arguments.dataset, arguments.out.parent / f"dataset{arguments.dataset}"),
+
+def measure(dataset: int, out: Path, options: argparse.Namespace) -> hz.results.Measurement:
+    """Measure one data set; its files are written beside the run folder."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return hz.measure(
+        **write_dataset(dataset, out.parent / f"dataset{dataset}"),
         mass=MASS,
         range=RANGE,
         signal_region=SIGNAL_REGION,
         features=FEATURES,
         columns=COLUMNS,
-        bootstraps=arguments.bootstraps,
-        members=arguments.members,
-        preset=arguments.preset,
-        seed=arguments.seed,
-        out=arguments.out,
+        bootstraps=options.bootstraps,
+        members=options.members,
+        preset=options.preset,
+        seed=options.seed,
+        out=out,
         quiet=False,
     )
-    print(hz.tables.measurement(measurement))
-    print(f"\ninjected: {N_SIGNAL} signal events; figures and result.json are in {arguments.out}")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", type=int, default=0, help="data set 0 to 4 (default 0)")
+    parser.add_argument("--out", type=Path, default=Path("runs/dihiggs"), help="run folder to be made")
+    add_options(parser)
+    options = parser.parse_args()
+    print(hz.tables.measurement(measure(options.dataset, options.out, options)))
+    print(f"\ninjected: {N_SIGNAL} signal events; figures and result.json are in {options.out}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -37,6 +36,8 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.results import _Result
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import zfit
 
     from hisigma_zfit.data import Dataset, SignalRegion
@@ -48,7 +49,7 @@ Array = npt.NDArray[np.float64]
 
 logger = logging.getLogger(__name__)
 
-_COPIES = 4  # flow samples by event, so that their own fluctuation adds little
+_COPIES = 2  # flow samples by event: more of them would cost more than the noise that they remove
 _MIN_EVENTS = 500
 _SIGNIFICANCE = 1e-5  # chance that a perfect model has any feature flagged, before the tolerance
 

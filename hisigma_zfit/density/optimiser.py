@@ -32,7 +32,7 @@ WARM_UP = 100
 AVERAGING = 0.999
 CLIP = 5.0
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
-VALIDATION_BLOCK = 2048
+VALIDATION_BLOCK = 4096
 SAVE_EVERY_S = 5.0
 
 
@@ -227,10 +227,10 @@ def _validation_loss(stack: Stack, parameters: Float32) -> Array:
     n = len(stack.held_out_weights)
     total = np.zeros(len(parameters))
     for start in range(0, n, VALIDATION_BLOCK):
-        rows = np.arange(start, start + VALIDATION_BLOCK)
-        weights = np.where(rows < n, stack.held_out_weights[np.minimum(rows, n - 1)], 0.0)
-        block = tuple(tf.constant(array[np.minimum(rows, n - 1)]) for array in stack.held_out)
-        total -= np.asarray(stack.config.log_prob(tf.constant(parameters), block), dtype=np.float64) @ weights
+        rows = slice(start, start + VALIDATION_BLOCK)
+        # eager: compiling takes longer than these few calls
+        log_prob = stack.config.log_prob(tf.constant(parameters), tuple(tf.constant(a[rows]) for a in stack.held_out))
+        total -= np.asarray(log_prob, dtype=np.float64) @ stack.held_out_weights[rows]
     return total / n
 
 

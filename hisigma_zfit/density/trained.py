@@ -188,5 +188,6 @@ def _mean_log_prob(config: FlowConfig, parameters: Any, prepared: Any, log_jacob
 
 @lru_cache
 def _compiled(config: FlowConfig) -> tuple[Any, Any]:
-    # two functions, because XLA would fuse the preparation into every member and repeat it for each
-    return tuple(tf.function(partial(f, config), jit_compile=config.xla) for f in (_prepare, _mean_log_prob))
+    # Two functions: XLA would fuse the preparation into every member and repeat it for each.  The first one is cheap
+    # and would take XLA three seconds to compile.
+    return tf.function(partial(_prepare, config)), tf.function(partial(_mean_log_prob, config), jit_compile=config.xla)

@@ -6,7 +6,8 @@ x are data, y are samples of the model, m are masses, w and v are weights of x a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ _MARGINAL_BINS = 40
 _PIT_EDGES = np.array([0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 1])
 _SLICES = 6
 _FOLDS = 3
+_CLASSIFIER_BINS = 200
 
 
 def conditional_pit(
@@ -128,7 +130,7 @@ def conditional_test(u: Array, w: Array, slices: Array, names: Sequence[str]) ->
         conditional_misfit=float(0.5 * (chi2[worst] - ndf) * per_event / w.sum()),
         partner=names[worst],
         pit_edges=_PIT_EDGES,
-        pit=np.bincount(cell, weights=w, minlength=len(_PIT_EDGES) - 1),
+        pit=np.bincount(cell, weights=w, minlength=len(_PIT_EDGES) - 1).astype(float),
     )
 
 
@@ -156,7 +158,7 @@ def classify(x: Array, y: Array, m: Array, w: Array, *, seed: int) -> Classified
     fold = np.tile(rng.permutation(n) % _FOLDS, 2)
     inputs = np.column_stack([np.concatenate([x, y]), np.tile(m, 2)])
     label, weight = np.repeat([1, 0], n), np.tile(w, 2) / w.mean()
-    pairs = _overlapping_pairs(y)
+    columns = _Columns.of(inputs, pairs=_overlapping_pairs(y))
     logit = np.empty(2 * n)
     auc, drop = np.empty(_FOLDS), np.empty((_FOLDS, d))
     for k in range(_FOLDS):
@@ -165,13 +167,13 @@ def classify(x: Array, y: Array, m: Array, w: Array, *, seed: int) -> Classified
         model = HistGradientBoostingClassifier(
             max_iter=100, max_leaf_nodes=16, min_samples_leaf=100, early_stopping=True, random_state=seed % 2**32
         )
-        model.fit(_with_differences(inputs[~test], pairs), label[~test], sample_weight=weight[~test])
-        logit[test] = model.decision_function(_with_differences(inputs[test], pairs))
+        model.fit(columns(inputs[~test]), label[~test], sample_weight=weight[~test])
+        logit[test] = model.decision_function(columns(inputs[test]))
         auc[k] = roc_auc_score(label[test], logit[test], sample_weight=weight[test])
         for j in range(d):
             shuffled = inputs[test]
             shuffled[:, j] = rng.permutation(shuffled[:, j])
-            score = model.decision_function(_with_differences(shuffled, pairs))
+            score = model.decision_function(columns(shuffled))
             drop[k, j] = auc[k] - roc_auc_score(label[test], score, sample_weight=weight[test])
     # folds agree by chance now and then: never quote less than the error of the null hypothesis
     n_effective = w.sum() ** 2 / np.sum(w**2)
@@ -192,9 +194,29 @@ def _overlapping_pairs(y: Array) -> list[tuple[int, int]]:
     return [(i, j) for i, j in pairs if 1e-3 < np.mean(y[:, i] > y[:, j]) < 1 - 1e-3]
 
 
-def _with_differences(inputs: Array, pairs: Sequence[tuple[int, int]]) -> Array:
-    """Append differences of features: trees cut along the axes, and miss an edge x2 < x1 with few cuts."""
-    return np.column_stack([inputs, *(inputs[:, i] - inputs[:, j] for i, j in pairs)])
+@dataclass(frozen=True)
+class _Columns:
+    """What the classifier sees: features, mass and differences of features, in bins of equal population.
+
+    Trees cut along the axes, and would need many cuts for an edge x2 < x1.  They bin their inputs anyway, but slowly
+    when events have weights.
+    """
+
+    pairs: Sequence[tuple[int, int]]
+    edges: Sequence[Array]
+
+    @classmethod
+    def of(cls, inputs: Array, *, pairs: Sequence[tuple[int, int]]) -> Self:
+        levels = np.linspace(0.0, 1.0, _CLASSIFIER_BINS + 1)[1:-1]
+        return cls(pairs, [np.unique(np.quantile(column, levels)) for column in cls._values(inputs, pairs)])
+
+    @staticmethod
+    def _values(inputs: Array, pairs: Sequence[tuple[int, int]]) -> list[Array]:
+        return [*inputs.T, *(inputs[:, i] - inputs[:, j] for i, j in pairs)]
+
+    def __call__(self, inputs: Array) -> Array:
+        values = zip(self.edges, self._values(inputs, self.pairs), strict=True)
+        return np.column_stack([np.searchsorted(edges, column, side="right") for edges, column in values]).astype(float)
 
 
 def _donsker_varadhan(data: Array, flow: Array, w: Array) -> tuple[float, float]:

@@ -12,13 +12,13 @@ from hisigma_zfit.density.flows import RegionFlow
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from hisigma_zfit.data import SignalRegion
     from hisigma_zfit.density.flows import ConditionalFlow
     from hisigma_zfit.model.pdfs import FlowProductPDF
 
-__all__ = ["Component", "Sidebands", "SignalPlusBackground", "signal_plus_background"]
+__all__ = ["Component", "Sidebands", "SignalPlusBackground", "compose", "signal_plus_background"]
 
 Sidebands = Literal["mass-only", "full"]
 
@@ -128,25 +128,6 @@ def signal_plus_background(
     """
     if not backgrounds:
         raise InputError.from_parts(expected="at least one background", got="none", do="pass it after the signal")
-    if sidebands not in get_args(Sidebands):
-        raise InputError.from_parts(
-            expected=f"sidebands to be one of {', '.join(get_args(Sidebands))}", got=repr(sidebands), do="choose one"
-        )
-    region = region or backgrounds[0].flow.signal_region
-    if sidebands == "mass-only" and region is None:
-        raise InputError.from_parts(
-            expected="a signal region for sidebands='mass-only'",
-            got="a background flow that was trained on all masses",
-            do="pass region=, or sidebands='full'",
-        )
-    observables = sorted(signal.obs)
-    for pdf in backgrounds:
-        if sorted(pdf.obs) != observables:
-            raise InputError.from_parts(
-                expected=f"all components in {', '.join(observables)}",
-                got=f"{pdf.name} in {', '.join(sorted(pdf.obs))}",
-                do="train every flow on the same features",
-            )
     names = ["signal", "background", *(f"background{k}" for k in range(2, len(backgrounds) + 1))]
     if isinstance(poi, str):
         poi = zfit.Parameter(poi, 0.0, step_size=10.0)
@@ -160,4 +141,74 @@ def signal_plus_background(
         Component(name, pdf, extended, is_signal=k == 0)
         for k, (name, pdf, extended) in enumerate(zip(names, pdfs, (poi, *yields), strict=True))
     )
+    return _join(components, poi=poi, region=region, sidebands=sidebands)
+
+
+def compose(
+    signals: Sequence[FlowProductPDF],
+    backgrounds: Sequence[FlowProductPDF],
+    *,
+    poi: zfit.Parameter,
+    sidebands: Sidebands = "mass-only",
+    region: SignalRegion | None = None,
+) -> SignalPlusBackground:
+    """Join any number of signals and backgrounds that bring their own names and yields.
+
+    Yields may be shared, composed of other parameters (a signal strength times an expectation), or constrained by
+    terms of the loss, as that of a resonant background from simulation.
+
+    Args:
+        signals: Extended densities that count as signal.
+        backgrounds: Extended densities of the backgrounds; the first is the one learned from the sidebands.
+        poi: Parameter of interest: any parameter of the model.
+        sidebands: As for `signal_plus_background`.
+        region: As for `signal_plus_background`.
+
+    Raises:
+        InputError: No signal or no background, one without yield, two of the same name, observables that differ, or a
+            sideband rule without a signal region.
+    """
+    if not signals or not backgrounds:
+        raise InputError.from_parts(
+            expected="at least one signal and one background",
+            got=f"{len(signals)} and {len(backgrounds)}",
+            do="pass two lists",
+        )
+    pdfs = [*signals, *backgrounds]
+    names = [str(pdf.name) for pdf in pdfs]
+    for pdf, name in zip(pdfs, names, strict=True):
+        if not pdf.is_extended:
+            raise InputError.from_parts(expected="a yield for each", got=f"none for {name}", do="pass extended= to it")
+        if names.count(name) > 1:
+            raise InputError.from_parts(expected="different names", got=f"{name!r} twice", do="pass name= to them")
+    components = tuple(
+        Component(name, pdf, pdf.get_yield(), is_signal=k < len(signals))
+        for k, (name, pdf) in enumerate(zip(names, pdfs, strict=True))
+    )
+    return _join(components, poi=poi, region=region, sidebands=sidebands)
+
+
+def _join(
+    components: tuple[Component, ...], *, poi: Any, region: SignalRegion | None, sidebands: Sidebands
+) -> SignalPlusBackground:
+    """Check what all components must have in common, and build the model."""
+    if sidebands not in get_args(Sidebands):
+        raise InputError.from_parts(
+            expected=f"sidebands to be one of {', '.join(get_args(Sidebands))}", got=repr(sidebands), do="choose one"
+        )
+    region = region or next(c.pdf.flow.signal_region for c in components if not c.is_signal)
+    if sidebands == "mass-only" and region is None:
+        raise InputError.from_parts(
+            expected="a signal region for sidebands='mass-only'",
+            got="a background flow that was trained on all masses",
+            do="pass region=, or sidebands='full'",
+        )
+    observables = sorted(components[0].pdf.obs)
+    for component in components[1:]:
+        if sorted(component.pdf.obs) != observables:
+            raise InputError.from_parts(
+                expected=f"all components in {', '.join(observables)}",
+                got=f"{component.pdf.name} in {', '.join(sorted(component.pdf.obs))}",
+                do="train every flow on the same features",
+            )
     return SignalPlusBackground(components, poi=poi, region=region, sidebands=sidebands)

@@ -9,6 +9,7 @@ What to use when:
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["ExtendedNLL"]
 
 Array = npt.NDArray[np.float64]
+
+_log = logging.getLogger(__name__)
 
 
 def _data_constant(columns: Columns) -> float:
@@ -254,7 +257,10 @@ def _as_zfit(data: Any, model: zfit.pdf.BasePDF) -> zfit.Data:
     """Zfit Data in the model's observables and order."""
     space = model.space
     if not isinstance(data, zfit.Data):
-        data = data.to_zfit(space)
+        inside = data.within(space)
+        if len(inside) < len(data):
+            _log.info("%d of %d events are outside of the model's range", len(data) - len(inside), len(data))
+        data = inside.to_zfit(space)
     missing = [name for name in space.obs if name not in data.obs]
     if missing:
         raise InputError.from_parts(

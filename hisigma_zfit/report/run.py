@@ -56,8 +56,8 @@ def package_versions() -> dict[str, str]:
 class RunFolder:
     """One run on disk; made by `RunFolder.open` and used in a ``with`` block.
 
-    The block's end renames the folder to its final name; an exception leaves the partial folder for the next try, and
-    one that says that the disk is full becomes a `RunFolderError`.
+    The block's end renames the folder to its final name.  An exception leaves the partial folder for the next try, or
+    nothing where nothing was made yet; one that says that the disk is full becomes a `RunFolderError`.
 
     Attributes:
         path: Final place.
@@ -122,6 +122,7 @@ class RunFolder:
             else:
                 run.write_json("run.json", identity)
         except BaseException:
+            _remove_bare(partial)
             os.close(lock)
             raise
         return run
@@ -204,7 +205,9 @@ class RunFolder:
         try:
             if error is None and not self.complete:
                 self._finish()
-            elif isinstance(error, OSError) and is_disk_full(error):
+            elif not self.complete:
+                _remove_bare(self.folder)
+            if isinstance(error, OSError) and is_disk_full(error):
                 # a training that writes its members by itself meets the full disk bare
                 raise disk_full(self.folder, error) from error
         finally:
@@ -285,6 +288,13 @@ def _compare(folder: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any])
 
 def _shown(values: Mapping[str, Any], key: str) -> str:
     return json.dumps(values[key]) if key in values else "nothing"
+
+
+def _remove_bare(folder: Path) -> None:
+    """Remove a partial folder in which nothing was made: a mistake in the input must not leave one behind."""
+    own = {LOCK, "run.json", ".run.json.tmp"}
+    if all(entry.name in own or (entry.is_dir() and not entry.is_symlink()) for entry in folder.rglob("*")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _empty(folder: Path) -> None:

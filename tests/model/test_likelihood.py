@@ -82,9 +82,7 @@ def test_columns_in_another_order_give_the_same_value():
     [
         pytest.param(lambda: zfit.pdf.Exponential(zfit.Parameter("lam", -0.02), models.mass_space()), id="family"),
         pytest.param(
-            lambda: zfit.pdf.Chebyshev(
-                models.mass_space(), [zfit.Parameter("c1", -0.4), zfit.Parameter("c2", 0.05)]
-            ),
+            lambda: zfit.pdf.Chebyshev(models.mass_space(), [zfit.Parameter("c1", -0.4), zfit.Parameter("c2", 0.05)]),
             id="generic",
         ),
     ],

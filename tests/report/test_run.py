@@ -98,9 +98,20 @@ def test_interrupted_run_goes_on(interrupted: Path) -> None:
 
 
 def test_any_error_keeps_the_partial_run(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="broken"), start(tmp_path / "out"):
+    with pytest.raises(ValueError, match="broken"), start(tmp_path / "out") as run:
+        run.write_text("members/0", "trained")
         raise ValueError("broken")
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.partial"]
+
+
+@pytest.mark.parametrize("error", [InputError, KeyboardInterrupt, RuntimeError])
+def test_an_error_before_anything_is_made_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), start(tmp_path / "out") as run:
+        run.member_folder("background")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+    with start(tmp_path / "out") as run:
+        assert not run.resumed
 
 
 def test_killed_process_leaves_no_lock(tmp_path: Path) -> None:
@@ -147,7 +158,8 @@ def test_other_inputs_or_options_are_refused(tmp_path: Path, state: str, change:
         with start(tmp_path / "out"):
             pass
     else:
-        with pytest.raises(KeyboardInterrupt), start(tmp_path / "out"):
+        with pytest.raises(KeyboardInterrupt), start(tmp_path / "out") as run:
+            run.write_text("members/0", "trained")
             raise KeyboardInterrupt
     before = tree(tmp_path)
     for resume in (True, False):
@@ -294,20 +306,23 @@ def test_full_disk_is_one_line_and_keeps_the_old_file(
 def test_full_disk_met_by_others_is_explained(tmp_path: Path) -> None:
     def train() -> None:
         with start(tmp_path / "out") as run:
+            run.write_text("members/background/2.npz", "trained")
             raise OSError(errno.ENOSPC, "No space left on device", str(run.member_folder("background") / "3.npz"))
 
     with pytest.raises(RunFolderError, match=r"3\.npz.*full disk.*members trained so far are kept"):
         train()
-    assert (tmp_path / "out.partial" / "members" / "background").is_dir()
+    assert (tmp_path / "out.partial" / "members" / "background" / "2.npz").is_file()
 
 
 def test_full_disk_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "mkdir", full)
-    with pytest.raises(RunFolderError, match="full disk"):
-        start(tmp_path / "out")
+    for place in ((Path, "mkdir"), (os, "fsync")):
+        with monkeypatch.context() as patch, pytest.raises(RunFolderError, match="full disk"):
+            patch.setattr(*place, full)
+            start(tmp_path / "out")
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_other_system_errors_are_not_disguised(tmp_path: Path) -> None:

@@ -1,0 +1,190 @@
+"""Pulls, ranked impacts and the error budget of the parameter of interest.
+
+What to use when: `impacts` tells which nuisance costs how much; `correlations` shows which parameters the data cannot
+tell apart.  A nuisance is any floating parameter but the poi.  Those with a constraint term have a pre-fit value and
+error, which are the minimum and the curvature of the constraint terms alone, so that every zfit constraint serves;
+the others (a background's yield and slope) have post-fit impacts only and count as statistical.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import zfit
+
+from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.inference.fitting import Profiler, _limits
+from hisigma_zfit.inference.newton import minimise
+from hisigma_zfit.model.graph import ConstraintEvaluator
+from hisigma_zfit.results_explanations import Correlations, Impact, Impacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from hisigma_zfit.model.likelihood import ExtendedNLL
+
+__all__ = ["constrained_parameters", "correlations", "impacts", "prefit"]
+
+Array = npt.NDArray[np.float64]
+Pair = tuple[float, float]
+
+
+def constrained_parameters(loss: ExtendedNLL) -> tuple[str, ...]:
+    """Names of the floating parameters that stand in a constraint term."""
+    found = {p.name for constraint in loss.constraints for p in constraint.get_params(floating=True)}
+    return tuple(p.name for p in loss.parameters if p.name in found)
+
+
+def prefit(loss: ExtendedNLL) -> dict[str, tuple[float, float]]:
+    """Central value and error that the constraint terms alone give to their parameters, by name.
+
+    Raises:
+        FitError: The constraint terms have no minimum.
+    """
+    names = constrained_parameters(loss)
+    if not names:
+        return {}
+    at = [k for k, p in enumerate(loss.parameters) if p.name in names]
+    evaluator = ConstraintEvaluator(list(loss.constraints), loss.parameters)
+    minimum = minimise(evaluator, loss.theta(), at, limits=_limits(loss.parameters), tolerance=1e-10)
+    if not minimum.converged:
+        raise FitError(f"the constraints of {', '.join(names)} have no common minimum; check them")
+    errors = np.sqrt(np.diag(minimum.covariance()))
+    return {loss.parameters[k].name: (float(minimum.theta[k]), float(errors[k])) for k in at}
+
+
+def impacts(
+    loss: Any,
+    poi: str | Any,
+    *,
+    nuisances: Sequence[str] | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    minos: bool = True,
+) -> Impacts:
+    """Fit once for every nuisance and end of its error, and for every group.
+
+    The impact of a nuisance is the shift of the best poi when the nuisance is held one error away from its best fit
+    and all others are fitted again.  The statistical error is that with all constrained nuisances held at their best
+    fit; the systematic one is what remains in quadrature.
+
+    Args:
+        loss: The `ExtendedNLL`, or the result of its fit; parameters' values are not changed.
+        poi: The parameter of interest, or its name.
+        nuisances: Names of those to rank; by default all floating parameters but the poi.
+        groups: Names of nuisances by group, for the error budget.
+        minos: Post-fit errors from the profile of each nuisance; else from the Hessian, which is faster.
+
+    Returns:
+        The error budget, with the nuisances ranked by post-fit impact.
+
+    Raises:
+        InputError: A nuisance is unknown or does not float.
+        FitError: A fit did not converge.
+    """
+    loss = getattr(loss, "loss", loss)
+    profiler = Profiler(loss, poi)
+    others = [p.name for p in loss.parameters if p.floating and p.name != profiler.name]
+    wanted = others if nuisances is None else list(nuisances)
+    _require_known([*wanted, *(name for group in (groups or {}).values() for name in group)], others)
+    before = prefit(loss)
+    # every profile below starts at the global minimum
+    with zfit.param.set_values(loss.parameters, profiler.minimum.theta):
+        total = _errors(profiler, minos=minos)
+        found = [_impact(loss, name, profiler, before.get(name), minos=minos) for name in wanted]
+        statistical = _errors_without(loss, profiler.name, constrained_parameters(loss), minos=minos)
+        budget = {
+            group: _quadratic_difference(total, _errors_without(loss, profiler.name, names, minos=minos))
+            for group, names in (groups or {}).items()
+        }
+    return Impacts(
+        poi=profiler.name,
+        value=profiler.best,
+        total=total,
+        statistical=statistical,
+        groups=budget,
+        impacts=tuple(sorted(found, key=lambda impact: -impact.size)),
+    )
+
+
+def _require_known(names: Iterable[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise InputError.from_parts(
+                expected=f"floating nuisances among {', '.join(known)}", got=repr(name), do="correct the name"
+            )
+
+
+def _errors(profiler: Profiler, *, minos: bool) -> Pair:
+    if not minos:
+        return profiler.error, profiler.error
+    lower, upper = profiler.interval(1.0)
+    return profiler.best - lower, upper - profiler.best
+
+
+def _impact(loss: ExtendedNLL, name: str, poi: Profiler, before: Pair | None, *, minos: bool) -> Impact:
+    nuisance = Profiler(loss, name)
+
+    def shift(value: float) -> float:
+        minimum = nuisance.at(value)
+        if not minimum.converged:
+            raise FitError(f"the fit with {name} = {value:.4g} did not converge; check its limits")
+        return float(minimum.theta[poi.index]) - poi.best
+
+    below, above = _errors(nuisance, minos=minos)
+    width = None if before is None else before[1]
+    return Impact(
+        name=name,
+        value=nuisance.best,
+        errors=(below, above),
+        prefit_value=None if before is None else before[0],
+        prefit_error=width,
+        postfit=(shift(nuisance.best - below), shift(nuisance.best + above)),
+        prefit=None if width is None else (shift(nuisance.best - width), shift(nuisance.best + width)),
+    )
+
+
+def _errors_without(loss: ExtendedNLL, poi: str, names: Iterable[str], *, minos: bool) -> Pair:
+    """Errors of the poi with some nuisances held at their current values."""
+    held = [p for p in loss.parameters if p.name in set(names) - {poi} and p.floating]
+    try:
+        for parameter in held:
+            parameter.floating = False
+        return _errors(Profiler(loss, poi), minos=minos)
+    finally:
+        for parameter in held:
+            parameter.floating = True
+
+
+def _quadratic_difference(whole: Pair, part: Pair) -> Pair:
+    below, above = (max(w**2 - p**2, 0.0) ** 0.5 for w, p in zip(whole, part, strict=True))
+    return below, above
+
+
+def correlations(loss: Any, *, names: Sequence[str] | None = None) -> Correlations:
+    """Correlation matrix of the floating parameters from the exact Hessian at the best fit.
+
+    Args:
+        loss: The `ExtendedNLL`, or the result of its fit.
+        names: The parameters to show; by default all that float and are not held at a limit.
+
+    Raises:
+        InputError: A parameter is unknown, does not float or is held at a limit.
+        FitError: The fit did not converge.
+    """
+    loss = getattr(loss, "loss", loss)
+    floating = [p.name for p in loss.parameters if p.floating]
+    _require_known(names or (), floating)
+    minimum = Profiler(loss, floating[0]).minimum
+    covariance = minimum.covariance()
+    free = [loss.parameters[k].name for k in minimum.free]
+    shown = [name for name in floating if name in free] if names is None else list(names)
+    lost = [name for name in shown if name not in free]
+    if lost:
+        raise InputError.from_parts(
+            expected="parameters inside of their limits", got=f"{', '.join(lost)} at a limit", do="leave them out"
+        )
+    at = [[p.name for p in loss.parameters].index(name) for name in shown]
+    errors = np.sqrt(np.diag(covariance))[at]
+    return Correlations(names=tuple(shown), matrix=covariance[np.ix_(at, at)] / np.outer(errors, errors))

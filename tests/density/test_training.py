@@ -1,0 +1,192 @@
+"""Training: does it learn the truth, are bootstraps real, are all bits reproducible, does it survive Ctrl-C?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import toys
+from scipy.special import logsumexp
+from scipy.stats import poisson
+from untrained import REGION, SMALL
+
+from hisigma_zfit.data import Dataset, feature_space
+from hisigma_zfit.density.flows import MixtureFlow
+from hisigma_zfit.density.preprocess import FeatureTransform, Support
+from hisigma_zfit.density.training import bootstrap_weights, train_flow
+from hisigma_zfit.errors import InputError
+
+OPTIONS = {"given": "m", "members": 2, "bootstraps": 2, "seed": 7, "flow": SMALL, "preset": "quick"}
+
+
+def parameters(flow):
+    return np.stack([member.parameters for member in flow.members])
+
+
+@pytest.fixture(scope="module")
+def trained(sidebands):
+    return train_flow(sidebands, toys.FEATURES, **OPTIONS)
+
+
+@pytest.mark.statistical
+def test_learns_the_signal_region_that_it_never_saw():
+    columns = toys.BACKGROUND.columns(40_000, seed=1, region="sidebands")
+    data = Dataset.from_arrays(columns).sidebands(toys.MASS, REGION)
+    flow = train_flow(data, toys.FEATURES, given="m", seed=1)
+    x, m = toys.stack(toys.BACKGROUND.columns(50_000, seed=2, region="signal"))
+    log_prob = flow.log_prob_array(x, m)
+    inside = np.isfinite(log_prob)
+    assert np.sum(~inside) < 20
+    difference = (toys.BACKGROUND.log_prob(x, m) - log_prob)[inside]
+    # measured 0.0075 +- 0.0005; a flow that ignores one dependence has 0.03 or more; the mean is known to 0.001
+    assert -0.002 < difference.mean() < 0.012
+    assert flow.signal_region == REGION
+
+
+def test_mixture_is_the_mean_over_all_members(trained, sidebands):
+    assert isinstance(trained, MixtureFlow)
+    assert len(trained.bootstraps) == 2
+    assert [len(part.members) for part in trained.bootstraps] == [2, 2]
+    x, m = sidebands.array(toys.FEATURES)[:2000], sidebands["m"][:2000]
+    each = np.stack([member.log_prob_array(x, m) for member in trained.members])
+    np.testing.assert_allclose(trained.log_prob_array(x, m), logsumexp(each, axis=0) - np.log(4), atol=2e-5)
+    assert (each.std(axis=0) > 1e-4).mean() > 0.9
+    assert np.isfinite(each).all()  # all bootstraps share the support of the whole data set
+
+
+@pytest.mark.statistical
+def test_bootstrap_weights_are_poisson_and_independent():
+    n = 50_000
+    first, second = (bootstrap_weights(3, b, n) for b in range(2))
+    counts = np.bincount(first, minlength=6)[:6]
+    expected = n * poisson.pmf(np.arange(6), 1.0)
+    assert np.abs((counts - expected) / np.sqrt(expected)).max() < 5  # 6 bins at 5 sigma: 4e-6
+    assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(n)
+    np.testing.assert_array_equal(bootstrap_weights(3, 0, n), first)
+    assert (bootstrap_weights(4, 0, n) != first).any()
+
+
+def test_bootstraps_are_trained_on_their_own_resamples(trained, sidebands):
+    x = sidebands.array(toys.FEATURES)
+    supports = [Support.infer(x[:, j], name=name) for j, name in enumerate(toys.FEATURES)]
+    for b, flow in enumerate(trained.bootstraps):
+        weights = bootstrap_weights(OPTIONS["seed"], b, len(x)).astype(float)
+        expected = FeatureTransform.fit(x, toys.FEATURES, supports=supports, weights=weights)
+        other = FeatureTransform.fit(x, toys.FEATURES, supports=supports)
+        # the flow leaves 5 % out for validation: close to its own resample, less close to the events as they are
+        own, nominal = (
+            np.mean(
+                [
+                    np.abs(f.levels - np.interp(f.knots, e.knots, e.levels)).mean()
+                    for f, e in zip(flow.transform.marginals, transform.marginals, strict=True)
+                ]
+            )
+            for transform in (expected, other)
+        )
+        assert own < 0.6 * nominal
+    knots = [np.concatenate([m.knots for m in part.transform.marginals]) for part in trained.bootstraps]
+    assert knots[0].shape != knots[1].shape or (knots[0] != knots[1]).mean() > 0.8
+
+
+def test_history(trained, sidebands):
+    history = trained.history
+    assert history.train.shape == (4, len(history.steps))
+    assert history.validation.shape == (4, len(history.validation_steps))
+    assert history.steps[-1] == history.validation_steps[-1]
+    assert (history.train[:, -3:].mean(axis=1) < history.train[:, 0] - 0.01).all()
+    # a loss on the cube is minus the mean log-density there; held out and training events agree to a few percent
+    np.testing.assert_allclose(history.validation[:, -1], history.train[:, -3:].mean(axis=1), atol=0.1)
+    assert history.epochs[-1] == pytest.approx(history.steps[-1] * 512 / (0.95 * len(sidebands)), rel=1e-3)
+
+
+def test_same_seed_same_bits(trained, sidebands):
+    again = train_flow(sidebands, toys.FEATURES, **OPTIONS)
+    np.testing.assert_array_equal(parameters(again), parameters(trained))
+    assert again.history.to_json() == trained.history.to_json()
+    other = train_flow(sidebands, toys.FEATURES, **{**OPTIONS, "seed": 8})
+    assert (parameters(other) != parameters(trained)).mean() > 0.99
+
+
+def test_interrupted_training_resumes_with_the_same_bits(trained, sidebands, tmp_path):
+    def interrupt(done, total):
+        if done > 0.6 * total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_flow(sidebands, toys.FEATURES, **OPTIONS, checkpoint=tmp_path, progress=interrupt)
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".npz"] * len(list(tmp_path.iterdir()))
+
+    seen = []
+    resumed = train_flow(
+        sidebands,
+        toys.FEATURES,
+        **OPTIONS,
+        checkpoint=tmp_path,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    np.testing.assert_array_equal(parameters(resumed), parameters(trained))
+    assert resumed.history.to_json() == trained.history.to_json()
+    steps = np.diff([0, *sorted(done for done, _ in seen)])
+    assert steps.max() > 24  # restored at once, not trained again
+    assert max(seen) == (seen[0][1], seen[0][1])
+
+    finished = []
+    train_flow(sidebands, toys.FEATURES, **OPTIONS, checkpoint=tmp_path, progress=lambda *now: finished.append(now))
+    assert len(finished) == 2  # one report per finished bootstrap
+
+
+def test_checkpoint_of_another_training_is_refused(sidebands, tmp_path):
+    options = {**OPTIONS, "bootstraps": 1}
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_flow(sidebands, toys.FEATURES, **options, checkpoint=tmp_path, progress=interrupt)
+    with pytest.raises(InputError, match="another training"):
+        train_flow(sidebands, toys.FEATURES, **{**options, "seed": 99}, checkpoint=tmp_path)
+
+
+def test_event_weights_count(sidebands):
+    # weights that undo the falling of a: the learned density of a must be flat where the unweighted one falls
+    a = sidebands["a"]
+    power = toys.BACKGROUND._a(sidebands["m"])
+    flat = (1 - a) ** (1 - power) / power
+    keep = a < 0.7
+    data = replace(sidebands.select(keep), weights=flat[keep])
+    flow = train_flow(data, ["a"], given="m", seed=1, flow=SMALL, preset="quick")
+    a_grid = np.linspace(0.05, 0.65, 50)[:, None]
+    for m in (95.0, 125.0, 170.0):
+        np.testing.assert_allclose(np.exp(flow.log_prob_array(a_grid, m)), 1 / 0.7, rtol=0.15)
+
+
+def test_limits_of_the_space_are_edges_of_the_support(sidebands):
+    space = feature_space("b", a=(0.0, 1.0))
+    flow = train_flow(sidebands, space, given="m", seed=1, flow=SMALL, preset="quick")
+    assert flow.features == ("b", "a")
+    np.testing.assert_array_equal(flow.inside([[30, 0.0], [30, 1.0], [30, -1e-9], [24, 0.5]]), [1, 1, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"preset": "slow"}, "preset quick, standard, paper"),
+        ({"members": 0}, "members > 0"),
+        ({"bootstraps": 0}, "bootstraps > 0"),
+        ({"epochs": 0}, "epochs > 0"),
+        ({"seed": -1}, "seed >= 0"),
+        ({"given": "a"}, "distinct features"),
+        ({"given": "no_such"}, "no_such"),
+    ],
+)
+def test_bad_options_are_refused(sidebands, change, message):
+    with pytest.raises(InputError, match=message):
+        train_flow(sidebands, toys.FEATURES, **{**OPTIONS, **change})
+
+
+def test_negative_weights_are_refused(sidebands):
+    weights = np.ones(len(sidebands))
+    weights[0] = -1
+    with pytest.raises(InputError, match="negative"):
+        train_flow(replace(sidebands, weights=weights), toys.FEATURES, **OPTIONS)

@@ -1,0 +1,79 @@
+"""Templates: counts add up to the fitted yields, and cuts act on data and model alike."""
+
+from __future__ import annotations
+
+import itertools
+
+import models
+import numpy as np
+import pytest
+
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.inference.fitting import fit
+from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.model.projections import _round_edges, project, sample_mass, sample_model
+from hisigma_zfit.model.shapes import evaluate
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    model = models.model(sidebands="full")
+    data = models.toy(model, seed=21)
+    return fit(ExtendedNLL(model, data)), data
+
+
+def test_components_add_up_to_the_fit(fitted):
+    result, data = fitted
+    edges = np.array([-50.0, 0.0, 50.0])
+    what = sample_model(result, n=20_000, seed=1).project("a", bins=edges)
+    assert list(what.components) == ["background", "signal"]  # drawing order: signal on top
+    assert what.signal == ("signal",)
+    np.testing.assert_allclose(what.data.sum(), float(data.num_entries))
+    for name, parameter in (("signal", "n_sig"), ("background", "n_bkg")):
+        np.testing.assert_allclose(what.components[name].sum(), result.params[parameter]["value"], rtol=1e-12)
+
+
+def test_the_same_seed_gives_the_same_templates(fitted):
+    result, _ = fitted
+    one, two, other = (sample_model(result, n=1000, seed=s).project("b") for s in (3, 3, 4))
+    np.testing.assert_array_equal(one.components["background"], two.components["background"])
+    assert np.any(one.components["background"] != other.components["background"])
+
+
+def test_cuts_keep_the_promised_part_of_the_signal(fitted):
+    result, data = fitted
+    sample = sample_model(result, n=20_000, seed=5)
+    region = sample.project("m", bins=np.linspace(90, 180, 91), region=models.REGION)
+    masses = np.asarray(data.value())[:, 0]
+    assert region.data.sum() == models.REGION.contains(masses).sum()
+    enriched = sample.project("m", bins=np.linspace(90, 180, 91), region=models.REGION, signal_efficiency=0.4)
+    np.testing.assert_allclose(enriched.components["signal"].sum() / region.components["signal"].sum(), 0.4, atol=1e-3)
+    # the likelihood ratio rejects more background than signal
+    assert enriched.components["background"].sum() < 0.2 * region.components["background"].sum()
+    assert "signal region" in enriched.selection
+
+
+def test_masses_follow_their_shape():
+    shape = models.falling()
+    m = sample_mass(shape, 100_000, np.random.default_rng(6))
+    edges = np.linspace(90, 180, 31)
+    expected = [100_000 * np.squeeze(shape.integrate((lo, hi))) for lo, hi in itertools.pairwise(edges)]
+    # stratified: far closer than Poisson
+    np.testing.assert_allclose(np.histogram(m, edges)[0], expected, atol=8)
+    assert evaluate(shape, np.array([100.0])) > 0
+
+
+@pytest.mark.parametrize(("lower", "upper", "bins"), [(0.43, 4.9, 40), (20.0, 480.0, 40), (-3.1, 3.2, 25)])
+def test_edges_are_round(lower, upper, bins):
+    edges = _round_edges(lower, upper, bins)
+    width = edges[1] - edges[0]
+    mantissa = width / 10.0 ** np.floor(np.log10(width) + 1e-9)
+    assert min(abs(mantissa - m) for m in (1, 2, 2.5, 5, 10)) < 1e-6
+    assert edges[0] <= lower
+    assert edges[-1] >= upper
+    assert 0.6 * bins <= len(edges) - 1 <= 1.6 * bins + 2
+
+
+def test_an_unknown_observable_is_named(fitted):
+    with pytest.raises(InputError, match="'nonsense'"):
+        project(fitted[0], "nonsense")
