@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--combine", default="envelope", metavar="METHOD", help="envelope, mixture or discrete")
     measure.add_argument("--sidebands", default="mass-only", metavar="RULE", help="mass-only (paper) or full")
     measure.add_argument("--seed", type=int, default=1, metavar="N", help="seed of every random step (default 1)")
+    measure.add_argument("--flow", default="spline", metavar="KIND", help="density: spline (default) or maf")
     measure.add_argument("--preset", default="standard", metavar="NAME", help="training: quick, standard or paper")
     measure.add_argument("--out", required=True, metavar="FOLDER", help="run folder to be made")
     measure.add_argument("-v", "--verbose", action="store_true", help="log what is done")
@@ -98,7 +99,7 @@ def _measure(arguments: argparse.Namespace) -> str:
 
     names = (
         *("data", "signal", "tree", "mass", "range", "signal_region", "sideband_training", "cut", "weight"),
-        *("bootstraps", "members", "combine", "sidebands", "seed", "preset"),
+        *("bootstraps", "members", "combine", "sidebands", "seed", "flow", "preset"),
     )
     options = {name: getattr(arguments, name) for name in names}
     features = [name.strip() for name in arguments.features.split(",") if name.strip()]

@@ -82,9 +82,7 @@ def _digests(settings: MeasureOptions) -> dict[str, str]:
     groups = (settings.data, settings.signal, settings.sideband_training)
     paths = [path for group in groups if group for path in expand(group)]
     names = [path.name for path in paths]
-    return {
-        path.name if names.count(path.name) == 1 else str(path): file_digest(path) for path in dict.fromkeys(paths)
-    }
+    return {path.name if names.count(path.name) == 1 else str(path): file_digest(path) for path in dict.fromkeys(paths)}
 
 
 class _Stages:
@@ -168,9 +166,11 @@ class _Analysis:
 
     def train(self, inputs: _Inputs, mass: zfit.Space) -> tuple[ConditionalFlow, ConditionalFlow]:
         """Steps 2 and 3: p_b(x'|m) from the sidebands, p_s(x'|m) from simulation."""
+        from hisigma_zfit.density.flows import maf, spline_flow
         from hisigma_zfit.density.training import train_flow
 
         s = self.settings
+        recipe = spline_flow() if s.flow == "spline" else maf()
         background = train_flow(
             inputs.training,
             s.features,
@@ -178,6 +178,7 @@ class _Analysis:
             members=s.members,
             bootstraps=s.bootstraps,
             seed=self._seed(1),
+            flow=recipe,
             preset=s.preset,
             name="background",
             checkpoint=self.run.member_folder("background"),
@@ -188,6 +189,7 @@ class _Analysis:
             given=mass,
             members=s.members,
             seed=self._seed(2),
+            flow=recipe,
             preset=s.preset,
             name="signal",
             checkpoint=self.run.member_folder("signal"),
@@ -218,6 +220,28 @@ class _Analysis:
             region=s.region,
         )
 
+    def closure(self, background: ConditionalFlow, inputs: _Inputs) -> dict[str, Any]:
+        """Whether the background density describes the sidebands, feature by feature, by one of its members."""
+        from hisigma_zfit.density.diagnostics import closure
+
+        verdict = closure(
+            background.members[0],
+            inputs.training,
+            seed=self._seed(4),
+            max_events=20_000,
+            pit_events=1_000,
+            classifier=False,
+        )
+        if verdict.flagged:
+            _log.warning(
+                "the background density misses %s in the sidebands; try --flow maf or other features",
+                ", ".join(verdict.flagged),
+            )
+        return {
+            "background in the sidebands": "misses " + ", ".join(verdict.flagged) if verdict.flagged else "passed",
+            "misfit in nats": {f.feature: f.conditional_misfit for f in verdict.features},
+        }
+
     def results(self, digests: dict[str, str]) -> StoredResults:
         """All seven steps."""
         from hisigma_zfit.inference.combine import bootstrap_profilers
@@ -237,6 +261,7 @@ class _Analysis:
                 background.inside(inputs.data.array(s.features)), reason="outside the domain of the background density"
             )
             nominal = ExtendedNLL(model, data)
+            closure = self.closure(background, inputs)
         with stages("fit"):
             result = fit(nominal)
             profiler = Profiler(nominal, s.poi)
@@ -257,6 +282,7 @@ class _Analysis:
             inputs=digests,
             versions=package_versions(),
             options=s.numbers(),
+            closure=closure,
         )
         histories = tuple(flow.history for flow in (background, signal) if flow.history is not None)
         return StoredResults(

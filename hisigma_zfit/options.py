@@ -33,6 +33,7 @@ class MeasureOptions(BaseModel):
         members: Seeds of each model, averaged.
         combine: How the bootstraps are combined.
         sidebands: Whether the features count in the sidebands of the fit; paper: they do not.
+        flow: Kind of density: ``"spline"`` is fast, ``"maf"`` also learns edges of one feature that move with another.
         preset: Length of the training.
         seed: Seed of every random step.
         poi: Name of the parameter of interest.
@@ -55,6 +56,7 @@ class MeasureOptions(BaseModel):
     members: int = Field(5, ge=1)
     combine: Literal["envelope", "mixture", "discrete"] = "envelope"
     sidebands: Literal["mass-only", "full"] = "mass-only"
+    flow: Literal["spline", "maf"] = "spline"
     preset: Literal["quick", "standard", "paper"] = "standard"
     seed: int = Field(1, ge=0)
     poi: str = "n_sig"

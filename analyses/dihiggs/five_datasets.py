@@ -1,6 +1,6 @@
 """Measure all five disjoint data sets and compare: the spread of the results is their true error.
 
-    python analyses/dihiggs/five_datasets.py --out runs/five
+python analyses/dihiggs/five_datasets.py --out runs/five
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Measure HH -> bb gamma gamma in one of five disjoint data sets, as in arXiv:2506.06438, section 4.
 
-    python analyses/dihiggs/measure.py --out runs/dihiggs
+python analyses/dihiggs/measure.py --out runs/dihiggs
 
 prints the table and leaves it, the figures and result.json in the run folder.
 """
@@ -17,6 +17,7 @@ import hisigma_zfit as hz
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the training, shared by the scripts of this study."""
+    parser.add_argument("--flow", default="spline", help="density: spline or maf")
     parser.add_argument("--preset", default="standard", help="training: quick, standard or paper")
     parser.add_argument("--bootstraps", type=int, default=5, help="bootstrapped backgrounds (default 5)")
     parser.add_argument("--members", type=int, default=5, help="seeds of each model (default 5)")
@@ -35,6 +36,7 @@ def measure(dataset: int, out: Path, options: argparse.Namespace) -> hz.results.
         columns=COLUMNS,
         bootstraps=options.bootstraps,
         members=options.members,
+        flow=options.flow,
         preset=options.preset,
         seed=options.seed,
         out=out,

@@ -29,8 +29,8 @@ Array = npt.NDArray[np.float64]
 GRID = 24  # quantiles at k / GRID ...
 REFINEMENTS = 5  # ... and the outermost interval halved this many times at both ends
 MIN_OUTER_EVENTS = 5  # fewer events beyond the outermost quantile say nothing about its place
-MIN_EDGE_EVENTS = 100  # order statistics that decide between an edge and a tail
-EDGE_RATIO = 2.7  # largest over mean excess: 2 for a step, 3 for a linear ramp, ln n + 0.58 for an exponential
+MIN_EDGE_EVENTS = 200  # order statistics that decide between an edge and a tail
+EDGE_RATIO = 2.5  # largest over mean excess: 2 for a step, 3 for a linear ramp, ln n + 0.58 for an exponential
 EDGE_GAPS = 3.0  # an estimated edge lies this many mean gaps outside: e^-3 is its chance to cut into the support
 MAX_ATOM = 0.01  # share of events at one value above which a column is not continuous
 

@@ -7,8 +7,8 @@ cube coordinate u is turned into z = ndtri(u), on which the layers act; with f(z
 
 Each layer maps z_j by a monotonic function whose parameters come from a masked network (MADE, arXiv:1502.03509) of z_<j
 and c; the order of the features is reversed between layers.  `MAFConfig.bijector` is the flow as a chain of TFP
-bijectors, which also samples; `MAFConfig.log_prob` is the same function for all members of a stack at once, fused for
-XLA, because TFP's spline gathers bins one by one and has no member axis.
+bijectors.  `log_prob` and `sample` are the same functions, fused: for all members of a stack at once under XLA, and
+without evaluating the whole network once per feature as TFP's forward direction does.
 """
 
 from __future__ import annotations
@@ -302,7 +302,7 @@ class MAFConfig(FlowConfig):
         for kernel, shift in zip(rest[::2], rest[1::2], strict=True):
             h += tf.nn.silu(tf.matmul(h, kernel) + shift[:, None])
         raw = tf.matmul(h, last) + last_bias[:, None]
-        return tf.reshape(raw, tf.concat([tf.shape(raw)[:2], [z.shape[-1], self._outputs]], axis=0))
+        return tf.reshape(raw, tf.concat([tf.shape(raw)[:-1], [z.shape[-1], self._outputs]], axis=0))
 
     def _apply(self, raw: tf.Tensor, z: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Map z towards the normal space; returns the image and the logarithm of each slope."""

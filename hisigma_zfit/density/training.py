@@ -266,7 +266,7 @@ def _run_all(
         checkpoint = None if folder is None else (folder / f"bootstrap-{bootstrap:03d}.npz", fingerprint)
         return _run_one(task, bootstrap, checkpoint, on_progress)
 
-    with ThreadPoolExecutor(min(task.bootstraps, len(os.sched_getaffinity(0)))) as pool:
+    with ThreadPoolExecutor(min(task.bootstraps, _cores())) as pool:
         futures = [pool.submit(run, bootstrap) for bootstrap in range(task.bootstraps)]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -277,6 +277,11 @@ def _run_all(
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return [future.result() for future in futures]
+
+
+def _cores() -> int:
+    # the cores that this process may use, where the system tells; a container may have fewer than the machine
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _StoppedError(Exception):

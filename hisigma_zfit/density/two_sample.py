@@ -151,6 +151,7 @@ def classify(x: Array, y: Array, m: Array, w: Array, *, seed: int) -> Classified
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     rng = np.random.default_rng(seed)
     n, d = x.shape
@@ -161,20 +162,22 @@ def classify(x: Array, y: Array, m: Array, w: Array, *, seed: int) -> Classified
     columns = _Columns.of(inputs, pairs=_overlapping_pairs(y))
     logit = np.empty(2 * n)
     auc, drop = np.empty(_FOLDS), np.empty((_FOLDS, d))
-    for k in range(_FOLDS):
-        test = fold == k
-        # shallow and stopped early: an over-trained classifier spoils the bound on KL
-        model = HistGradientBoostingClassifier(
-            max_iter=100, max_leaf_nodes=16, min_samples_leaf=100, early_stopping=True, random_state=seed % 2**32
-        )
-        model.fit(columns(inputs[~test]), label[~test], sample_weight=weight[~test])
-        logit[test] = model.decision_function(columns(inputs[test]))
-        auc[k] = roc_auc_score(label[test], logit[test], sample_weight=weight[test])
-        for j in range(d):
-            shuffled = inputs[test]
-            shuffled[:, j] = rng.permutation(shuffled[:, j])
-            score = model.decision_function(columns(shuffled))
-            drop[k, j] = auc[k] - roc_auc_score(label[test], score, sample_weight=weight[test])
+    # one thread: on a busy machine the threads wait for each other many times longer than they work
+    with threadpool_limits(1, user_api="openmp"):
+        for k in range(_FOLDS):
+            test = fold == k
+            # shallow and stopped early: an over-trained classifier spoils the bound on KL
+            model = HistGradientBoostingClassifier(
+                max_iter=100, max_leaf_nodes=16, min_samples_leaf=100, early_stopping=True, random_state=seed % 2**32
+            )
+            model.fit(columns(inputs[~test]), label[~test], sample_weight=weight[~test])
+            logit[test] = model.decision_function(columns(inputs[test]))
+            auc[k] = roc_auc_score(label[test], logit[test], sample_weight=weight[test])
+            for j in range(d):
+                shuffled = inputs[test]
+                shuffled[:, j] = rng.permutation(shuffled[:, j])
+                score = model.decision_function(columns(shuffled))
+                drop[k, j] = auc[k] - roc_auc_score(label[test], score, sample_weight=weight[test])
     # folds agree by chance now and then: never quote less than the error of the null hypothesis
     n_effective = w.sum() ** 2 / np.sum(w**2)
     null_error = np.sqrt((2 * n_effective + 1) / 12) / n_effective

@@ -7,7 +7,7 @@ sample: M events of every component k, drawn once at parameters theta_0, with th
 
 so that any sum over the events estimates an integral over the expected density at theta.  The weights are then
 calibrated so that the score of the likelihood vanishes at theta, as it does for the integral itself: the best fit
-*is* theta, and what is left of the sampling noise enters the test statistic in second order only.
+*is* theta, and what is left of the sampling noise is in the curvature (0.2 % of Z for 100,000 events).
 
 What to use when: `ImportanceSample` once for a likelihood, its `asimov` for every hypothesis (no density is evaluated
 again), `AsimovSet.profiler` for the test statistic, `AsimovSet.toy` for pseudo-experiments of the same hypothesis.
@@ -16,6 +16,7 @@ again), `AsimovSet.profiler` for the test statistic, `AsimovSet.toy` for pseudo-
 from __future__ import annotations
 
 import dataclasses
+import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,31 +30,35 @@ from zfit.core.parameter import assign_values
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.inference.auxiliary import AuxiliaryData
 from hisigma_zfit.inference.fitting import Profiler
-from hisigma_zfit.model.columns import Columns, Term, build_columns, terms_of
-from hisigma_zfit.model.evaluate import Evaluation, Evaluator, column_evaluator
-from hisigma_zfit.model.graph import GraphEvaluator, log_density
+from hisigma_zfit.inference.proposal import Proposal, parameters_restored
+from hisigma_zfit.model.evaluate import Evaluation, Evaluator
 from hisigma_zfit.model.likelihood import ExtendedNLL
-from hisigma_zfit.model.projections import sample_mass
-from hisigma_zfit.model.shapes import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["AsimovSet", "ImportanceSample", "PseudoLikelihood"]
+__all__ = ["AsimovSet", "ImportanceSample", "PseudoLikelihood", "ToyFits", "fit_toys"]
 
 Array = npt.NDArray[np.float64]
 
-# The score is driven below this many standard deviations of itself.
-_SCORE_TOLERANCE = 1e-7
+_log = logging.getLogger(__name__)
+
+_SCORE_TOLERANCE = 1e-7  # the score is driven below this many standard deviations of itself
+_LARGEST = 10.0  # scores of events are cut at this many standard deviations
+_WORTH_A_WARNING = 0.5  # expected events that are left out
 
 
 @contextmanager
-def _parameters_restored(parameters: Sequence[Any]) -> Iterator[None]:
-    before = [float(p.value()) for p in parameters]
+def _own_constraints_set_aside(parameters: Sequence[Any]) -> Iterator[None]:
+    """Keep a new `ExtendedNLL` from adding the constraints that nuisances carry, which hold the data's observations."""
+    own = [(p, p.constraint_term) for p in parameters if getattr(p, "constraint_term", None) is not None]
     try:
+        for parameter, _ in own:
+            parameter.constraint_term = None
         yield
     finally:
-        assign_values(parameters, before)
+        for parameter, term in own:
+            parameter.constraint_term = term
 
 
 class PseudoLikelihood:
@@ -99,65 +104,13 @@ class PseudoLikelihood:
         return Profiler(cast("ExtendedNLL", self), poi)
 
 
-@dataclass(frozen=True)
-class _Category:
-    """Proposal events of one data set with everything that stays the same for all hypotheses."""
-
-    model: Any
-    terms: tuple[Term, ...]
-    values: Array
-    columns: Columns
-    proposal: Array
-    """sum_k M p_k(x; theta_0) / exp(r), shape (n,); see `Columns` for r."""
-
-    @classmethod
-    def draw(cls, model: Any, *, events: int, seed: Sequence[int]) -> _Category:
-        """Draw `events` events from every component at the parameters' current values."""
-        terms, names, parts = terms_of(model), list(model.obs), []
-        for k, term in enumerate(terms):
-            rng = np.random.default_rng([*seed, k])
-            observables = {str(term.mass.obs[0]): sample_mass(term.mass, events, rng)}
-            if term.flow is not None:
-                (m,) = observables.values()
-                x = term.flow.sample(m, seed=int(rng.integers(2**31)))
-                observables |= dict(zip(term.flow.features, np.asarray(x, dtype=np.float64).T, strict=True))
-            parts.append(np.stack([observables[name] for name in names], axis=1))
-        values = np.concatenate(parts)
-        columns = build_columns(terms, zfit.Data.from_numpy(obs=model.space, array=values))
-        proposal = np.zeros(len(values))
-        for row, term in zip(columns.ratio, terms, strict=True):
-            proposal += events * (row if term.frozen else row * evaluate(term.mass, columns.mass))
-        return cls(model, terms, values, columns, proposal)
-
-    def intensity(self, parameters: Sequence[Any], theta: Array) -> Array:
-        """sum_k N_k p_k(x; theta) / exp(r) of the events, shape (n,); leaves the parameters at `theta`."""
-        assign_values(parameters, theta)
-        _, logs = log_density(self.terms, self.columns.mass, self.columns.ratio)
-        return np.exp(np.asarray(logs))
-
-    def score(self, parameters: Sequence[Any], theta: Array, steps: Array, index: npt.NDArray[np.intp]) -> Array:
-        """d log L_i / d theta_j by central differences, shape (J, n); leaves the parameters displaced."""
-        rows = []
-        for j in index:
-            lower, upper = parameters[j].lower, parameters[j].upper
-            low, high = theta.copy(), theta.copy()
-            low[j] = theta[j] - steps[j] if lower is None else max(theta[j] - steps[j], float(lower))
-            high[j] = theta[j] + steps[j] if upper is None else min(theta[j] + steps[j], float(upper))
-            ratio = self.intensity(parameters, high) / self.intensity(parameters, low)
-            rows.append(np.log(ratio) / (high[j] - low[j]))
-        return np.stack(rows)
-
-    def part(self, parameters: tuple[Any, ...], columns: Columns) -> Evaluator:
-        """Likelihood of these columns."""
-        return column_evaluator(self.terms, columns, parameters) or GraphEvaluator(self.terms, columns, parameters)
-
-
 class ImportanceSample:
     """Events of every component of every category of a likelihood, drawn and evaluated once.
 
     Args:
-        loss: The likelihood; the masses are drawn at its parameters' current values, which should be near the
-            hypotheses that are asked for later.
+        loss: The likelihood; its parameters' values are not changed.
+        theta: All parameters, shape (P,), at which masses are drawn; they should be near the hypotheses that are asked
+            for later.  The current values by default.
         events: Events M for every component and category.
         seed: Same seed, same events.
 
@@ -165,7 +118,7 @@ class ImportanceSample:
         InputError: `loss` is not an `ExtendedNLL`, there are too few events, or a constraint is of an unknown kind.
     """
 
-    def __init__(self, loss: ExtendedNLL, *, events: int = 100_000, seed: int = 0) -> None:
+    def __init__(self, loss: ExtendedNLL, *, theta: Array | None = None, events: int = 100_000, seed: int = 0) -> None:
         if not isinstance(loss, ExtendedNLL):
             raise InputError.from_parts(
                 expected="an hz.ExtendedNLL", got=type(loss).__name__, do="build the likelihood with hz.ExtendedNLL"
@@ -175,62 +128,74 @@ class ImportanceSample:
         self.loss = loss
         self.parameters = loss.parameters
         self.auxiliary = AuxiliaryData(loss.constraints or (), loss.parameters)
-        self.categories = tuple(
-            _Category.draw(model, events=events, seed=(seed, k)) for k, model in enumerate(loss.model)
-        )
+        with parameters_restored(self.parameters):
+            assign_values(self.parameters, loss.theta() if theta is None else theta)
+            self.proposals = tuple(
+                Proposal.draw(model, events=events, seed=(seed, k)) for k, model in enumerate(loss.model)
+            )
 
     def asimov(self, theta: Array, *, poi: str | None = None) -> AsimovSet:
         """The Asimov set of a hypothesis.
 
         Args:
             theta: All parameters, shape (P,), in the order of the likelihood's `parameters`.
-            poi: Name of a parameter in which the score shall vanish although it does not float.
+            poi: Name of the parameter of interest.  The score vanishes in it although it may not float, and events that
+                are impossible without signal are left out: one of them would be a discovery by itself, and they are
+                in no median experiment.
 
         Raises:
-            FitError: The density is not positive at `theta`, or the events do not represent it.
+            FitError: The density is negative at `theta`, or the events do not represent it.
         """
         theta = np.array(theta, dtype=np.float64)
         free = np.array([k for k, p in enumerate(self.parameters) if p.floating or p.name == poi], dtype=np.intp)
-        with _parameters_restored(self.parameters):
-            weights = []
-            for category in self.categories:
-                weights.append(category.intensity(self.parameters, theta) / category.proposal)
-                if not np.all(weights[-1] > 0.0):
+        without = np.where([p.name == poi for p in self.parameters], 0.0, theta)
+        with parameters_restored(self.parameters):
+            proposals, weights, lost = [], [], 0.0
+            for proposal in self.proposals:
+                w = proposal.intensity(self.parameters, theta) / proposal.density
+                if not np.all(w >= 0.0):
                     values = ", ".join(f"{self.parameters[k].name} = {theta[k]:.4g}" for k in free)
                     raise FitError(f"the density is not positive everywhere at {values}; choose another hypothesis")
-            weights = self._calibrate(theta, weights, free)
-        return AsimovSet(self, theta, tuple(weights), self.auxiliary.asimov(theta))
+                keep = (w > 0.0) & (proposal.intensity(self.parameters, without) > 0.0)
+                lost += float(w[~keep].sum())
+                proposals.append(proposal.take(keep))
+                weights.append(w[keep])
+            if lost:
+                _log.log(
+                    logging.WARNING if lost > _WORTH_A_WARNING else logging.INFO,
+                    "left out of the Asimov set: %.3g expected events where no density but the signal's is positive",
+                    lost,
+                )
+            start = AsimovSet(self, theta, tuple(proposals), tuple(weights), self.auxiliary.asimov(theta))
+            return self._calibrate(start, free)
 
-    def _weighted(self, weights: Sequence[Array]) -> list[Evaluator]:
-        return [
-            category.part(
-                self.parameters, dataclasses.replace(category.columns, weights=w, reference=0.0, total=float(w.sum()))
-            )
-            for category, w in zip(self.categories, weights, strict=True)
-        ]
+    def _calibrate(self, asimov: AsimovSet, free: npt.NDArray[np.intp]) -> AsimovSet:
+        """Multiply the weights by 1 + lambda . h, a small change that makes the score vanish.
 
-    def _calibrate(self, theta: Array, weights: list[Array], free: npt.NDArray[np.intp]) -> list[Array]:
-        """Multiply the weights by 1 + lambda . T, the smallest change that makes the score vanish.
-
-        T is the score of one event.  It need not be exact, because lambda is corrected with the exact gradient.
+        h is the score of one event, cut where it is extreme: any function would do, because lambda is found with the
+        exact gradient.
         """
-        here = PseudoLikelihood(self._weighted(weights), theta).evaluate(theta)
+        theta, weights = asimov.theta, asimov.weights
+        here = asimov.events_likelihood().evaluate(theta)
         curvature = np.abs(np.diag(here.hessian))
         steps = np.where(curvature > 0.0, 1e-3 / np.sqrt(np.maximum(curvature, 1e-300)), 1e-3)
-        scores = [category.score(self.parameters, theta, steps, free) for category in self.categories]
-        for _ in range(5):
-            information = sum((t * w) @ t.T for t, w in zip(scores, weights, strict=True))
-            scale = 1.0 / np.sqrt(np.maximum(np.diag(information), 1e-300))
+        scores = [proposal.score(self.parameters, theta, steps, free) for proposal in asimov.proposals]
+        total = sum(float(w.sum()) for w in weights)
+        spread = np.sqrt(sum(t**2 @ w for t, w in zip(scores, weights, strict=True)) / total)
+        cut = [np.clip(t, -_LARGEST * spread[:, None], _LARGEST * spread[:, None]) for t in scores]
+        for _ in range(10):
+            matrix = np.asarray(sum((h * w) @ t.T for h, t, w in zip(cut, scores, weights, strict=True)))
+            scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
             gradient = here.gradient[free] * scale
             if np.abs(gradient).max(initial=0.0) < _SCORE_TOLERANCE:
-                return weights
-            inverse = np.linalg.pinv(information * np.outer(scale, scale), rcond=1e-10, hermitian=True)
-            multiplier = scale * (inverse @ gradient)
-            factors = [1.0 + multiplier @ t for t in scores]
+                return asimov
+            multiplier = scale * (np.linalg.pinv((matrix * np.outer(scale, scale)).T, rcond=1e-10) @ gradient)
+            factors = [1.0 + multiplier @ h for h in cut]
             if min(f.min() for f in factors) <= 0.0:
                 break
-            weights = [w * f for w, f in zip(weights, factors, strict=True)]
-            here = PseudoLikelihood(self._weighted(weights), theta).evaluate(theta)
+            weights = tuple(w * f for w, f in zip(weights, factors, strict=True))
+            asimov = dataclasses.replace(asimov, weights=weights)
+            here = asimov.events_likelihood().evaluate(theta)
         raise FitError("the Asimov set does not represent its hypothesis; raise events= or choose nearer parameters")
 
 
@@ -239,21 +204,37 @@ class AsimovSet:
     """Weighted events and auxiliary observations whose best fit is `theta`; made by `ImportanceSample.asimov`.
 
     Attributes:
-        sample: The events.
+        sample: Where it comes from.
         theta: All parameters, shape (P,).
-        weights: Event weights of each category, each of shape (n,); their sum is the expected number of events.
+        proposals: The events of each category.
+        weights: Their weights, each of shape (n,); the sum is the expected number of events.
         observation: Auxiliary observations at which the constraints are stationary, shape (A,).
     """
 
     sample: ImportanceSample
     theta: Array
+    proposals: tuple[Proposal, ...]
     weights: tuple[Array, ...]
     observation: Array
 
+    def events_likelihood(self) -> PseudoLikelihood:
+        """-log L of the weighted events without the constraints."""
+        return PseudoLikelihood(self._parts(), self.theta)
+
+    def _parts(self) -> list[Evaluator]:
+        return [
+            proposal.part(
+                self.sample.parameters,
+                dataclasses.replace(proposal.columns, weights=w, reference=0.0, total=float(w.sum())),
+                "sample",
+            )
+            for proposal, w in zip(self.proposals, self.weights, strict=True)
+        ]
+
     @cached_property
     def likelihood(self) -> PseudoLikelihood:
-        """Its -log L."""
-        return self._with_auxiliary(self.sample._weighted(self.weights), self.observation)  # noqa: SLF001
+        """-log L of the set."""
+        return self._with_auxiliary(self._parts(), self.observation)
 
     def _with_auxiliary(self, parts: list[Evaluator], observation: Array) -> PseudoLikelihood:
         auxiliary = self.sample.auxiliary
@@ -266,54 +247,84 @@ class AsimovSet:
     def data(self) -> list[zfit.Data]:
         """The weighted events as zfit data, one set for each category."""
         return [
-            zfit.Data.from_numpy(obs=category.model.space, array=category.values, weights=w)
-            for category, w in zip(self.sample.categories, self.weights, strict=True)
+            zfit.Data.from_numpy(obs=proposal.model.space, array=proposal.values, weights=w)
+            for proposal, w in zip(self.proposals, self.weights, strict=True)
         ]
 
     def constraints(self) -> list[Any]:
-        """zfit constraints with the Asimov observations."""
+        """Constraints for zfit with the Asimov observations."""
         return self.sample.auxiliary.constraints(self.observation)
 
     def loss(self) -> ExtendedNLL:
         """The same as a zfit loss; it evaluates the densities again, which `profiler` does not."""
-        return ExtendedNLL(list(self.sample.loss.model), self.data(), constraints=self.constraints() or None)
+        with _own_constraints_set_aside(self.sample.parameters):
+            return ExtendedNLL(list(self.sample.loss.model), self.data(), constraints=self.constraints() or None)
 
     @cached_property
     def _cumulative(self) -> tuple[Array, ...]:
         return tuple(np.cumsum(w) for w in self.weights)
 
-    @cached_property
-    def _compiled(self) -> dict[int, GraphEvaluator]:
-        return {}
-
     def toy(self, rng: np.random.Generator) -> PseudoLikelihood:
         """One pseudo-experiment: Poisson-distributed numbers of events and fluctuating auxiliary observations.
 
-        Events are drawn from the weighted sample, so no density is evaluated.  A likelihood with generic mass shapes
-        keeps its compiled functions and moves on to the next toy's data: use it before the next toy is drawn.
+        Events are drawn from the weighted sample, so no density is evaluated.
         """
         parts: list[Evaluator] = []
-        for k, (category, cumulative) in enumerate(zip(self.sample.categories, self._cumulative, strict=True)):
+        for proposal, cumulative in zip(self.proposals, self._cumulative, strict=True):
             n = int(rng.poisson(cumulative[-1]))
             at = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
-            columns = _take(category.columns, np.minimum(at, cumulative.size - 1))
-            if k in self._compiled:
-                self._compiled[k].load(columns)
-                parts.append(self._compiled[k])
-                continue
-            part = category.part(self.sample.parameters, columns)
-            if isinstance(part, GraphEvaluator):
-                self._compiled[k] = part
-            parts.append(part)
+            columns = proposal.columns.take(np.minimum(at, cumulative.size - 1))
+            parts.append(proposal.part(self.sample.parameters, columns, "toys"))
         return self._with_auxiliary(parts, self.sample.auxiliary.draw(self.theta, rng))
 
 
-def _take(columns: Columns, at: npt.NDArray[np.intp]) -> Columns:
-    """The columns of some events, unweighted; the reference is constant in the parameters and left out."""
-    return Columns(
-        mass=columns.mass[at],
-        weights=None,
-        ratio=np.ascontiguousarray(columns.ratio[:, at]),
-        reference=0.0,
-        total=float(at.size),
-    )
+@dataclass(frozen=True)
+class ToyFits:
+    """Fits of n pseudo-experiments; entries of fits that failed are NaN.
+
+    Attributes:
+        best: Best value of the parameter of interest, shape (n,).
+        minimum: -log L there, shape (n,).
+        conditional: -log L with the parameter held at V values, shape (n, V).
+    """
+
+    best: Array
+    minimum: Array
+    conditional: Array
+
+    def t_bounded(self, k: int, zero: int) -> Array:
+        """t-tilde of the k-th value, with column `zero` held at zero; failed toys are left out."""
+        reference = np.where(self.best < 0.0, self.conditional[:, zero], self.minimum)
+        t = 2.0 * (self.conditional[:, k] - reference)
+        return np.maximum(t[np.isfinite(t)], 0.0)
+
+
+def fit_toys(asimov: AsimovSet, poi: str, values: npt.ArrayLike, *, toys: int, seed: Sequence[int]) -> ToyFits:
+    """Draw and fit pseudo-experiments of one hypothesis, with as many conditional fits as there are `values`.
+
+    Args:
+        asimov: The hypothesis.
+        poi: Name of the parameter of interest.
+        values: Where it is held, shape (V,).
+        toys: Number of pseudo-experiments n.
+        seed: Same numbers, same toys; the first of them do not depend on `toys`.
+
+    Raises:
+        FitError: More than one toy in ten could not be fitted.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    best, minimum, conditional = np.full(toys, np.nan), np.full(toys, np.nan), np.full((toys, values.size), np.nan)
+    for k in range(toys):
+        try:
+            profiler = asimov.toy(np.random.default_rng([*seed, k])).profiler(poi)
+        except FitError:
+            continue
+        held = [profiler.at(value) for value in values]
+        if all(h.converged for h in held):
+            best[k], minimum[k], conditional[k] = profiler.best, profiler.minimum.value, [h.value for h in held]
+    failed = int(np.isnan(best).sum())
+    if failed > 0.1 * toys:
+        raise FitError(f"{failed} of {toys} toys could not be fitted; check limits of parameters and numbers of events")
+    if failed:
+        _log.warning("%d of %d toys could not be fitted and are left out", failed, toys)
+    return ToyFits(best, minimum, conditional)

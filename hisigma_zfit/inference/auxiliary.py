@@ -107,7 +107,7 @@ class _LogNormal:
 def _measurement(constraint: Any, size: int) -> _Measurement:
     if isinstance(constraint, zfit.constraint.GaussianConstraint):
         covariance = np.asarray(constraint.covariance, dtype=np.float64).reshape(size, size)
-        return _Gaussian(covariance, np.linalg.inv(covariance))
+        return _Gaussian(covariance, np.asarray(np.linalg.inv(covariance), dtype=np.float64))
     if isinstance(constraint, zfit.constraint.PoissonConstraint):
         return _Poisson()
     if isinstance(constraint, zfit.constraint.LogNormalConstraint):
@@ -151,7 +151,9 @@ class AuxiliaryData:
                 )
             at = slice(len(observed), len(observed) + len(nuisances))
             self.terms.append((measurement, np.array([position[p] for p in nuisances], dtype=np.intp), at))
-            observed += [float(x.value()) if hasattr(x, "value") else float(x) for x in np.ravel(constraint.observation)]
+            observed += [
+                float(x.value()) if hasattr(x, "value") else float(x) for x in np.ravel(constraint.observation)
+            ]
         self.observed: Array = np.array(observed)
 
     def asimov(self, theta: Array) -> Array:
@@ -169,7 +171,7 @@ class AuxiliaryData:
         return result
 
     def constraints(self, observation: Array) -> list[Any]:
-        """zfit constraints with other observations, shape (A,)."""
+        """Constraints for zfit with other observations, shape (A,)."""
         return [
             measurement.constraint([self._parameters[k] for k in index], observation[at])
             for measurement, index, at in self.terms

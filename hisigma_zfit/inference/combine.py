@@ -6,8 +6,11 @@ What to use when:
 - ``"mixture"``: the average of all members as one density; it has the statistical error only.
 - ``"discrete"``: discrete profiling, which lets the data choose the member.  With 40,000 events two members differ by
   many units of log L, so that one of them usually decides alone; the paper gives this as the reason for the envelope.
+  A penalty for each member, in units of 2 log L, can stand for its number of parameters.
+- ``"weights"``: one density whose weights of the members are nuisances, held by the likelihood of the sidebands; see
+  `hisigma_zfit.inference.weights`, whose `weights_profiler` makes the profile.
 
-All three are sets of profiles with offsets: t(s) = min_d [t_d(s) + offset_d], with t_d each member's own profiled
+All of them are sets of profiles with offsets: t(s) = min_d [t_d(s) + offset_d], with t_d each member's own profiled
 2 dNLL.  The offsets are zero for the envelope, which is eq. 3.1, and 2 (-log L_d + log L_best) at the minima for
 discrete profiling.  An N-sigma interval is the union of the members' intervals at N^2 - offset_d, which for the
 envelope is eq. 3.2.
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Combination", "Method", "bootstrap_profilers", "combination"]
 
 Array = npt.NDArray[np.float64]
-Method = Literal["envelope", "mixture", "discrete"]
+Method = Literal["envelope", "mixture", "discrete", "weights"]
 
 
 @dataclass(frozen=True)
@@ -123,23 +126,44 @@ class Combination:
         )
 
 
-def combination(method: Method, nominal: Profiler, members: Sequence[Profiler] = ()) -> Combination:
+def combination(
+    method: Method,
+    nominal: Profiler,
+    members: Sequence[Profiler] = (),
+    *,
+    weighted: Profiler | None = None,
+    penalties: npt.ArrayLike | None = None,
+) -> Combination:
     """Combine the members of one measurement.
 
     Args:
         method: See the module's text.
         nominal: Profile of the mixture of all members.
         members: Profiles of the bootstraps.
+        weighted: Profile with fitted weights, for ``"weights"`` only.
+        penalties: What is added to -2 log L of each member, shape (D,), for ``"discrete"`` only; zero by default.
 
     Raises:
-        InputError: The method is unknown, or needs members and there are none.
+        InputError: The method is unknown, lacks the profiles that it needs, or got penalties that it does not take.
     """
     if method not in get_args(Method):
         raise InputError.from_parts(
             expected=f"one of {', '.join(get_args(Method))}", got=repr(method), do="choose a combination"
         )
+    if penalties is not None and (method != "discrete" or np.shape(penalties) != (len(members),)):
+        raise InputError.from_parts(
+            expected="one penalty for each member in discrete profiling",
+            got=f"shape {np.shape(penalties)} for {len(members)} members and {method}",
+            do="correct or leave them out",
+        )
     if method == "mixture":
         return Combination(method, (nominal,), np.zeros(1))
+    if method == "weights":
+        if weighted is None:
+            raise InputError.from_parts(
+                expected="a profile with fitted weights", got="none", do="pass weighted=weights_profiler(...)"
+            )
+        return Combination(method, (weighted,), np.zeros(1))
     if len(members) < 2:
         raise InputError.from_parts(
             expected=f"two or more bootstraps for {method}",
@@ -148,8 +172,9 @@ def combination(method: Method, nominal: Profiler, members: Sequence[Profiler] =
         )
     if method == "envelope":
         return Combination(method, tuple(members), np.zeros(len(members)))
-    minima = np.array([float(p.minimum.value + p.loss.data_constant()) for p in members])
-    return Combination(method, tuple(members), 2.0 * (minima - minima.min()))
+    minima = np.array([2.0 * float(p.minimum.value + p.loss.data_constant()) for p in members])
+    minima += 0.0 if penalties is None else np.asarray(penalties, dtype=np.float64)
+    return Combination(method, tuple(members), minima - minima.min())
 
 
 def bootstrap_profilers(

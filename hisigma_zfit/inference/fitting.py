@@ -89,7 +89,13 @@ class Newton(BaseMinimizer):
         return self._result(loss, list(params), free, minimum)
 
     def _result(self, loss: ExtendedNLL, params: list[Any], free: list[int], minimum: Minimum) -> FitResult:
-        values = minimum.theta[free]
+        # zfit refuses to set a parameter exactly to a limit that its absolute tolerance of 1e-15 cannot tell apart
+        lower, upper = (edge[free] for edge in _limits(loss.parameters))
+        values = np.clip(
+            minimum.theta[free],
+            np.where(lower == 0.0, lower, np.nextafter(lower, np.inf)),
+            np.where(upper == 0.0, upper, np.nextafter(upper, -np.inf)),
+        )
         assign_values(params, values)
         evaluator = self.create_evaluator(loss=loss, params=params)
         at = np.ix_(free, free)
@@ -137,8 +143,16 @@ def fit(loss: ExtendedNLL, *, minimizer: Any = None) -> FitResult:
         A zfit FitResult; ``result.params[p]["hesse"]["error"]`` holds the errors.
 
     Raises:
+        InputError: The density is not positive for some event at the start.
         FitError: No minimiser converged.
     """
+    if not np.isfinite(loss.evaluator().value(loss.theta())):
+        values = ", ".join(f"{p.name} = {float(p.value()):.4g}" for p in loss.parameters if p.floating)
+        raise InputError.from_parts(
+            expected="start values with a positive density at every event",
+            got=values,
+            do="set them to a likelier place",
+        )
     if minimizer is not None:
         result = minimizer.minimize(loss)
     else:
@@ -191,8 +205,10 @@ class Profiler:
 
     @property
     def error(self) -> float:
-        """Its Hessian error; zero if it sits at a limit."""
-        return float(np.sqrt(self.minimum.covariance()[self.index, self.index]))
+        """Its Hessian error; at a limit, that of the parabola whose one side is forbidden."""
+        free = sorted({*self.minimum.free.tolist(), self.index})
+        covariance = np.linalg.inv(self.minimum.evaluation.hessian[np.ix_(free, free)])
+        return float(np.sqrt(covariance[free.index(self.index), free.index(self.index)]))
 
     def at(self, value: float, start: Array | None = None) -> Minimum:
         """Conditional minimum with the parameter held at `value`."""

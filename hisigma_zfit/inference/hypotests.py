@@ -1,7 +1,14 @@
 """Discovery significance, intervals and limits from the profile likelihood.
 
-The functions answer from the fast likelihood; `hepstats.hypotests` accepts the same loss and `Newton` as its minimiser
-and gives the same numbers.
+What to use when:
+
+- `discovery` for an excess, `interval` for a measured yield, `upper_limit` (CLs) for one that is not seen.
+- `feldman_cousins` for one interval that is right for both, with the parameter bounded at zero.
+- `expected_discovery` and ``upper_limit(..., expected=True)`` for what the experiment can do.
+- `hisigma_zfit.inference.calculators` for the same through hepstats' classes, and for toys.
+
+All but `interval` know that the parameter of interest is not negative: p-values of a test at the boundary are those
+of the half chi-square mixture (arXiv:1007.1727), and small ones go through the survival function.
 """
 
 from __future__ import annotations
@@ -14,17 +21,39 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
 from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.inference.asimov import AsimovSet, ImportanceSample, fit_toys
 from hisigma_zfit.inference.fitting import Profiler
 from hisigma_zfit.results import Discovery, Interval, UpperLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["asymptotic_cls", "cls_limit", "discovery", "interval", "significance", "upper_limit"]
+    from hisigma_zfit.inference.newton import Minimum
+
+__all__ = [
+    "asymptotic_cls",
+    "boundary_pvalue",
+    "cls_limit",
+    "discovery",
+    "expected_discovery",
+    "expected_limits",
+    "feldman_cousins",
+    "interval",
+    "significance",
+    "upper_limit",
+]
+
+_BANDS = (-2, -1, 0, 1, 2)
+_FAR = 1e12  # where a search for a limit gives up
 
 
 def _profiler(result: Any, poi: str | Any) -> Profiler:
     return result if isinstance(result, Profiler) else Profiler(getattr(result, "loss", result), poi)
+
+
+def _check_level(cl: float) -> None:
+    if not 0.0 < cl < 1.0:
+        raise InputError.from_parts(expected="0 < cl < 1", got=str(cl), do="give it as a fraction, such as 0.95")
 
 
 def significance(q0: float) -> tuple[float, float]:
@@ -60,8 +89,7 @@ def interval(result: Any, poi: str | Any, *, cl: float = 0.6827) -> Interval:
     Raises:
         InputError: `cl` is not between 0 and 1.
     """
-    if not 0.0 < cl < 1.0:
-        raise InputError.from_parts(expected="0 < cl < 1", got=str(cl), do="give it as a fraction, such as 0.95")
+    _check_level(cl)
     profiler = _profiler(result, poi)
     lower, upper = profiler.interval(float(chi2.ppf(cl, 1)))
     return Interval(poi=profiler.name, value=profiler.best, lower=lower, upper=upper, cl=cl)
@@ -82,16 +110,22 @@ def asymptotic_cls(q: float, q_asimov: float) -> float:
     return float(p_sb / p_b) if p_b > 0 else 0.0
 
 
-def cls_limit(profilers: Sequence[Profiler], offsets: npt.ArrayLike, *, cl: float) -> float:
+def cls_limit(
+    profilers: Sequence[Profiler],
+    offsets: npt.ArrayLike,
+    *,
+    cl: float,
+    asimov: Callable[[float], float] | None = None,
+) -> float:
     """Asymptotic CLs limit from t(s) = min_d [t_d(s) + offset_d].
-
-    The background-only Asimov value of q-tilde is taken from Wald's form (mu / sigma)^2 with the Hessian error at mu of
-    the member that attains the minimum.
 
     Args:
         profilers: Profiles of the parameter, one for each member.
         offsets: Added to each member's t, shape (D,).
         cl: Confidence level.
+        asimov: Background-only Asimov value of q-tilde at a tested value.  Without it Wald's form (mu / sigma)^2 is
+            used, with the Hessian error at mu of the member that attains the minimum; it needs no sample, but that
+            error is the one of the observed data, not of background-only ones.
 
     Raises:
         FitError: The limit was not found.
@@ -106,11 +140,9 @@ def cls_limit(profilers: Sequence[Profiler], offsets: npt.ArrayLike, *, cl: floa
         minima = [p.at(mu) for p in profilers]
         t = [2 * (m.value - p.minimum.value) + o for m, p, o in zip(minima, profilers, offsets, strict=True)]
         k = int(np.argmin(t))
-        free = sorted({*minima[k].free.tolist(), lead.index})
-        hessian = minima[k].evaluation.hessian[np.ix_(free, free)]
-        variance = np.linalg.inv(hessian)[free.index(lead.index), free.index(lead.index)]
         q = max(0.0, t[k] - reference) if mu > lead.best else 0.0
-        return asymptotic_cls(q, mu**2 / variance) - (1.0 - cl)
+        q_asimov = _wald(minima[k], lead.index, mu) if asimov is None else asimov(mu)
+        return asymptotic_cls(q, q_asimov) - (1.0 - cl)
 
     low = max(lead.best, 0.0) + 1e-6 * lead.error
     high = low + 2.0 * lead.error
@@ -121,13 +153,204 @@ def cls_limit(profilers: Sequence[Profiler], offsets: npt.ArrayLike, *, cl: floa
     raise FitError(f"no upper limit on {lead.name} below {high:g}; check that the data constrain it")
 
 
-def upper_limit(result: Any, poi: str | Any, *, cl: float = 0.95) -> UpperLimit:
+def _wald(minimum: Minimum, index: int, mu: float) -> float:
+    """(mu / sigma)^2 with the Hessian error of the parameter at a conditional minimum."""
+    free = sorted({*minimum.free.tolist(), index})
+    variance = np.linalg.inv(minimum.evaluation.hessian[np.ix_(free, free)])[free.index(index), free.index(index)]
+    return float(mu**2 / variance)
+
+
+def _asimov(profiler: Profiler, value: float, sample: ImportanceSample | None, seed: int) -> AsimovSet:
+    """Asimov set of poi = value with the other parameters as the data fit them there."""
+    sample = sample or ImportanceSample(profiler.loss, theta=profiler.minimum.theta, seed=seed)
+    return sample.asimov(profiler.at(value).theta, poi=profiler.name)
+
+
+def expected_limits(background: Profiler, *, cl: float = 0.95) -> dict[str, float]:
+    """CLs limits that background-only data give: the median and its bands (arXiv:1007.1727, section 4.3).
+
+    With q = q_A(mu) of the Asimov set, the limit at N standard deviations solves
+    sqrt(q) = isf((1 - cl) Phi(N)) + N, where isf is the normal inverse survival function.
+
+    Args:
+        background: Profile of the background-only Asimov set.
+        cl: Confidence level.
+
+    Returns:
+        Limits by N: "-2", "-1", "0" (the median), "1", "2".
+    """
+    roots = {n: float(norm.isf((1.0 - cl) * norm.cdf(n)) + n) for n in _BANDS}
+    inner, outer, limits = 0.0, max(background.error, 1e-6), {}
+    for n, root in roots.items():
+        # steps double, because the curvature at zero says little: rare events that only signal explains dominate it
+        while np.sqrt(background.t(outer)) < root:
+            inner, outer = outer, 2.0 * outer
+            if outer > _FAR:
+                raise FitError(
+                    f"no expected limit on {background.name} below {inner:g}; check that the data constrain it"
+                )
+        limits[str(n)] = inner = float(
+            brentq(lambda s, root=root: np.sqrt(background.t(s)) - root, inner, outer, rtol=1e-5)
+        )
+    return limits
+
+
+def upper_limit(
+    result: Any,
+    poi: str | Any,
+    *,
+    cl: float = 0.95,
+    expected: bool = False,
+    sample: ImportanceSample | None = None,
+    seed: int = 0,
+) -> UpperLimit:
     """Asymptotic CLs upper limit with the q-tilde test statistic (arXiv:1007.1727).
 
     Args:
         result: A FitResult or the likelihood.
         poi: The parameter of interest, or its name; not negative under the hypotheses that are tested.
-        cl: Confidence level.
+        cl: Confidence level, between 0 and 1.
+        expected: Also find the background-only median and its bands; see `expected_limits`.
+        sample: Events for the Asimov set, to save drawing them again.
+        seed: Seed of those events if they are drawn here.
+
+    Raises:
+        InputError: `cl` is not between 0 and 1, or the likelihood cannot be sampled.
+        FitError: The limit was not found.
     """
+    _check_level(cl)
     profiler = _profiler(result, poi)
-    return UpperLimit(poi=profiler.name, limit=cls_limit([profiler], np.zeros(1), cl=cl), cl=cl)
+    background = _asimov(profiler, 0.0, sample, seed).profiler(profiler.name)
+    limit = cls_limit([profiler], np.zeros(1), cl=cl, asimov=background.t)
+    bands = expected_limits(background, cl=cl) if expected else {}
+    return UpperLimit(poi=profiler.name, limit=limit, cl=cl, expected=bands)
+
+
+def expected_discovery(
+    result: Any,
+    poi: str | Any,
+    value: float,
+    *,
+    others: Mapping[str, float] | None = None,
+    sample: ImportanceSample | None = None,
+    seed: int = 0,
+) -> Discovery:
+    """Median significance of an injected signal, from its Asimov set (arXiv:1007.1727, eq. 50).
+
+    The significance of one experiment scatters around it with unit width.
+
+    Args:
+        result: A FitResult or the likelihood.
+        poi: The parameter of interest, or its name.
+        value: Its injected value, positive.
+        others: Values of other parameters by name; by default those that fit the data best at poi = `value`.
+        sample: Events for the Asimov set, to save drawing them again.
+        seed: Seed of those events if they are drawn here.
+
+    Raises:
+        InputError: `value` is not positive, or a name in `others` is unknown.
+        FitError: The density is not positive under the hypothesis.
+    """
+    if not value > 0.0:
+        raise InputError.from_parts(expected="a positive signal", got=f"{value:g}", do="inject some events")
+    profiler = _profiler(result, poi)
+    theta = profiler.at(value).theta
+    names = [p.name for p in profiler.loss.parameters]
+    for name, other in (others or {}).items():
+        if name not in names or name == profiler.name:
+            raise InputError.from_parts(
+                expected=f"other parameters among {', '.join(names)}", got=repr(name), do="correct the name"
+            )
+        theta[names.index(name)] = other
+    sample = sample or ImportanceSample(profiler.loss, theta=profiler.minimum.theta, seed=seed)
+    return discovery(sample.asimov(theta, poi=profiler.name).profiler(profiler.name), profiler.name)
+
+
+def boundary_pvalue(t: float, t_asimov: float) -> float:
+    """Two-sided p-value of t-tilde for a parameter that cannot be negative (arXiv:1007.1727, eq. 44).
+
+    At the boundary itself it is that of the half chi-square mixture.
+
+    Args:
+        t: t-tilde of the tested value, 2 dNLL with respect to the best value that is not negative.
+        t_asimov: Its value on background-only Asimov data.
+    """
+    root = np.sqrt(max(t, 0.0))
+    if t <= t_asimov:
+        return float(2.0 * norm.sf(root))
+    beyond = norm.sf((t + t_asimov) / (2.0 * np.sqrt(t_asimov))) if t_asimov > 0.0 else 0.0
+    return float(norm.sf(root) + beyond)
+
+
+def feldman_cousins(
+    result: Any,
+    poi: str | Any,
+    *,
+    cl: float = 0.95,
+    toys: int = 0,
+    sample: ImportanceSample | None = None,
+    seed: int = 0,
+) -> Interval:
+    """Unified interval of a parameter that cannot be negative (arXiv:physics/9711021).
+
+    Values are ordered by t-tilde, 2 dNLL with respect to the best value that is not negative, and those with a p-value
+    above 1 - cl are in.  The interval becomes one-sided by itself when there is no signal.
+
+    Args:
+        result: A FitResult or the likelihood.
+        poi: The parameter of interest, or its name.
+        cl: Confidence level, between 0 and 1.
+        toys: Pseudo-experiments at each of five points around either edge; 0 takes the asymptotic distribution, which
+            is exact for Gaussian estimates.
+        sample: Events for Asimov sets and toys, to save drawing them again.
+        seed: Seed of those events if they are drawn here, and of the toys.
+
+    Raises:
+        InputError: `cl` is not between 0 and 1.
+        FitError: An edge was not found, or too many toys could not be fitted.
+    """
+    _check_level(cl)
+    profiler = _profiler(result, poi)
+    sample = sample or ImportanceSample(profiler.loss, theta=profiler.minimum.theta, seed=seed)
+    background = _asimov(profiler, 0.0, sample, seed).profiler(profiler.name)
+    best, sigma, alpha = max(profiler.best, 0.0), profiler.error, 1.0 - cl
+    reference = profiler.t(0.0) if profiler.best < 0.0 else 0.0
+
+    def t_bounded(s: float) -> float:
+        return max(0.0, profiler.t(s) - reference)
+
+    def excess(s: float) -> float:
+        return boundary_pvalue(t_bounded(s), background.t(s)) - alpha
+
+    def z_toys(s: float) -> float:
+        """One-sided Z of the p-value from toys; half a toy keeps it finite."""
+        stream = (seed, *np.array([s]).view(np.uint32).tolist())
+        fits = fit_toys(_asimov(profiler, s, sample, seed), profiler.name, [s, 0.0], toys=toys, seed=stream)
+        t = fits.t_bounded(0, 1)
+        return float(norm.isf((np.count_nonzero(t >= t_bounded(s)) + 0.5) / (t.size + 1.0)))
+
+    lower, upper = 0.0, _falls_below_zero(excess, best, sigma, profiler.name)
+    if best > 0.0 and excess(0.0) < 0.0:
+        lower = float(brentq(excess, 0.0, best, xtol=1e-4 * sigma))
+    if toys:
+        target = float(norm.isf(alpha))
+        upper = _smoothed_root(z_toys, upper, sigma, target)
+        if best > 0.0:
+            lower = _smoothed_root(z_toys, lower, sigma, target) if z_toys(0.0) > target else 0.0
+    return Interval(poi=profiler.name, value=profiler.best, lower=lower, upper=upper, cl=cl, method="Feldman-Cousins")
+
+
+def _falls_below_zero(function: Callable[[float], float], start: float, step: float, name: str) -> float:
+    """First root above `start` of a function that is positive there."""
+    for k in range(1, 61):
+        if function(start + k * step) < 0.0:
+            return float(brentq(function, start + (k - 1) * step, start + k * step, xtol=1e-4 * step))
+    raise FitError(f"no upper edge of {name} below {start + 60 * step:g}; check that the data constrain it")
+
+
+def _smoothed_root(function: Callable[[float], float], guess: float, sigma: float, target: float) -> float:
+    """Where a noisy, nearly linear function reaches `target`: a straight line through five points about `guess`."""
+    centre = max(guess, 0.6 * sigma)
+    points = centre + sigma * np.linspace(-0.5, 0.5, 5)
+    slope, offset = np.polyfit(points, [function(s) for s in points], 1)
+    return float(max(0.0, (target - offset) / slope))

@@ -1,7 +1,8 @@
 """Per-event columns of a model: everything in the likelihood that the fit does not change.
 
-Flow weights and frozen mass shapes stay put during a fit, so log p_k(x'|m) and frozen p_k(m) are computed once for
-each data set.  What is left for every iteration is the floating mass shapes, the yields and the nuisances.
+Flow weights and frozen mass shapes stay put during a fit, so log p_k(x'|m), its systematic variations and frozen
+p_k(m) are computed once for each data set.  What is left for every iteration is the floating mass shapes, the yields
+and the weights of the variations.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from hisigma_zfit.model.pdfs import FlowProductPDF
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hisigma_zfit.model.morphing import Morph, MorphColumns
+
 __all__ = ["Columns", "Term", "build_columns", "data_version", "terms_of"]
 
 Array = npt.NDArray[np.float64]
@@ -37,6 +40,7 @@ class Term:
         extended: The yield, a zfit parameter.
         frozen: True if no parameter of the mass shape floats, so that its density can be cached.
         name: Name of the component.
+        morph: Systematic variations of the conditional density, or None.
     """
 
     mass: zfit.pdf.BasePDF
@@ -44,6 +48,7 @@ class Term:
     extended: Any
     frozen: bool
     name: str
+    morph: Morph | None = None
 
 
 def terms_of(model: zfit.pdf.BasePDF) -> tuple[Term, ...]:
@@ -60,9 +65,9 @@ def terms_of(model: zfit.pdf.BasePDF) -> tuple[Term, ...]:
                 expected="extended components", got=f"{pdf.name} without a yield", do="pass extended= to it"
             )
         if isinstance(pdf, FlowProductPDF):
-            mass, flow = pdf.mass, pdf.flow
+            mass, flow, morph = pdf.mass, pdf.flow, pdf.morph
         elif pdf.n_obs == 1:
-            mass, flow = pdf, None
+            mass, flow, morph = pdf, None, None
         else:
             raise InputError.from_parts(
                 expected="FlowProductPDF components, or PDFs of the mass alone",
@@ -70,7 +75,7 @@ def terms_of(model: zfit.pdf.BasePDF) -> tuple[Term, ...]:
                 do="use zfit.loss.ExtendedUnbinnedNLL for this model",
             )
         frozen = not (mass.get_params(floating=True, is_yield=False))
-        terms.append(Term(mass, flow, pdf.get_yield(), frozen, str(pdf.name)))
+        terms.append(Term(mass, flow, pdf.get_yield(), frozen, str(pdf.name), morph))
     return tuple(terms)
 
 
@@ -79,7 +84,8 @@ class Columns:
     """Cached columns of one data set under one model.
 
     With r_i = max_k log p_k(x'_i|m_i) taken out of every event, nothing over- or underflows:
-    log L_i = r_i + log sum_k y_k ratio_ki f_k(m_i), where f_k is the floating mass shape, or 1 if it is cached.
+    log L_i = r_i + log sum_k y_k ratio_ki W_ki(nu) f_k(m_i), where f_k is the floating mass shape, or 1 if it is
+    cached, and W_k the weight of the component's systematic variations, or 1 if it has none.
 
     Attributes:
         mass: m, shape (n,).
@@ -87,6 +93,7 @@ class Columns:
         ratio: exp(log p_k(x'|m) - r), times p_k(m) for frozen shapes, shape (K, n).
         reference: Sum of w_i r_i.
         total: Sum of w_i.
+        morphs: Columns of the weights W_k for components with variations, else None.
     """
 
     mass: Array
@@ -94,6 +101,19 @@ class Columns:
     ratio: Array
     reference: float
     total: float
+    morphs: tuple[MorphColumns | None, ...]
+
+    def take(self, at: npt.NDArray[Any]) -> Columns:
+        """The columns of some of the events, by index or mask."""
+        weights = None if self.weights is None else self.weights[at]
+        return Columns(
+            mass=self.mass[at],
+            weights=weights,
+            ratio=np.ascontiguousarray(self.ratio[:, at]),
+            reference=0.0,  # a constant, and of no event alone
+            total=float(np.size(self.mass[at]) if weights is None else weights.sum()),
+            morphs=tuple(None if morph is None else morph.take(at) for morph in self.morphs),
+        )
 
 
 def data_version(data: zfit.Data) -> int:
@@ -141,11 +161,13 @@ def build_columns(terms: Sequence[Term], data: zfit.Data) -> Columns:
     m = np.ascontiguousarray(values[:, names.index(terms[0].mass.obs[0])])
     weights = None if data.weights is None else np.ascontiguousarray(data.weights, dtype=np.float64)
     log_prob = np.zeros((len(terms), m.size))
+    morphs: list[MorphColumns | None] = []
     known: dict[int, Array] = {}
     for row, term in zip(log_prob, terms, strict=True):
         if term.flow is not None:
             x = values[:, [names.index(feature) for feature in term.flow.features]]
             row[:] = conditional_log_prob(term.flow, x, m, known)
+        morphs.append(None if term.morph is None else term.morph.columns(x, m, row))
     reference = log_prob.max(axis=0, initial=-np.inf)
     lost = ~np.isfinite(reference)
     if lost.any():
@@ -164,4 +186,5 @@ def build_columns(terms: Sequence[Term], data: zfit.Data) -> Columns:
         ratio=ratio,
         reference=float(reference.sum() if weights is None else reference @ weights),
         total=float(m.size if weights is None else weights.sum()),
+        morphs=tuple(morphs),
     )

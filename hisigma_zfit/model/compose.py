@@ -10,9 +10,10 @@ import zfit
 
 from hisigma_zfit.density.flows import RegionFlow
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.model.systematics import LogNormalYield, constraints_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from hisigma_zfit.data import SignalRegion
     from hisigma_zfit.density.flows import ConditionalFlow
@@ -40,6 +41,11 @@ class SignalPlusBackground(zfit.pdf.SumPDF):
     ``sidebands="mass-only"`` (as published) every component takes the main background's p(x'|m) there, so only the
     mass enters; each density stays normalised for every mass.  With ``"full"`` the features enter everywhere.
 
+    Systematic variations follow the same rule: with ``"mass-only"`` they act in the signal region only, also those of
+    the main background, and also a nuisance that signal and background share.  The nominal density was learned from
+    the very sideband events that are fitted, whatever the nuisance was in them, so with variations in the sidebands
+    these events would hold the nuisance at zero, where they put it themselves: the same data used twice.
+
     Build it with `signal_plus_background`.
 
     Attributes:
@@ -66,12 +72,19 @@ class SignalPlusBackground(zfit.pdf.SumPDF):
         space = components[0].pdf.space
         terms = []
         for component in components:
-            flow = component.pdf.flow
-            if sidebands == "mass-only" and region is not None and flow is not main:
-                flow = RegionFlow(inside=flow, outside=main, region=region)
+            flow, within = component.pdf.flow, None
+            if sidebands == "mass-only" and region is not None:
+                within = region
+                if flow is not main:
+                    flow = RegionFlow(inside=flow, outside=main, region=region)
             terms.append(
                 component.pdf.copy(
-                    flow=flow, obs=space, extended=component.extended, name=component.name, label=component.name
+                    flow=flow,
+                    morph=component.pdf.morph_within(within),
+                    obs=space,
+                    extended=component.extended,
+                    name=component.name,
+                    label=component.name,
                 )
             )
         super().__init__(terms, name=name)
@@ -82,12 +95,22 @@ class SignalPlusBackground(zfit.pdf.SumPDF):
         return str(self.components[0].pdf.mass.obs[0])
 
     def with_flows(self, flows: Mapping[str, ConditionalFlow]) -> SignalPlusBackground:
-        """The same model and parameters with other conditional densities, by component name."""
+        """The same model and parameters with other conditional densities, by component name.
+
+        Variations are kept as they are; `bootstraps` takes theirs along.
+        """
+        return self._with_pdfs([c.pdf.copy(flow=flows[c.name]) if c.name in flows else c.pdf for c in self.components])
+
+    def _with_pdfs(self, pdfs: Iterable[FlowProductPDF]) -> SignalPlusBackground:
         components = tuple(
-            Component(c.name, c.pdf.copy(flow=flows.get(c.name, c.pdf.flow)), c.extended, c.is_signal)
-            for c in self.components
+            Component(c.name, pdf, c.extended, c.is_signal) for c, pdf in zip(self.components, pdfs, strict=True)
         )
         return type(self)(components, poi=self.poi, region=self.region, sidebands=self.sidebands, name=self.name)
+
+    @property
+    def constraints(self) -> tuple[Any, ...]:
+        """Constraint terms of the nuisances, each once: `ExtendedNLL` adds them by itself, other losses do not."""
+        return constraints_of(self.get_params(floating=None, is_yield=None, extract_independent=True))
 
     def mass_only(self) -> zfit.pdf.SumPDF:
         """The same yields and mass shapes without the features: what the features are compared with."""
@@ -95,10 +118,12 @@ class SignalPlusBackground(zfit.pdf.SumPDF):
         return zfit.pdf.SumPDF(shapes, name="mass only")
 
     def bootstraps(self) -> Iterator[SignalPlusBackground]:
-        """One model for each combination of the components' bootstraps: d = 1 ... D_b x D_s of paper section 3.1."""
-        names = [c.name for c in self.components]
-        for flows in itertools.product(*(c.pdf.flow.bootstraps for c in self.components)):
-            yield self.with_flows(dict(zip(names, flows, strict=True)))
+        """One model for each combination of the components' bootstraps: d = 1 ... D_b x D_s of paper section 3.1.
+
+        The variations of a component are those of the same bootstrap (section 3.2).
+        """
+        for pdfs in itertools.product(*(c.pdf.bootstraps for c in self.components)):
+            yield self._with_pdfs(pdfs)
 
 
 def signal_plus_background(
@@ -114,7 +139,8 @@ def signal_plus_background(
     Args:
         signal: Density of the signal.
         *backgrounds: Densities of the backgrounds; the first is the one learned from the sidebands.
-        poi: Parameter of interest, the signal yield, or the name under which it is made (start 0, no limits).
+        poi: Parameter of interest, the signal yield, or the name under which it is made (start 0, no limits).  Of a
+            signal yield from `lognormal_yield` the parameter of interest is the base.
         yields: Yields of the backgrounds, in order; made as ``n_bkg``, ``n_bkg2``, ... (start 1000, not negative) when
             left out.
         sidebands: ``"mass-only"`` as published, or ``"full"``: whether the features count in the sidebands.
@@ -141,6 +167,8 @@ def signal_plus_background(
         Component(name, pdf, extended, is_signal=k == 0)
         for k, (name, pdf, extended) in enumerate(zip(names, pdfs, (poi, *yields), strict=True))
     )
+    if isinstance(poi, LogNormalYield) and poi.base is not None:
+        poi = poi.base
     return _join(components, poi=poi, region=region, sidebands=sidebands)
 
 

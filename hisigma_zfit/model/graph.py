@@ -10,6 +10,7 @@ import tensorflow as tf
 import zfit
 import zfit.z.numpy as znp
 
+from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.evaluate import Evaluation
 
 if TYPE_CHECKING:
@@ -17,47 +18,75 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.model.columns import Columns, Term
 
-__all__ = ["ConstraintEvaluator", "GraphEvaluator", "log_density"]
+__all__ = ["ConstraintEvaluator", "GraphEvaluator", "log_density", "morph_inputs"]
 
 Array = npt.NDArray[np.float64]
 
 
-def log_density(terms: Sequence[Term], m: Any, ratio: Any) -> tuple[Any, Any]:
-    """Sum of yields and log sum_k y_k ratio_k f_k(m), shape (n,), as TensorFlow operations on zfit parameters."""
+def log_density(terms: Sequence[Term], m: Any, ratio: Any, morphs: Any = None) -> tuple[Any, Any]:
+    """Sum of yields and log sum_k y_k ratio_k W_k f_k(m), as TensorFlow operations on zfit parameters.
+
+    Args:
+        terms: Components of the model.
+        m: Masses, shape (n,).
+        ratio: See `Columns`, shape (K, n).
+        morphs: Columns and basis of `MorphColumns` for every component with variations, else None.
+
+    Returns:
+        A scalar, and shape (n,).
+    """
+    if morphs is None:
+        if any(term.morph is not None for term in terms):
+            raise InputError.from_parts(
+                expected="the columns of the variations", got="none", do="pass morph_inputs(columns) as morphs"
+            )
+        morphs = [None] * len(terms)
     sample = zfit.Data.from_tensor(obs=terms[0].mass.obs, tensor=m[:, None])
     expected, density = znp.asarray(0.0), znp.zeros_like(m)
     for k, term in enumerate(terms):
         size = znp.asarray(term.extended.value())
         expected += size
         contribution = size * ratio[k]
+        if term.morph is not None:
+            contribution *= term.morph.weight_in_graph(*morphs[k])
         density += contribution if term.frozen else contribution * term.mass.pdf(sample)
     return expected, znp.log(density)
+
+
+def morph_inputs(columns: Columns) -> list[Any]:
+    """What `log_density` takes for the variations of a data set."""
+    return [None if morph is None else (list(morph.columns), morph.basis) for morph in columns.morphs]
 
 
 class _ThroughParameters:
     """Differentiates a function of zfit parameters with respect to a plain vector.
 
-    The parameters are assigned inside the compiled function, so one trace serves every point.
+    The parameters are assigned inside the compiled function, so one trace serves every point, and put back at its end.
     """
 
     def __init__(self, function: Any, parameters: tuple[Any, ...], *, jit: bool) -> None:
         self.parameters = parameters
 
-        def assign(theta: Any) -> None:
+        def assign(theta: Any) -> list[Any]:
+            before = [tf.identity(parameter.value()) for parameter in parameters]
             for k, parameter in enumerate(parameters):
                 parameter.assign(theta[k])
+            return before
 
         def value(theta: Any, *arguments: Any) -> Any:
-            assign(theta)
-            return function(*arguments)
+            before = assign(theta)
+            result = function(*arguments)
+            assign(before)
+            return result
 
         def derivatives(theta: Any, *arguments: Any) -> Any:
-            assign(theta)
+            before = assign(theta)
             with tf.GradientTape(persistent=True) as outer:
                 with tf.GradientTape() as inner:
                     result = function(*arguments)
                 gradient = inner.gradient(result, parameters, unconnected_gradients="zero")
             rows = [outer.gradient(g, parameters, unconnected_gradients="zero") for g in gradient]
+            assign(before)
             return result, tf.stack(gradient), tf.stack([tf.stack(row) for row in rows])
 
         self._value = tf.function(value, jit_compile=jit, autograph=False)
@@ -93,8 +122,8 @@ class GraphEvaluator:
         self.parameters = parameters
         self._capacity = 0
 
-        def negative_log_likelihood(m: Any, ratio: Any, weights: Any) -> Any:
-            expected, logs = log_density(terms, m, ratio)
+        def negative_log_likelihood(m: Any, ratio: Any, weights: Any, morphs: Any) -> Any:
+            expected, logs = log_density(terms, m, ratio, morphs)
             # where: a padded event has weight zero, and zero times minus infinity is not zero
             return expected - znp.sum(tf.where(weights == 0.0, tf.zeros_like(logs), weights * logs))
 
@@ -108,11 +137,16 @@ class GraphEvaluator:
             self._capacity = int(n + 6 * np.sqrt(n))
         pad = self._capacity - n
         weights = np.ones(n) if columns.weights is None else columns.weights
-        # padded events repeat a real mass: it is inside the range of every shape
+
+        def padded(array: Array) -> Any:
+            # padded events repeat a real one: it is inside the range of every shape
+            return tf.constant(np.pad(array, (*[(0, 0)] * (array.ndim - 1), (0, pad)), mode="edge"))
+
         self._columns = (
-            tf.constant(np.pad(columns.mass, (0, pad), mode="edge")),
-            tf.constant(np.pad(columns.ratio, ((0, 0), (0, pad)), mode="edge")),
+            padded(columns.mass),
+            padded(columns.ratio),
             tf.constant(np.pad(weights, (0, pad))),
+            [None if morph is None else tf.nest.map_structure(padded, morph) for morph in morph_inputs(columns)],
         )
 
     def value(self, theta: Array) -> float:

@@ -11,7 +11,6 @@ its own events of positive weight; the coefficients are negative in places, the 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,18 +24,60 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.model.pdfs import FlowProductPDF
 
-__all__ = ["lagrange", "polynomial_signal"]
+__all__ = ["PolynomialYield", "lagrange", "polynomial_signal"]
 
 Array = npt.NDArray[np.float64]
 
 
-def _lagrange_term(value: Any, points: Sequence[float], i: int) -> Any:
-    """Lagrange's i-th polynomial: one at points[i], zero at the others; numpy or TensorFlow scalars."""
-    product = 1.0
-    for j, point in enumerate(points):
-        if j != i:
-            product = product * (value - point) / (points[i] - point)
-    return product
+class PolynomialYield(zfit.ComposedParameter):
+    """A yield strength * (polynomial in a coupling).
+
+    Its derivatives are known in closed form, so that the quick likelihood takes it.
+
+    Args:
+        name: Name of the yield.
+        coupling: The coupling, a parameter of the fit.
+        coefficients: Of the polynomial, highest power first.
+        strength: A number or a parameter.
+
+    Attributes:
+        sources: The coupling, and the strength if it is a parameter.
+    """
+
+    def __init__(self, name: str, coupling: Any, coefficients: npt.ArrayLike, *, strength: Any = 1.0) -> None:
+        scaled = hasattr(strength, "independent")
+        self.sources = (coupling, strength) if scaled else (coupling,)
+        self._coefficients = np.asarray(coefficients, dtype=np.float64) * (1.0 if scaled else float(strength))
+
+        def value(params: Any) -> Any:
+            kappa, *factor = params.values()
+            total = 0.0
+            for coefficient in self._coefficients:  # Horner
+                total = total * kappa + coefficient
+            return total * factor[0] if factor else total
+
+        params = {f"source_{k}": parameter for k, parameter in enumerate(self.sources)}
+        super().__init__(name, value, params=params, unpack_params=False)
+
+    def derivatives(self, values: Array) -> tuple[float, Array, Array]:
+        """Value, gradient (Q,) and Hessian (Q, Q) with respect to the `sources`, at their values (Q,)."""
+        zeroth, first, second = (
+            float(np.polyval(np.polyder(self._coefficients, order), values[0])) for order in range(3)
+        )
+        if len(values) == 1:
+            return zeroth, np.array([first]), np.array([[second]])
+        factor = float(values[1])
+        return (
+            factor * zeroth,
+            np.array([factor * first, zeroth]),
+            np.array([[factor * second, first], [first, 0.0]]),
+        )
+
+
+def _basis(points: Sequence[float], i: int) -> Array:
+    """Coefficients of Lagrange's i-th polynomial, one at points[i] and zero at the others; highest power first."""
+    others = [point for j, point in enumerate(points) if j != i]
+    return np.asarray(np.poly(others) / np.prod([points[i] - point for point in others]))
 
 
 def lagrange(value: npt.ArrayLike, points: Sequence[float]) -> Array:
@@ -54,7 +95,7 @@ def lagrange(value: npt.ArrayLike, points: Sequence[float]) -> Array:
     """
     _require_different(points)
     values = np.asarray(value, dtype=np.float64)
-    return np.stack([np.broadcast_to(_lagrange_term(values, points, i), values.shape) for i in range(len(points))])
+    return np.stack([np.polyval(_basis(points, i), values) for i in range(len(points))])
 
 
 def polynomial_signal(
@@ -90,9 +131,12 @@ def polynomial_signal(
             do="pass lists of the same length",
         )
     _require_different(points)
-    fixed = not isinstance(strength, zfit.param.ZfitParameter if hasattr(zfit.param, "ZfitParameter") else object)
-    del fixed
-    return ()
+    terms = []
+    for i, (pdf, point) in enumerate(zip(pdfs, points, strict=True)):
+        name = f"{pdf.name}_{parameter.name}_{point:g}"
+        number = PolynomialYield(f"n_{name}", parameter, yields[i] * _basis(points, i), strength=strength)
+        terms.append(pdf.copy(extended=number, name=name))
+    return tuple(terms)
 
 
 def _require_different(points: Sequence[float]) -> None:

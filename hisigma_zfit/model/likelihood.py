@@ -20,8 +20,10 @@ import zfit.z.numpy as znp
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.columns import Columns, Term, build_columns, data_version, terms_of
+from hisigma_zfit.model.constraints import constraint_evaluators
 from hisigma_zfit.model.evaluate import Evaluation, Evaluator, column_evaluator
-from hisigma_zfit.model.graph import ConstraintEvaluator, GraphEvaluator, log_density
+from hisigma_zfit.model.graph import GraphEvaluator, log_density, morph_inputs
+from hisigma_zfit.model.systematics import constraints_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +49,7 @@ class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
     Args:
         model: One extended model, or a list of them for a simultaneous fit.
         data: A `Dataset` or zfit Data for each model; columns may come in any order.
-        constraints: zfit constraints that are added.
+        constraints: zfit constraints, besides those that nuisances carry (see `hz.nuisance`); each counts once.
         options: zfit's options of a loss.
         fit_range: Not supported; give the mass space its limits instead.
 
@@ -78,18 +80,15 @@ class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
                 do="pass two lists of the same length",
             )
         datasets = [_as_zfit(d, m) for d, m in zip(datasets, models, strict=True)]
-        super().__init__(
-            model=models,
-            data=datasets,
-            constraints=None if constraints is None else list(constraints),
-            options=options,
-        )
+        parameters = {p for m in models for p in m.get_params(floating=None, is_yield=None, extract_independent=True)}
+        terms = {id(term): term for term in (*(constraints or ()), *constraints_of(parameters))}
+        super().__init__(model=models, data=datasets, constraints=list(terms.values()) or None, options=options)
         self._terms: list[tuple[Term, ...]] = [terms_of(m) for m in models]
         self._versions: list[Any] = [None] * len(models)
         self._columns: list[Columns] = []
         self._parts: list[Evaluator] = []
         self.parameters = tuple(self.get_params(floating=None, is_yield=None, extract_independent=True))
-        self._constraint_part = ConstraintEvaluator(self.constraints, self.parameters) if self.constraints else None
+        self._constraint_parts = constraint_evaluators(self.constraints or (), self.parameters)
         self._refresh()
 
     def _frozen_values(self, terms: tuple[Term, ...]) -> tuple[float, ...]:
@@ -133,7 +132,7 @@ class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
         Its value lacks the constants of the data; `value(full=True)` has them.
         """
         self._refresh()
-        parts = [*self._parts] if self._constraint_part is None else [*self._parts, self._constraint_part]
+        parts = [*self._parts, *self._constraint_parts]
         return parts[0] if len(parts) == 1 else _Sum(self.parameters, parts)
 
     def theta(self) -> Array:
@@ -215,7 +214,8 @@ class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
         del model, data, fit_range
         total = znp.asarray(0.0)
         for terms, columns in zip(self._terms, self._columns, strict=True):
-            expected, logs = log_density(terms, znp.asarray(columns.mass), znp.asarray(columns.ratio))
+            m, ratio = znp.asarray(columns.mass), znp.asarray(columns.ratio)
+            expected, logs = log_density(terms, m, ratio, morph_inputs(columns))
             total += expected - znp.sum(logs if columns.weights is None else logs * columns.weights)
             if log_offset is False:
                 total += _data_constant(columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +13,16 @@ from zfit.exception import SpecificFunctionNotImplemented
 from zfit.z.random import get_prng
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.model.morphing import Morph
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from hisigma_zfit.data import SignalRegion
     from hisigma_zfit.density.flows import ConditionalFlow
+    from hisigma_zfit.model.systematics import Variation
 
 __all__ = ["FlowProductPDF"]
 
@@ -31,6 +39,9 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
     Args:
         mass: zfit PDF of the mass, one observable.
         flow: Density of the features given the mass.
+        variations: Systematic variations of `flow`; their weights multiply, and the product is normalised in the
+            features for every mass and every value of the nuisances.
+        morph: The variations with their normalisation, in place of `variations`, prepared before.
         obs: Space with the mass and every feature in the order that is wanted; by default the mass, then the
             features of the flow, unbounded.
         extended: Yield, if the PDF is to be extended.
@@ -39,8 +50,8 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
         label: Human-readable name.
 
     Raises:
-        InputError: The observables are not the mass and the features of the flow, the flow was trained for another
-            mass, or feature limits cut the flow's support.
+        InputError: The observables are not the mass and the features of the flow, the flow or a variation was trained
+            for others, or feature limits cut the flow's support.
     """
 
     def __init__(
@@ -48,6 +59,8 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
         mass: zfit.pdf.BasePDF,
         flow: ConditionalFlow,
         *,
+        variations: Sequence[Variation] = (),
+        morph: Morph | None = None,
         obs: zfit.Space | None = None,
         extended: Any = None,
         norm: Any = None,
@@ -71,7 +84,13 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
             )
         self.mass = mass
         self.flow = flow
-        super().__init__(pdfs=[mass], obs=obs, extended=extended, norm=norm, name=name, label=label)
+        if variations and morph is None:
+            morph = Morph(flow, variations, mass=mass)
+        self.morph = morph if morph is not None and morph.variations else None
+        self._restricted: dict[SignalRegion, Morph] = {}
+        # zfit differentiates automatically only with respect to parameters that it is told of
+        params = {variation.nuisance.name: variation.nuisance for variation in self.variations}
+        super().__init__(pdfs=[mass], obs=obs, params=params, extended=extended, norm=norm, name=name, label=label)
         self._mass_space(obs)
 
     def _mass_space(self, space: Any) -> Any:
@@ -95,7 +114,59 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
     def conditional_log_prob(self, x: zfit.Data) -> Any:
         """Log p(x'|m) of events in zfit Data, shape (n,)."""
         features = znp.stack([x.value(feature) for feature in self.flow.features], axis=-1)
-        return self.flow.log_prob(features, x.value(self.mass.obs[0]))
+        m = x.value(self.mass.obs[0])
+        log_prob = self.flow.log_prob(features, m)
+        if self.morph is None:
+            return log_prob
+        return log_prob + znp.log(self.morph.density_weight_in_graph(features, m, log_prob))
+
+    @property
+    def variations(self) -> tuple[Variation, ...]:
+        """The systematic variations of the flow."""
+        return () if self.morph is None else self.morph.variations
+
+    def morph_within(self, region: SignalRegion | None) -> Morph | None:
+        """The variations acting in a region of masses only, or as they are; its normalisation is made only once."""
+        if self.morph is None or region is None or self.morph.region == region:
+            return self.morph
+        if region not in self._restricted:
+            self._restricted[region] = self.morph.replace(region=region)
+        return self._restricted[region]
+
+    def _sample_features(self, m: npt.NDArray[np.float64], nu: Sequence[float], seed: int) -> npt.NDArray[np.float64]:
+        if self.morph is None or not np.any(nu):
+            return self.flow.sample(m, seed=seed)
+        varied = self.morph.acts(m)
+        x = np.empty((m.size, len(self.flow.features)))
+        if not varied.all():
+            x[~varied] = self.flow.sample(m[~varied], seed=seed)
+        x[varied] = self.morph.sample(m[varied], np.asarray(nu), seed=seed)
+        return x
+
+    def sample_features(self, m: npt.ArrayLike, *, seed: int) -> npt.NDArray[np.float64]:
+        """Draw features for masses of shape (n,) at the nuisances' current values; shape (n, d)."""
+        nu = [float(variation.nuisance.value()) for variation in self.variations]
+        return self._sample_features(np.asarray(m, dtype=np.float64), nu, seed)
+
+    @cached_property
+    def bootstraps(self) -> tuple[FlowProductPDF, ...]:
+        """One PDF for each bootstrap of the flow, with the variations of the same bootstrap (paper, section 3.2).
+
+        Raises:
+            InputError: A variation has another number of bootstraps than the flow.
+        """
+        flows = self.flow.bootstraps
+        if len(flows) == 1:
+            return (self,)
+        varied = [variation.bootstraps for variation in self.variations]
+        for variation, parts in zip(self.variations, varied, strict=True):
+            if len(parts) != len(flows):
+                raise InputError.from_parts(
+                    expected=f"{len(flows)} bootstraps of the variation {variation.nuisance.name}",
+                    got=str(len(parts)),
+                    do="train it with the same bootstraps= and seed= as the nominal density",
+                )
+        return tuple(self.copy(flow=flow, variations=[parts[d] for parts in varied]) for d, flow in enumerate(flows))
 
     @zfit.supports(norm=True, multiple_limits=True)
     def _pdf(self, x: Any, norm: Any) -> Any:
@@ -117,15 +188,25 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
     def _sample(self, n: Any, limits: Any) -> Any:
         m = self.mass.sample(n=n, limits=self._mass_space(limits)).value()[:, 0]
         seed = get_prng().uniform([], maxval=2**31 - 1, dtype=tf.int64)
+        nu = [variation.nuisance.value() for variation in self.variations]
         features = tf.numpy_function(
-            lambda m, seed: self.flow.sample(m, seed=int(seed)), [m, seed], tf.float64, stateful=True
+            lambda m, seed, *nu: self._sample_features(m, nu, int(seed)), [m, seed, *nu], tf.float64, stateful=True
         )
         columns = {name: features[:, j] for j, name in enumerate(self.flow.features)} | {self.mass.obs[0]: m}
         return znp.stack([columns[name] for name in self.obs], axis=-1)
 
     def copy(self, **overrides: Any) -> FlowProductPDF:
         """A new PDF with some arguments replaced."""
-        arguments = {"mass": self.mass, "flow": self.flow, "obs": self.space, "name": self.name, "label": self.label}
+        arguments: dict[str, Any] = {
+            "mass": self.mass,
+            "flow": self.flow,
+            "obs": self.space,
+            "name": self.name,
+            "label": self.label,
+        }
         if self.is_extended:
             arguments["extended"] = self.extended
+        if self.morph is not None and "morph" not in overrides:
+            changed = {name: value for name, value in overrides.items() if name in {"flow", "mass", "variations"}}
+            arguments["morph"] = self.morph.replace(**changed) if changed else self.morph
         return type(self)(**(arguments | overrides))

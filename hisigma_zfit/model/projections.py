@@ -83,7 +83,9 @@ class ModelSample:
             components[name], variances[name] = scale * counts, scale**2 * counts
         words = [
             "" if region is None else "signal region",
-            "" if signal_efficiency is None else f"likelihood ratio cut at {100 * signal_efficiency:.0f} % of the signal",
+            ""
+            if signal_efficiency is None
+            else f"likelihood ratio cut at {100 * signal_efficiency:.0f} % of the signal",
         ]
         return Projection(
             observable=observable,
@@ -141,7 +143,7 @@ def sample_mass(pdf: Any, n: int, rng: np.random.Generator) -> Array:
     return masses
 
 
-def sample_model(result: Any, *, n: int = 100_000, seed: int = 0) -> ModelSample:
+def sample_model(result: Any, *, n: int = 200_000, seed: int = 0) -> ModelSample:
     """Draw events from every component of a fitted model.
 
     Args:
@@ -159,7 +161,7 @@ def sample_model(result: Any, *, n: int = 100_000, seed: int = 0) -> ModelSample
         for k, pdf in ordered:
             rng = np.random.default_rng([seed, k])
             m = sample_mass(pdf.mass, n, rng)
-            x = pdf.flow.sample(m, seed=int(rng.integers(2**31)))
+            x = pdf.sample_features(m, seed=int(rng.integers(2**31)))
             columns[pdf.name] = {model.mass: m} | dict(zip(pdf.flow.features, x.T, strict=True))
             yields[pdf.name] = float(np.squeeze(pdf.get_yield().value()))
     values = np.asarray(data.value())

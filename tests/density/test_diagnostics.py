@@ -148,7 +148,7 @@ def test_json_round_trip(good):
 def test_report_names_what_failed(events):
     text = str(closure(Ordered(shift=0.5), events, seed=2, classifier=False))
     assert "FAILED" in text
-    assert [line for line in text.splitlines() if "flagged" in line][0].split()[0] == "other"
+    assert next(line for line in text.splitlines() if "flagged" in line).split()[0] == "other"
 
 
 def test_same_seed_same_result(events):
@@ -247,20 +247,20 @@ def splines(training):
 
 
 def test_trained_splines_fail_on_ordered_momenta(splines):
-    found = closure(splines, ordered_events(20_000, 12), seed=1)
+    found = closure(splines, ordered_events(12_000, 12), seed=1, classifier=False)
     assert not found.passed
     assert set(found.flagged) == {"lead", "sub"}
     assert {found["lead"].partner, found["sub"].partner} == {"lead", "sub"}
 
 
 def test_masked_flow_does_better_on_ordered_momenta(training, splines):
-    config = maf(bins=8, hidden=32, blocks=1, learning_rate=8e-3)
-    masked = train_flow(training, FEATURES, given="m", seed=1, flow=config, epochs=10)
-    held_out = ordered_events(20_000, 12)
+    config = maf(bins=6, hidden=24, blocks=1, learning_rate=8e-3)
+    masked = train_flow(training, FEATURES, given="m", seed=1, flow=config, epochs=8)
+    held_out = ordered_events(10_000, 12)
     x, m = held_out.array(FEATURES), held_out["m"]
     truth = Ordered().log_prob_array(x, m)
     kl = {name: np.mean(truth - flow.log_prob_array(x, m)) for name, flow in (("splines", splines), ("maf", masked))}
-    assert kl["maf"] < 0.7 * kl["splines"]
+    assert kl["maf"] < 0.7 * kl["splines"], kl
 
 
 def test_interpolation():
@@ -282,8 +282,8 @@ def test_interpolation_keeps_off_the_signal_region():
     region = SignalRegion(115, 125)
     with pytest.raises(InputError, match="beside the signal region"):
         interpolation_closure(data, FEATURES, given="m", window=SignalRegion(110, 116), region=region, seed=1)
+    sidebands = data.sidebands("m", region)
     with pytest.raises(InputError, match="beside the signal region"):
-        sidebands = data.sidebands("m", region)
         interpolation_closure(sidebands, FEATURES, given="m", window=SignalRegion(110, 116), seed=1)
     with pytest.raises(InputError, match="on each side of the window"):
         interpolation_closure(data, FEATURES, given="m", window=SignalRegion(100, 110), seed=1)

@@ -92,7 +92,7 @@ def test_gradient_is_finite_at_knots_and_outside():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("n_features", [1, 2, 4])
+@pytest.mark.parametrize("n_features", [1, 3])
 def test_density_and_samples_equal_tfp(kind, n_features):
     config, rng = SMALL[kind], np.random.default_rng(3)
     weights = parameters(config, n_features)
@@ -211,15 +211,15 @@ def test_trained_flow_as_tfp_distribution(members):
     assert isinstance(distribution, tfp.distributions.Distribution)
     assert distribution.event_shape == (2,)
     np.testing.assert_allclose(distribution.log_prob(x), flow.log_prob_array(x, m), rtol=0, atol=1e-7)
-    drawn = distribution.sample(seed=tf.constant([1, 2])).numpy()
-    assert drawn.shape == (200, 2)
-    assert flow.inside(drawn).all()
+    drawn = distribution.sample(3, seed=tf.constant([1, 2])).numpy()
+    assert drawn.shape == (3, 200, 2)
+    assert flow.inside(drawn.reshape(-1, 2)).all()
 
 
 def test_tfp_distribution_wants_a_maf():
     with pytest.raises(InputError, match="expected a flow trained with flow=maf"):
         tfp_distribution(random_flow(2), np.zeros(3))
-    with pytest.raises(InputError, match="flow.bootstraps"):
+    with pytest.raises(InputError, match="pass one of"):
         tfp_distribution(MixtureFlow([random_flow(2, config=SMALL["spline"])]), np.zeros(3))
 
 

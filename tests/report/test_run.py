@@ -29,6 +29,15 @@ def start(path: Path, **changes: Any) -> RunFolder:
     return RunFolder.open(path, **arguments)
 
 
+def fail(path: Path, error: BaseException, *, made: str | None = None) -> None:
+    """A run that ends in `error`, after it has `made` a file, or only an empty folder for its members."""
+    with start(path) as run:
+        run.member_folder("background")
+        if made is not None:
+            run.write_text(made, "trained")
+        raise error
+
+
 def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
     """Every file below `folder`, with content and time of change: what must stay when nothing is to be touched."""
     return {
@@ -98,17 +107,15 @@ def test_interrupted_run_goes_on(interrupted: Path) -> None:
 
 
 def test_any_error_keeps_the_partial_run(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="broken"), start(tmp_path / "out") as run:
-        run.write_text("members/0", "trained")
-        raise ValueError("broken")
+    with pytest.raises(ValueError, match="broken"):
+        fail(tmp_path / "out", ValueError("broken"), made="members/0")
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.partial"]
 
 
 @pytest.mark.parametrize("error", [InputError, KeyboardInterrupt, RuntimeError])
 def test_an_error_before_anything_is_made_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), start(tmp_path / "out") as run:
-        run.member_folder("background")
-        raise error
+    with pytest.raises(error):
+        fail(tmp_path / "out", error("at once"))
     assert list(tmp_path.iterdir()) == []
     with start(tmp_path / "out") as run:
         assert not run.resumed
@@ -158,9 +165,8 @@ def test_other_inputs_or_options_are_refused(tmp_path: Path, state: str, change:
         with start(tmp_path / "out"):
             pass
     else:
-        with pytest.raises(KeyboardInterrupt), start(tmp_path / "out") as run:
-            run.write_text("members/0", "trained")
-            raise KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt):
+            fail(tmp_path / "out", KeyboardInterrupt(), made="members/0")
     before = tree(tmp_path)
     for resume in (True, False):
         with pytest.raises(RunFolderError, match=message) as caught:
@@ -319,9 +325,10 @@ def test_full_disk_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     for place in ((Path, "mkdir"), (os, "fsync")):
-        with monkeypatch.context() as patch, pytest.raises(RunFolderError, match="full disk"):
+        with monkeypatch.context() as patch:
             patch.setattr(*place, full)
-            start(tmp_path / "out")
+            with pytest.raises(RunFolderError, match="full disk"):
+                start(tmp_path / "out")
         assert list(tmp_path.iterdir()) == []
 
 

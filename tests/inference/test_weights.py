@@ -1,0 +1,180 @@
+"""Fitted weights against brute force over the weights, with mixtures of fixed weights."""
+
+from __future__ import annotations
+
+import models
+import numpy as np
+import pytest
+from scipy.optimize import minimize, minimize_scalar
+
+from hisigma_zfit.data import Dataset
+from hisigma_zfit.density.flows import MixtureFlow
+from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.inference.combine import combination
+from hisigma_zfit.inference.fitting import Profiler
+from hisigma_zfit.inference.weights import fit_weights, weighted_model, weights_profiler
+from hisigma_zfit.model import shapes
+from hisigma_zfit.model.likelihood import ExtendedNLL
+
+SHIFTS = ((-0.3, 0.1, 0.0, 0.0), (0.25, 0.0, -0.2, 0.0))
+
+
+def members(shifts=SHIFTS):
+    return [models.gaussian_flow(shift, 0.5, 1.0, region=models.REGION) for shift in shifts]
+
+
+def sidebands(n: int, seed: int) -> Dataset:
+    """Sideband events of the true background, which is neither of the members."""
+    truth = models.model(n_sig=0.0, n_bkg=n)
+    values = np.asarray(models.toy(truth, seed=seed).value())
+    values = values[~models.REGION.contains(values[:, 0])]
+    return Dataset.from_arrays(dict(zip(truth.obs, values.T, strict=True)))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return models.toy(models.model(n_sig=150.0, n_bkg=4000.0), seed=41)
+
+
+@pytest.fixture(scope="module")
+def events():
+    return sidebands(6000, seed=42)
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    return models.model(n_sig=150.0, n_bkg=4000.0, background=MixtureFlow(members()))
+
+
+def negative_log_sidebands(flows, weights, events) -> float:
+    x, m = events.array(flows[0].features), events["m"]
+    return -np.log(sum(w * np.exp(f.log_prob_array(x, m)) for w, f in zip(weights, flows, strict=True))).sum()
+
+
+def test_weights_are_the_maximum_of_the_sideband_likelihood(events):
+    flows = members()
+    got = fit_weights(flows, events)
+    brute = minimize_scalar(
+        lambda w: negative_log_sidebands(flows, (w, 1 - w), events),
+        bounds=(0.0, 1.0),
+        options={"xatol": 1e-6},
+        method="bounded",
+    )
+    np.testing.assert_allclose(got.values, [brute.x, 1 - brute.x], atol=1e-4)
+    assert got.values.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(got.covariance.sum(axis=0), 0.0, atol=1e-12)
+
+
+def test_covariance_is_the_scatter_between_independent_samples():
+    flows, events = members(), sidebands(60_000, seed=47)
+    part = np.random.default_rng(48).integers(40, size=len(events))
+    fits = [fit_weights(flows, events.select(part == k)) for k in range(40)]
+    scatter = np.std([f.values[0] for f in fits], ddof=1)
+    quoted = np.mean([np.sqrt(f.covariance[0, 0]) for f in fits])
+    # a standard deviation of 40 is good to 11 %; 5 of its errors: false alarms below 1e-6
+    assert abs(scatter / quoted - 1) < 0.57
+
+
+def test_the_right_member_gets_all_the_weight():
+    truth, other = models.background_flow(), models.gaussian_flow([0.8, 0.0, 0.0, 0.0], 0.5, 1.0, region=models.REGION)
+    got = fit_weights([other, truth], sidebands(6000, seed=43))
+    assert got.values[1] == pytest.approx(1.0, abs=5 * np.sqrt(got.covariance[1, 1]))  # false alarm 6e-7
+    assert np.sqrt(got.covariance[1, 1]) < 0.05
+
+
+def test_weights_may_be_negative():
+    # the truth lies beyond both members, on their line
+    flows = members(((0.3, 0, 0, 0), (0.6, 0, 0, 0)))
+    got = fit_weights(flows, sidebands(6000, seed=44))
+    assert got.values[1] < -5 * np.sqrt(got.covariance[1, 1])
+
+
+@pytest.mark.parametrize("term", ["exact", "gaussian"])
+def test_profile_is_the_best_mixture_at_every_point(data, events, term):
+    """By hand: the features count in the signal region only, and p_b is the mixture there."""
+    flows = members()
+    model = models.model(n_sig=150.0, n_bkg=4000.0, background=MixtureFlow(flows))
+    signal, background = (c.pdf for c in model.components)
+    for parameter in background.mass.get_params():
+        parameter.floating = False
+    values = np.asarray(data.value())
+    m, x = values[:, 0], values[:, 1:]
+    inside = models.REGION.contains(m)
+    peak, falling = (shapes.evaluate(pdf.mass, m) for pdf in (signal, background))
+    p_s = np.where(inside, np.exp(signal.flow.log_prob_array(x, m)), 1.0)
+    p_b = [np.where(inside, np.exp(flow.log_prob_array(x, m)), 1.0) for flow in flows]
+    fitted = fit_weights(flows, events)
+
+    def held_by_sidebands(w):
+        if term == "exact":
+            return negative_log_sidebands(flows, (w, 1 - w), events)
+        return 0.5 * (w - fitted.values[0]) ** 2 / fitted.covariance[0, 0]
+
+    def brute(s):
+        def value(at):
+            b, w = at
+            density = s * peak * p_s + b * falling * (w * p_b[0] + (1 - w) * p_b[1])
+            return s + b - np.log(density).sum() + held_by_sidebands(w)
+
+        start = [4000.0, fitted.values[0]]
+        return minimize(value, start, method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-6}).fun
+
+    profiler = weights_profiler(model, data, events, term=term)
+    low, high = profiler.best - 20.0, profiler.best + 30.0
+    assert profiler.t(high) - profiler.t(low) == pytest.approx(2 * (brute(high) - brute(low)), abs=1e-3)
+
+
+def test_the_error_covers_the_weights(mixture, data, events):
+    weighted = weights_profiler(mixture, data, events, term="gaussian")
+    held = fit_weights(members(), events).values
+    frozen = Profiler(
+        ExtendedNLL(models.model(n_sig=150.0, n_bkg=4000.0, background=MixtureFlow(members(), held)), data), "n_sig"
+    )
+    assert weighted.error >= frozen.error * (1 - 1e-6)
+    assert weighted.best == pytest.approx(frozen.best, abs=0.5 * frozen.error)
+
+
+def test_members_share_the_yield(mixture, events):
+    weights = fit_weights(members(), events)
+    split, yields = weighted_model(mixture, weights)
+    np.testing.assert_allclose([float(n.value()) for n in yields], 4000.0 * weights.values)
+    assert [c.name for c in split.components] == ["signal", "background_0", "background_1"]
+
+
+def test_weights_are_a_combination(mixture, data, events):
+    nominal = Profiler(ExtendedNLL(mixture, data), "n_sig")
+    weighted = weights_profiler(mixture, data, events, term="gaussian")
+    combined = combination("weights", nominal, weighted=weighted)
+    assert combined.best == weighted.best
+    assert combined.interval(cl=0.6827).error == pytest.approx(weighted.error, rel=0.1)
+    with pytest.raises(InputError, match="weighted=weights_profiler"):
+        combination("weights", nominal)
+
+
+def test_a_penalty_decides_between_members(data):
+    pair = [
+        Profiler(ExtendedNLL(models.model(n_sig=150.0, n_bkg=4000.0, background=flow), data), "n_sig")
+        for flow in members()
+    ]
+    plain = combination("discrete", pair[0], pair)
+    gap = plain.offsets.max()
+    better = int(np.argmin(plain.offsets))
+    penalties = np.zeros(2)
+    penalties[better] = gap + 3.0
+    turned = combination("discrete", pair[0], pair, penalties=penalties)
+    assert turned.best == pair[1 - better].best
+    np.testing.assert_allclose(turned.offsets[better], 3.0, atol=1e-6)
+    with pytest.raises(InputError, match="one penalty for each member"):
+        combination("discrete", pair[0], pair, penalties=[1.0])
+    with pytest.raises(InputError, match="in discrete profiling"):
+        combination("envelope", pair[0], pair, penalties=[1.0, 2.0])
+
+
+def test_wrong_input_is_named(mixture, data, events):
+    flow = models.background_flow()
+    with pytest.raises(InputError, match="two or more members"):
+        fit_weights([flow], events)
+    with pytest.raises(FitError, match="copies of each other"):
+        fit_weights([flow, models.background_flow()], events)
+    with pytest.raises(InputError, match="term to be one of"):
+        weights_profiler(mixture, data, events, term="poisson")

@@ -1,0 +1,495 @@
+"""What every PDF and every flow must satisfy: one table of each, and every entry goes through every check.
+
+Normalisation is checked by quadrature.  For a product p(m) p(x'|m) two integrals together are the whole claim: over
+the features at single masses, which must give the mass density, and that one over the mass.  The features need
+Gauss-Legendre nodes between the knots of the marginals, where the density is smooth: two in each of the hundred
+intervals leave an error below 1e-4 (four leave 2e-6).
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import models
+import numpy as np
+import pytest
+import tensorflow as tf
+import toys
+import zfit
+from scipy.stats import chi2
+
+from hisigma_zfit.data import Dataset, feature_space
+from hisigma_zfit.density.base import load_flow
+from hisigma_zfit.density.flows import DistributionFlow, MixtureFlow, RegionFlow, maf, spline_flow
+from hisigma_zfit.density.trained import TrainedFlow
+from hisigma_zfit.density.training import train_flow
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.model.compose import signal_plus_background
+from hisigma_zfit.model.pdfs import FlowProductPDF
+from hisigma_zfit.model.shapes import fit_shape
+
+FEATURES = ("a", "b")
+LOW, HIGH = toys.MASS_RANGE
+CUTS = (LOW, *toys.REGION, HIGH)
+# every chi-square test below fails by chance once in a million times
+FALSE_ALARM = 1e-6
+
+
+# --- the tables ------------------------------------------------------------------------------------------------------
+
+
+def sidebands(toy, n, *, seed, region="sidebands"):
+    columns = toy.columns(n, seed=seed, region=region)
+    data = Dataset.from_arrays({name: columns[name] for name in (*FEATURES, toys.MASS)})
+    return data if region == "all" else data.sidebands(toys.MASS, models.REGION)
+
+
+def train(**options):
+    space = feature_space(a=toys.LIMITS["a"], b=toys.LIMITS["b"])
+    return train_flow(sidebands(toys.BACKGROUND, 4000, seed=1), space, given=toys.MASS, seed=1, epochs=1, **options)
+
+
+def gauss(shift=0.0, width=1.0):
+    return models.gaussian_flow([shift, -shift], 0.5, width, region=models.REGION, features=FEATURES)
+
+
+TRAINED = {
+    "spline": lambda: train(flow=spline_flow(), bootstraps=2, members=2),
+    "maf spline": lambda: train(flow=maf(layers=2, bins=6, hidden=16, blocks=1)),
+    "maf affine": lambda: train(flow=maf(kind="affine", layers=2, hidden=16, blocks=1)),
+}
+FLOWS = {
+    "exact": lambda t: gauss(),
+    "exact mixture": lambda t: MixtureFlow([gauss(), gauss(1.0, 0.6)], [0.3, 0.7]),
+    "exact region": lambda t: RegionFlow(inside=gauss(1.0, 0.6), outside=gauss(), region=models.REGION),
+    "spline": lambda t: t["spline"],
+    "one member": lambda t: t["spline"].members[3],
+    "maf spline": lambda t: t["maf spline"],
+    "maf affine": lambda t: t["maf affine"],
+    "mixture": lambda t: MixtureFlow([t["spline"].bootstraps[1], t["maf spline"]], [0.25, 0.75]),
+    "region": lambda t: RegionFlow(inside=t["maf affine"], outside=t["spline"].members[0], region=models.REGION),
+}
+
+
+def peak():
+    simulated = sidebands(toys.SIGNAL, 3000, seed=2, region="all")
+    return fit_shape(zfit.pdf.DoubleCB, simulated, models.mass_space(), prefix="peak_")
+
+
+def falling():
+    return models.falling(1.7, 0.3)
+
+
+def total(signal, background, rule):
+    return signal_plus_background(
+        FlowProductPDF(peak(), signal),
+        FlowProductPDF(falling(), background),
+        poi=zfit.Parameter("n_sig", 300.0),
+        yields=[zfit.Parameter("n_bkg", 700.0, 0.0)],
+        sidebands=rule,
+        region=models.REGION,
+    )
+
+
+PDFS = {
+    "ExpQuadratic": lambda t: falling(),
+    "DoubleCB": lambda t: peak(),
+    "product with exact": lambda t: FlowProductPDF(falling(), gauss()),
+    "product with spline": lambda t: FlowProductPDF(peak(), t["spline"]),
+    "product with maf spline": lambda t: FlowProductPDF(falling(), t["maf spline"]),
+    "product with maf affine": lambda t: FlowProductPDF(falling(), t["maf affine"]),
+    "sum, mass-only": lambda t: total(t["maf spline"], t["spline"].members[0], "mass-only"),
+    "sum, full": lambda t: total(t["maf spline"], t["spline"].members[0], "full"),
+    "exact sum, mass-only": lambda t: total(gauss(0.8, 0.7), gauss(), "mass-only"),
+    "mass alone": lambda t: total(gauss(), gauss(), "full").mass_only(),
+}
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return {name: make() for name, make in TRAINED.items()}
+
+
+@pytest.fixture(scope="module", params=FLOWS)
+def flow(request, trained):
+    return FLOWS[request.param](trained)
+
+
+@pytest.fixture(scope="module", params=PDFS)
+def pdf(request, trained):
+    return PDFS[request.param](trained)
+
+
+# --- quadrature ------------------------------------------------------------------------------------------------------
+
+
+def leaves(flow):
+    """The flows that others are made of."""
+    if isinstance(flow, RegionFlow):
+        return [leaf for part in (flow.inner, flow.outer) for leaf in leaves(part)]
+    return [leaf for part in flow.flows for leaf in leaves(part)] if isinstance(flow, MixtureFlow) else [flow]
+
+
+def flows_of(pdf):
+    """Flows inside a PDF; none for a PDF of the mass."""
+    parts = pdf.pdfs if isinstance(pdf, zfit.pdf.SumPDF) else [pdf]
+    return [leaf for part in parts if isinstance(part, FlowProductPDF) for leaf in leaves(part.flow)]
+
+
+def tolerance(flows):
+    return 3e-4 if any(isinstance(leaf, TrainedFlow) for leaf in flows) else 1e-6
+
+
+def borders(flows, j):
+    """Places between which every density is smooth in feature j."""
+    found = []
+    for leaf in flows:
+        if isinstance(leaf, DistributionFlow):
+            found.append(np.linspace(-11.0, 11.0, 45))
+            continue
+        tables = leaf.transform.tables
+        knots = tables.knots[j][: tables.counts[j]]
+        found.append(knots)
+        if np.isinf(tables.limits[j, 1]):  # 12 decay lengths of the tail hold all but 6e-6 of its 0.3 %
+            found.append(knots[-1] + tables.scales[j, 1] * np.arange(1, 13))
+    return np.unique(np.concatenate(found))
+
+
+def gauss_legendre(edges, n):
+    node, weight = np.polynomial.legendre.leggauss(n)
+    half = 0.5 * np.diff(edges)[:, None]
+    return (edges[:-1, None] + half * (node + 1)).ravel(), (half * weight).ravel()
+
+
+def grid(flows):
+    """Nodes of shape (n, 2) and their weights, for integrals over both features."""
+    n = 5 if all(isinstance(leaf, DistributionFlow) for leaf in flows) else 2
+    (a, wa), (b, wb) = (gauss_legendre(borders(flows, j), n) for j in range(2))
+    return np.stack([x.ravel() for x in np.meshgrid(a, b, indexing="ij")], axis=1), np.outer(wa, wb).ravel()
+
+
+def density(pdf, m, x=None, **options):
+    """PDF at masses (n,) and features (n, 2), as a zfit user would ask for it."""
+    columns = {toys.MASS: m} if x is None else {toys.MASS: m, "a": x[:, 0], "b": x[:, 1]}
+    values = np.stack([columns[name] for name in pdf.obs], axis=1)
+    return np.asarray(pdf.pdf(zfit.Data.from_numpy(obs=pdf.obs, array=values), **options))
+
+
+def mass_density(pdf, m, norm=None):
+    """p(m) of any entry: the mass shapes, weighted with their yields."""
+    if not isinstance(pdf, zfit.pdf.SumPDF):
+        shape = pdf.mass if isinstance(pdf, FlowProductPDF) else pdf
+        return density(shape, m, norm=norm)
+    yields = np.array([float(part.get_yield().value()) for part in pdf.pdfs])
+    # the fractions of a sum are those of the full range, wherever it is normalised
+    shapes = np.stack([mass_density(part, m) for part in pdf.pdfs])
+    values = yields @ shapes / yields.sum()
+    if norm is not None:
+        nodes, weights = mass_nodes(float(norm.v1.lower), float(norm.v1.upper))
+        values /= weights @ mass_density(pdf, nodes)
+    return values
+
+
+def mass_nodes(lower=LOW, upper=HIGH):
+    """Nodes and weights that resolve the peak and its tails."""
+    edges = np.unique(np.clip([*CUTS, *np.arange(lower, upper, 1.0)], lower, upper))
+    return gauss_legendre(np.append(edges, upper) if edges[-1] < upper else edges, 4)
+
+
+def cells(flows, x, n):
+    """Cell number of each row of x, n by n of them with borders where quadrature intervals meet."""
+    numbers = []
+    for j in range(2):
+        edges = borders(flows, j)
+        middle = np.quantile(cells.sample[:, j], np.arange(1, n) / n)
+        cuts = edges[np.unique(np.abs(edges[:, None] - middle).argmin(axis=0))]
+        numbers.append(np.searchsorted(cuts, x[:, j]))
+    return numbers[0] * n + numbers[1]
+
+
+def compare(observed, expected):
+    """Chi-square of counts with expectations that add up to the same number."""
+    assert expected.sum() == pytest.approx(observed.sum(), rel=1e-3)
+    small = expected < 10
+    observed = np.append(observed[~small], observed[small].sum())
+    expected = np.append(expected[~small], max(expected[small].sum(), 1e-9))
+    if expected[-1] < 10:
+        assert observed[-1] < 40  # fewer than 1e-11 for an expectation of ten
+        observed, expected = observed[:-1], expected[:-1]
+    assert observed.size > 3
+    statistic = ((observed - expected) ** 2 / expected).sum()
+    assert chi2.sf(statistic, observed.size - 1) > FALSE_ALARM, statistic
+
+
+def cell_counts(flows, n, *samples):
+    """Sums of weights in the cells, for each pair of rows and weights."""
+    return [np.bincount(cells(flows, x, n), weights=weights, minlength=n * n) for x, weights in samples]
+
+
+# --- flows -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mass", [91.0, 125.0, 250.0])  # sidebands, signal region, far beyond every training event
+def test_flow_is_normalised(flow, mass):
+    x, weights = grid(leaves(flow))
+    np.testing.assert_allclose(np.exp(flow.log_prob_array(x, mass)) @ weights, 1.0, atol=tolerance(leaves(flow)))
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("mass", [100.0, 125.0])
+def test_flow_samples_follow_its_density(flow, mass):
+    n_events, n = 20_000, 6
+    sample = flow.sample(np.full(n_events, mass), seed=5)
+    x, weights = grid(leaves(flow))
+    cells.sample = sample
+    expected, observed = cell_counts(
+        leaves(flow),
+        n,
+        (x, n_events * weights * np.exp(flow.log_prob_array(x, mass))),
+        (sample, np.ones(n_events)),
+    )
+    compare(observed, expected)
+
+
+def test_flow_is_float64_and_deterministic(flow):
+    m = np.linspace(LOW, HIGH, 40)
+    x = flow.sample(m, seed=6)
+    assert x.dtype == np.float64
+    assert x.shape == (40, 2)
+    np.testing.assert_array_equal(flow.sample(m, seed=6), x)
+    assert (flow.sample(m, seed=7) != x).any(axis=1).all()
+    assert flow.inside(x).all()
+    values = flow.log_prob_array(x, m)
+    assert values.dtype == np.float64
+    assert np.isfinite(values).all()
+    graph = tf.function(flow.log_prob)(tf.constant(x), tf.constant(m))
+    assert graph.dtype == tf.float64
+    np.testing.assert_allclose(graph, values, rtol=1e-10)
+    # float32 anywhere on the way would blur a difference of one part in a hundred million
+    shifted = flow.log_prob_array(x * (1 + 1e-8), m)
+    assert (shifted != values).mean() > 0.9
+    np.testing.assert_allclose(shifted, values, atol=1e-4)
+
+
+def test_flow_is_zero_outside_its_domain(flow):
+    lower, upper = flow.domain.T
+    x = flow.sample(np.full(2, 125.0), seed=8)
+    for j in range(2):
+        for edge, step in ((lower[j], -0.01), (upper[j], 0.01)):
+            if np.isfinite(edge):
+                outside = x.copy()
+                outside[:, j] = edge + step
+                assert not flow.inside(outside).any()
+                np.testing.assert_array_equal(flow.log_prob_array(outside, 125.0), -np.inf)
+    nonsense = np.array([[np.nan, x[0, 1]], [np.inf, x[0, 1]]])
+    assert not flow.inside(nonsense).any()
+
+
+def test_flow_gradient_in_features_and_mass(flow):
+    m = np.linspace(95.0, 175.0, 30)
+    x = flow.sample(m, seed=9)
+    m = np.where(np.abs(m - 115) < 1, 113.0, np.where(np.abs(m - 135) < 1, 137.0, m))  # not at a border of a region
+    variables = tf.constant(x), tf.constant(m)
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        value = flow.log_prob(*variables)
+    by_x, by_m = (np.asarray(g) for g in tape.gradient(value, variables))
+    steps = 1e-6 * np.array([np.ptp(x[:, 0]), np.ptp(x[:, 1]), np.ptp(m)])
+    for k, gradient in enumerate((by_x[:, 0], by_x[:, 1], by_m)):
+        shift = steps[k] * np.eye(3)[k]
+        up, down = (flow.log_prob_array(x + sign * shift[:2], m + sign * shift[2]) for sign in (1, -1))
+        inside = np.isfinite(up) & np.isfinite(down)
+        assert inside.mean() > 0.9
+        found, expected = gradient[inside] * steps[k], 0.5 * (up - down)[inside]
+        # a step over a knot, where the slope changes, is allowed to differ
+        agree = np.isclose(found, expected, rtol=1e-3, atol=1e-9)
+        assert agree.mean() > 0.95
+
+
+def test_net_gradient_in_its_parameters(trained):
+    m = np.linspace(95.0, 175.0, 20)
+    for name, flow in trained.items():
+        leaf = leaves(flow)[0]
+        u, _ = leaf.transform.forward(leaf.sample(m, seed=10))
+        prepared = leaf.config.prepare(tf.constant(u), tf.constant(leaf.mass_scale(m)))
+        parameters = leaf.parameters.astype(np.float64)
+        direction = np.random.default_rng(11).normal(size=parameters.shape)
+        with tf.GradientTape() as tape:
+            point = tf.constant(parameters)
+            tape.watch(point)
+            value = tf.reduce_sum(leaf.config.log_prob(point, prepared))
+        slope = np.sum(np.asarray(tape.gradient(value, point)) * direction)
+        up, down = (
+            float(tf.reduce_sum(leaf.config.log_prob(tf.constant(parameters + h * direction), prepared)))
+            for h in (1e-6, -1e-6)
+        )
+        np.testing.assert_allclose((up - down) / 2e-6, slope, rtol=1e-5, err_msg=name)
+        assert abs(slope) > 1e-3
+
+
+def test_flow_saved_and_loaded_gives_identical_numbers(flow, tmp_path):
+    if any(isinstance(leaf, DistributionFlow) for leaf in leaves(flow)):
+        with pytest.raises(InputError, match="DistributionFlow"):
+            flow.save(tmp_path / "flow")
+        assert list(tmp_path.iterdir()) == []
+        return
+    flow.save(tmp_path / "flow")
+    again = load_flow(tmp_path / "flow")
+    m = np.linspace(LOW, HIGH, 300)
+    x = flow.sample(m, seed=12)
+    np.testing.assert_array_equal(again.sample(m, seed=12), x)
+    np.testing.assert_array_equal(again.log_prob_array(x, m), flow.log_prob_array(x, m))
+    np.testing.assert_array_equal(again.domain, flow.domain)
+    assert (again.features, again.given) == (flow.features, flow.given)
+    assert again.signal_region == flow.signal_region
+    assert (len(again.bootstraps), len(again.members)) == (len(flow.bootstraps), len(flow.members))
+
+
+# --- PDFs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limits", [None, (LOW, 115.0), (110.0, 140.0)])
+def test_pdf_is_normalised(pdf, limits):
+    flows = flows_of(pdf)
+    lower, upper = limits or (LOW, HIGH)
+    mass_range = None if limits is None else zfit.Space(toys.MASS, *limits)
+    nodes, weights = mass_nodes(lower, upper)
+    np.testing.assert_allclose(weights @ mass_density(pdf, nodes, mass_range), 1.0, atol=1e-6)
+    share = weights @ mass_density(pdf, nodes)
+    if limits is None:
+        assert share == pytest.approx(1.0, abs=1e-6)
+    else:
+        assert share < 0.99
+    whole = pdf.space
+    norm = None
+    if limits is not None:
+        norm = zfit.Space(toys.MASS, *limits)
+        for name in whole.obs:
+            if name != toys.MASS:
+                norm = norm * whole.get_subspace(name)
+        norm = norm.with_obs(whole.obs)
+        integral = np.asarray(pdf.integrate(norm, norm=whole)).item()
+        assert integral == pytest.approx(share, abs=1e-6)
+    if not flows:
+        np.testing.assert_allclose(weights @ density(pdf, nodes, norm=norm), 1.0, atol=1e-6)
+        return
+    x, areas = grid(flows)
+    for m in (lower + 1.0, 0.5 * (lower + upper)):
+        over_features = density(pdf, np.full(len(x), m), x, norm=norm) @ areas
+        np.testing.assert_allclose(
+            over_features, mass_density(pdf, np.array([m]), mass_range)[0], rtol=tolerance(flows)
+        )
+
+
+@pytest.mark.statistical
+def test_pdf_samples_follow_its_density(pdf):
+    n_events, n = 8000, 3
+    flows = flows_of(pdf)
+    zfit.settings.set_seed(13)
+    sample = np.asarray(pdf.sample(n=n_events).value())
+    assert sample.dtype == np.float64
+    assert sample.shape == (n_events, pdf.n_obs)
+    m = sample[:, list(pdf.obs).index(toys.MASS)]
+    assert ((m >= LOW) & (m <= HIGH)).all()
+    nodes, weights = mass_nodes()
+    mass = mass_density(pdf, nodes) * weights
+    cuts = np.array([95.0, 105.0, 115.0, 121.0, 124.0, 125.0, 126.0, 129.0, 135.0, 150.0])
+    compare(
+        np.bincount(np.searchsorted(cuts, m), minlength=11).astype(float),
+        n_events * np.bincount(np.searchsorted(cuts, nodes), weights=mass, minlength=11),
+    )
+    if not flows:
+        return
+    # the features in three ranges of the mass; within one they change slowly once the mass density is divided out
+    features = sample[:, [list(pdf.obs).index(name) for name in FEATURES]]
+    x, areas = grid(flows)
+    for lower, upper in itertools.pairwise(CUTS):
+        chosen = (m >= lower) & (m < upper)
+        if chosen.sum() < 300:
+            continue
+        within = (nodes >= lower) & (nodes < upper)
+        cumulative = np.cumsum(mass[within]) / mass[within].sum()
+        levels, shares = gauss_legendre(np.array([0.0, 1.0]), 6)
+        places = np.interp(levels, cumulative, nodes[within])
+        cells.sample = features[chosen]
+        expected = 0.0
+        for place, share in zip(places, shares, strict=True):
+            values = density(pdf, np.full(len(x), place), x) * areas / mass_density(pdf, np.array([place]))[0]
+            expected = expected + share * cell_counts(flows, n, (x, values))[0]
+        (observed,) = cell_counts(flows, n, (features[chosen], np.ones(chosen.sum())))
+        compare(observed, chosen.sum() * expected)
+
+
+def test_pdf_gradient_in_its_parameters(pdf):
+    m = np.linspace(95.0, 175.0, 30)
+    m[::3] = np.linspace(120.0, 130.0, 10)
+    x = flows_of(pdf)[0].sample(m, seed=14) if flows_of(pdf) else None
+    columns = {toys.MASS: m} if x is None else {toys.MASS: m, "a": x[:, 0], "b": x[:, 1]}
+    data = zfit.Data.from_numpy(obs=pdf.obs, array=np.stack([columns[name] for name in pdf.obs], axis=1))
+    parameters = list(pdf.get_params(floating=None, is_yield=None, extract_independent=True))
+    names = {p.name for p in parameters}
+    assert names & {"p1", "peak_mu"}
+    assert names >= {"n_sig", "n_bkg"} or not isinstance(pdf, zfit.pdf.SumPDF)
+
+    def log_likelihood():
+        return tf.reduce_sum(tf.math.log(pdf.pdf(data)))
+
+    with tf.GradientTape() as tape:
+        value = log_likelihood()
+    gradient = tape.gradient(value, parameters, unconnected_gradients="zero")
+    found = {}
+    for parameter, slope in zip(parameters, gradient, strict=True):
+        here = float(parameter.value())
+        step = 1e-5 * max(abs(here), 0.1)
+        ends = []
+        for sign in (1, -1):
+            parameter.assign(here + sign * step)
+            ends.append(float(log_likelihood()))
+        parameter.assign(here)
+        found[parameter.name] = float(slope)
+        np.testing.assert_allclose(
+            (ends[0] - ends[1]) / (2 * step), float(slope), rtol=1e-5, atol=1e-6, err_msg=parameter.name
+        )
+    assert sum(abs(slope) > 1e-4 for slope in found.values()) >= 2
+
+
+def test_pdf_is_float64(pdf):
+    m = np.linspace(91.0, 179.0, 20)
+    x = flows_of(pdf)[0].sample(m, seed=15) if flows_of(pdf) else None
+    columns = {toys.MASS: m} if x is None else {toys.MASS: m, "a": x[:, 0], "b": x[:, 1]}
+    data = zfit.Data.from_numpy(obs=pdf.obs, array=np.stack([columns[name] for name in pdf.obs], axis=1))
+    assert pdf.pdf(data).dtype == tf.float64
+    assert pdf.integrate(pdf.space).dtype == tf.float64
+    values = density(pdf, m, x)
+    assert np.isfinite(values).all()
+    assert (values > 0).all()
+    assert (density(pdf, m * (1 + 1e-8), x) != values).mean() > 0.9
+
+
+def test_pdf_does_not_depend_on_the_order_of_observables(pdf):
+    if pdf.n_obs == 1:
+        pytest.skip("one observable has one order")
+    m = np.linspace(91.0, 179.0, 50)
+    x = flows_of(pdf)[0].sample(m, seed=16)
+    reference = density(pdf, m, x)
+    order = ["b", toys.MASS, "a"]
+    shuffled = zfit.Data.from_numpy(obs=order, array=np.stack([x[:, 1], m, x[:, 0]], axis=1))
+    np.testing.assert_array_equal(np.asarray(pdf.pdf(shuffled)), reference)
+    if isinstance(pdf, FlowProductPDF):
+        other = pdf.copy(obs=pdf.space.with_obs(order))
+    else:
+        first, *rest = (c.pdf.copy(obs=c.pdf.space.with_obs(order)) for c in pdf.components)
+        other = signal_plus_background(
+            first,
+            *rest,
+            poi=pdf.poi,
+            yields=[c.extended for c in pdf.components[1:]],
+            sidebands=pdf.sidebands,
+            region=pdf.region,
+        )
+    assert list(other.obs) == order
+    np.testing.assert_allclose(density(other, m, x), reference, rtol=1e-12)
+    np.testing.assert_allclose(np.asarray(other.pdf(shuffled)), reference, rtol=1e-12)
+    zfit.settings.set_seed(17)
+    sample = np.asarray(other.sample(n=500).value())
+    assert ((sample[:, 1] >= LOW) & (sample[:, 1] <= HIGH)).all()  # the mass is where it is said to be

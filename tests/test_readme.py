@@ -1,0 +1,84 @@
+"""The README's promises: its script runs, and its commands name options and files that exist."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uproot
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+STUDY = ROOT / "analyses" / "dihiggs"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture
+def small_dataset(tmp_path, monkeypatch):
+    """The files that the script reads, cut down so that it runs in seconds."""
+    monkeypatch.syspath_prepend(str(STUDY))
+    import samples
+
+    paths = samples.write_dataset(0, tmp_path / "whole")
+    folder = tmp_path / "runs" / "dataset0"
+    folder.mkdir(parents=True)
+    for name, path in paths.items():
+        with uproot.open(path) as file:
+            events = file["events"].arrays(library="np")
+        with uproot.recreate(folder / path.name) as file:
+            file["events"] = {branch: values[: 8000 if name != "data" else 12_000] for branch, values in events.items()}
+    sys.modules.pop("samples", None)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_script_runs(small_dataset, capsys):
+    (script,) = blocks("python")
+    assert "members=5, bootstraps=5" in script
+    quick = script.replace("members=5, bootstraps=5", "bootstraps=2, preset='quick'")
+    quick = quick.replace("members=5,", "preset='quick',")
+    names: dict[str, object] = {}
+    exec(compile(quick, "README.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "n_sig" in printed
+    assert "excluded with Z" in printed
+    assert (small_dataset / "pt_bb.pdf").stat().st_size > 1000
+    assert np.isfinite(names["result"].fmin)
+
+
+def test_the_command_line_is_understood():
+    from hisigma_zfit.cli import _parser
+    from hisigma_zfit.options import MeasureOptions
+
+    (command,) = [block for block in blocks("bash") if "hisigma measure" in block]
+    words = re.sub(r"\\\n", " ", command).replace('"', "").split()
+    arguments = _parser().parse_args(words[1:])
+    assert arguments.signal_region == [115.0, 135.0]
+    assert MeasureOptions.model_fields.keys() >= {"sideband_training", "combine"}
+
+
+def test_files_that_it_names_exist():
+    for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
+        assert (ROOT / link).is_file(), link
+    for command in blocks("bash"):
+        for script in re.findall(r"\S+\.py", command):
+            assert (ROOT / script).is_file(), script
+
+
+def test_the_data_sets_share_no_event():
+    sys.path.insert(0, str(STUDY))
+    try:
+        import samples
+    finally:
+        sys.path.remove(str(STUDY))
+    background = samples._load("background.root")["Hgg_mass"]
+    signal = samples._load("signal.root")["Hgg_mass"]
+    assert background.size >= samples.N_BACKGROUND * samples.N_DATASETS
+    assert 0.05 * signal.size > samples.N_SIGNAL * samples.N_DATASETS
+    sys.modules.pop("samples", None)
