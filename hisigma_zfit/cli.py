@@ -1,4 +1,4 @@
-"""The command line: `hisigma measure | plot | info`.  Thin; TensorFlow is imported only by the commands that fit."""
+"""The command line: `hisigma measure | toys | plot | info`.  Thin; only commands that fit import TensorFlow."""
 
 from __future__ import annotations
 
@@ -57,6 +57,18 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument(
         "--sideband-training", nargs="+", default=[], metavar="FILE", help="more events to train the background with"
     )
+    for component, events in (("", "simulated signal"), ("background-", "events to train the background with")):
+        measure.add_argument(
+            f"--{component}systematic",
+            action="append",
+            default=[],
+            metavar="NAME:UP:DOWN",
+            help=f"nuisance with {events} at +1 and -1 standard deviations; may be repeated, and the same name for "
+            "signal and background is one nuisance",
+        )
+    measure.add_argument(
+        "--interpolation", default="polyexp", metavar="FORM", help="between the variations: polyexp or quadratic"
+    )
     measure.add_argument("--cut", metavar="EXPRESSION", help="selection applied to every file")
     measure.add_argument("--weight", metavar="EXPRESSION", help="weight of simulated signal events")
     measure.add_argument("--bootstraps", type=int, default=5, metavar="N", help="bootstrapped backgrounds (default 5)")
@@ -69,6 +81,29 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--out", required=True, metavar="FOLDER", help="run folder to be made")
     measure.add_argument("-v", "--verbose", action="store_true", help="log what is done")
     measure.set_defaults(run=_measure)
+
+    toys = commands.add_parser(
+        "toys",
+        help="draw and fit pseudo-experiments of a run's model",
+        description="Draw pseudo-experiments from the fitted model of a run, fit them, and write pulls, bias, coverage "
+        "and expected results to a folder.  An interrupted study goes on when the same command is given again.",
+    )
+    toys.add_argument("folder", metavar="RUNFOLDER", help="a complete run folder")
+    toys.add_argument("--n", type=int, default=1000, metavar="N", help="pseudo-experiments (default 1000)")
+    toys.add_argument("--inject", type=float, metavar="S", help="true signal yield; the fitted one by default")
+    toys.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the toys (default 1)")
+    toys.add_argument("--limit", type=float, metavar="CL", help="also find upper limits at this level, such as 0.95")
+    toys.add_argument(
+        "--events",
+        type=int,
+        default=100_000,
+        metavar="N",
+        help="events of each component to draw from (default 100000)",
+    )
+    toys.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes (default 1)")
+    toys.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler to use instead, such as tcp://host:8786")
+    toys.add_argument("--out", metavar="FOLDER", help="where to write; a folder in the run's own by default")
+    toys.set_defaults(run=_toys)
 
     plot = commands.add_parser("plot", help="draw the figures of a run folder again")
     plot.add_argument("folder", metavar="FOLDER", help="a complete run folder")
@@ -93,20 +128,46 @@ def _columns(definitions: Sequence[str]) -> dict[str, str]:
     return columns
 
 
+def _variations(definitions: Sequence[str]) -> dict[str, tuple[str, str]]:
+    variations = {}
+    for definition in definitions:
+        parts = [part.strip() for part in definition.split(":")]
+        if len(parts) != 3 or not all(parts):
+            raise InputError.from_parts(
+                expected="a systematic as NAME:UP:DOWN", got=repr(definition), do="write it like jes:up.root:down.root"
+            )
+        if parts[0] in variations:
+            raise InputError.from_parts(
+                expected="each systematic once", got=f"{parts[0]!r} twice", do="give the others names of their own"
+            )
+        variations[parts[0]] = (parts[1], parts[2])
+    return variations
+
+
 def _measure(arguments: argparse.Namespace) -> str:
     from hisigma_zfit.measurement import measure
     from hisigma_zfit.report import tables
 
     names = (
         *("data", "signal", "tree", "mass", "range", "signal_region", "sideband_training", "cut", "weight"),
-        *("bootstraps", "members", "combine", "sidebands", "seed", "flow", "preset"),
+        *("bootstraps", "members", "combine", "sidebands", "seed", "flow", "preset", "interpolation"),
     )
     options = {name: getattr(arguments, name) for name in names}
+    options |= {name: _variations(getattr(arguments, name)) for name in ("systematic", "background_systematic")}
     features = [name.strip() for name in arguments.features.split(",") if name.strip()]
     measurement = measure(
         out=arguments.out, quiet=False, features=features, columns=_columns(arguments.column), **options
     )
     return f"{tables.measurement(measurement)}\n\nwritten to {arguments.out}"
+
+
+def _toys(arguments: argparse.Namespace) -> str:
+    from hisigma_zfit.report.toy_tables import toys
+    from hisigma_zfit.toy_study import study_toys
+
+    names = ("n", "inject", "seed", "limit", "events", "processes", "scheduler", "out")
+    summary, place = study_toys(arguments.folder, **{name: getattr(arguments, name) for name in names})
+    return f"{toys(summary)}\n\nwritten to {place}"
 
 
 def _plot(arguments: argparse.Namespace) -> str:

@@ -6,6 +6,7 @@ import logging
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,20 +16,22 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.options import MeasureOptions
 from hisigma_zfit.report import tables
 from hisigma_zfit.report.figures import measurement_figures
-from hisigma_zfit.report.run import RunFolder, StoredResults, package_versions
+from hisigma_zfit.report.run import RunFolder, StoredResults, load_results, package_versions
 from hisigma_zfit.results import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import zfit
 
     from hisigma_zfit.density.base import ConditionalFlow
     from hisigma_zfit.inference.fitting import Profiler
     from hisigma_zfit.model.compose import SignalPlusBackground
+    from hisigma_zfit.model.systematics import ShapeVariation
 
-__all__ = ["measure"]
+__all__ = ["load_model", "measure"]
+
+Varied = dict[str, tuple[Dataset, Dataset]]  # nuisance -> events at +1 and -1
 
 _log = logging.getLogger(__name__)
 
@@ -75,11 +78,27 @@ def measure(*, out: str | Path, quiet: bool = True, **options: Any) -> Measureme
     return results.measurement
 
 
+def load_model(folder: str | Path) -> SignalPlusBackground:
+    """Rebuild the fitted model of a run: densities, shapes and yields at their best values, without the data.
+
+    Args:
+        folder: A complete run folder.
+
+    Raises:
+        InputError: The folder is no such run, or has no model in it.
+    """
+    load_results(folder)  # says what is there if it is no run, before anything imports TensorFlow
+    from hisigma_zfit.model.stored import load_model as load
+
+    return load(Path(folder) / "model")
+
+
 def _digests(settings: MeasureOptions) -> dict[str, str]:
     """Digest of every input file by its name, without the folder unless two files share it."""
     from hisigma_zfit._reading import expand
 
-    groups = (settings.data, settings.signal, settings.sideband_training)
+    varied = (*settings.systematic.values(), *settings.background_systematic.values())
+    groups = (settings.data, settings.signal, settings.sideband_training, *varied)
     paths = [path for group in groups if group for path in expand(group)]
     names = [path.name for path in paths]
     return {path.name if names.count(path.name) == 1 else str(path): file_digest(path) for path in dict.fromkeys(paths)}
@@ -123,6 +142,8 @@ class _Inputs:
     data: Dataset
     signal: Dataset
     training: Dataset  # sidebands
+    varied_signal: Varied
+    varied_training: Varied
 
 
 class _Analysis:
@@ -151,10 +172,25 @@ class _Analysis:
 
         data = load(s.data)
         signal = load(s.signal, weight=s.weight, nonnegative_weights=True)
+        varied_signal = {
+            name: [load((file,), weight=s.weight, nonnegative_weights=True) for file in files]
+            for name, files in s.systematic.items()
+        }
+        varied_training = {name: [load((file,)) for file in files] for name, files in s.background_systematic.items()}
         pool = data.concatenate(load(s.sideband_training)) if s.sideband_training else data
         # only now: importing zfit takes seconds, which a mistake in the files need not wait for
         mass = self._mass()
-        inputs = _Inputs(mass, data.within(mass), signal.within(mass), pool.sidebands(mass, s.region))
+        inputs = _Inputs(
+            mass,
+            data.within(mass),
+            signal.within(mass),
+            pool.sidebands(mass, s.region),
+            {name: (up.within(mass), down.within(mass)) for name, (up, down) in varied_signal.items()},
+            {
+                name: (up.sidebands(mass, s.region), down.sidebands(mass, s.region))
+                for name, (up, down) in varied_training.items()
+            },
+        )
         for name, events in (("data", inputs.data), ("signal simulation", inputs.signal)):
             if not s.region.contains(events[s.mass]).any():
                 raise InputError.from_parts(
@@ -164,40 +200,62 @@ class _Analysis:
                 )
         return inputs
 
-    def train(self, inputs: _Inputs, mass: zfit.Space) -> tuple[ConditionalFlow, ConditionalFlow]:
-        """Steps 2 and 3: p_b(x'|m) from the sidebands, p_s(x'|m) from simulation."""
+    def density(
+        self, events: Dataset, mass: zfit.Space, name: str, *, stream: int, bootstraps: int = 1
+    ) -> ConditionalFlow:
+        """Learn p(x'|m) of some events, or resume."""
         from hisigma_zfit.density.flows import maf, spline_flow
         from hisigma_zfit.density.training import train_flow
 
         s = self.settings
-        recipe = spline_flow() if s.flow == "spline" else maf()
-        background = train_flow(
-            inputs.training,
+        return train_flow(
+            events,
             s.features,
             given=mass,
             members=s.members,
-            bootstraps=s.bootstraps,
-            seed=self._seed(1),
-            flow=recipe,
+            bootstraps=bootstraps,
+            seed=self._seed(stream),
+            flow=spline_flow() if s.flow == "spline" else maf(),
             preset=s.preset,
-            name="background",
-            checkpoint=self.run.member_folder("background"),
+            name=name,
+            checkpoint=self.run.member_folder(name),
         )
-        signal = train_flow(
-            inputs.signal,
-            s.features,
-            given=mass,
-            members=s.members,
-            seed=self._seed(2),
-            flow=recipe,
-            preset=s.preset,
-            name="signal",
-            checkpoint=self.run.member_folder("signal"),
+
+    def train(self, inputs: _Inputs, mass: zfit.Space) -> tuple[ConditionalFlow, ConditionalFlow]:
+        """Steps 2 and 3: p_b(x'|m) from the sidebands, p_s(x'|m) from simulation."""
+        background = self.density(inputs.training, mass, "background", stream=1, bootstraps=self.settings.bootstraps)
+        return background, self.density(inputs.signal, mass, "signal", stream=2)
+
+    def vary(self, inputs: _Inputs, mass: zfit.Space) -> tuple[list[ShapeVariation], list[ShapeVariation]]:
+        """Variations of signal and background: section 3.2."""
+        from hisigma_zfit.model.systematics import ShapeVariation, nuisance
+
+        nuisances = {name: nuisance(name) for name in {**inputs.varied_signal, **inputs.varied_training}}
+
+        def variations(component: str, events: Varied, **options: int) -> list[ShapeVariation]:
+            # the nominal density's seed: the same resamples and starts, so that their noise cancels in the ratios
+            return [
+                ShapeVariation(
+                    nuisances[name],
+                    up=self.density(up, mass, f"{component}-{name}-up", **options),
+                    down=self.density(down, mass, f"{component}-{name}-down", **options),
+                    form=self.settings.interpolation,
+                )
+                for name, (up, down) in events.items()
+            ]
+
+        return (
+            variations("signal", inputs.varied_signal, stream=2),
+            variations("background", inputs.varied_training, stream=1, bootstraps=self.settings.bootstraps),
         )
-        return background, signal
 
     def compose(
-        self, inputs: _Inputs, mass: zfit.Space, background: ConditionalFlow, signal: ConditionalFlow
+        self,
+        inputs: _Inputs,
+        mass: zfit.Space,
+        background: ConditionalFlow,
+        signal: ConditionalFlow,
+        variations: tuple[list[ShapeVariation], list[ShapeVariation]],
     ) -> SignalPlusBackground:
         """Steps 4, 5 and 6: mass shapes and the extended model."""
         import zfit
@@ -209,13 +267,13 @@ class _Analysis:
         s = self.settings
         peak = fit_shape(zfit.pdf.DoubleCB, inputs.signal, mass, prefix="peak_")
         falling = ExpQuadratic(
-            mass, zfit.Parameter("p1", 1.0, step_size=0.1), zfit.Parameter("p2", 0.0, step_size=0.1), name="falling"
+            mass, zfit.Parameter("p1", 1.0, stepsize=0.1), zfit.Parameter("p2", 0.0, stepsize=0.1), name="falling"
         )
         return signal_plus_background(
-            FlowProductPDF(peak, signal),
-            FlowProductPDF(falling, background),
-            poi=zfit.Parameter(s.poi, 0.0, step_size=10.0),
-            yields=[zfit.Parameter("n_bkg", float(len(inputs.data)), 0.0, step_size=10.0)],
+            FlowProductPDF(peak, signal, variations=variations[0]),
+            FlowProductPDF(falling, background, variations=variations[1]),
+            poi=zfit.Parameter(s.poi, 0.0, stepsize=10.0),
+            yields=[zfit.Parameter("n_bkg", float(len(inputs.data)), 0.0, stepsize=10.0)],
             sidebands=s.sidebands,
             region=s.region,
         )
@@ -248,6 +306,7 @@ class _Analysis:
         from hisigma_zfit.inference.fitting import Profiler, fit
         from hisigma_zfit.model.likelihood import ExtendedNLL
         from hisigma_zfit.model.projections import sample_model
+        from hisigma_zfit.model.stored import save_model
 
         s, stages = self.settings, self.stages
         with stages("read"):
@@ -255,8 +314,9 @@ class _Analysis:
         mass = inputs.mass
         with stages("train"):
             background, signal = self.train(inputs, mass)
+            variations = self.vary(inputs, mass)
         with stages("score"):
-            model = self.compose(inputs, mass, background, signal)
+            model = self.compose(inputs, mass, background, signal, variations)
             data = inputs.data.select(
                 background.inside(inputs.data.array(s.features)), reason="outside the domain of the background density"
             )
@@ -264,6 +324,7 @@ class _Analysis:
             closure = self.closure(background, inputs)
         with stages("fit"):
             result = fit(nominal)
+            save_model(model, self.run.folder / "model")
             profiler = Profiler(nominal, s.poi)
             members = bootstrap_profilers(model, data) if s.bootstraps > 1 else ()
             mass_only = Profiler(ExtendedNLL(model.mass_only(), data), s.poi)

@@ -26,6 +26,10 @@ class MeasureOptions(BaseModel):
         signal_region: Lower and upper edge of the signal region.
         features: Names of the features x'.
         columns: Expression by column name, for names that are not branches.
+        systematic: Simulated signal at +1 and -1 standard deviations by nuisance: name -> (up, down).
+        background_systematic: The same for the events that the background is trained with, of which only the sidebands
+            are used.  A name that is in both is one nuisance that signal and background share.
+        interpolation: Form of the interpolation in the nuisances; see `hisigma_zfit.ShapeVariation`.
         sideband_training: Files with more events for the training of the background; only their sidebands are used.
         cut: Selection applied to every file.
         weight: Expression of the weight of simulated events.
@@ -50,6 +54,9 @@ class MeasureOptions(BaseModel):
     features: tuple[str, ...] = Field(min_length=1)
     columns: dict[str, str] = {}
     sideband_training: tuple[str, ...] = ()
+    systematic: dict[str, tuple[str, str]] = {}
+    background_systematic: dict[str, tuple[str, str]] = {}
+    interpolation: Literal["polyexp", "quadratic"] = "polyexp"
     cut: str | None = None
     weight: str | None = None
     bootstraps: int = Field(5, ge=1)
@@ -84,6 +91,13 @@ class MeasureOptions(BaseModel):
                 f"signal-region: expected a window inside the range {lower:g} to {upper:g} with sidebands on both "
                 f"sides, got {first:g} to {last:g}; narrow it or widen the range"
             )
+        taken = {self.poi, self.mass, *self.features, "n_bkg", "p1", "p2"}
+        for name in (*self.systematic, *self.background_systematic):
+            if not name.isidentifier() or name in taken or name.startswith("peak_"):
+                raise ValueError(
+                    f"systematic: expected a name of letters, digits and underscores that is no other parameter's, got "
+                    f"{name!r}; choose another"
+                )
         if self.combine != "mixture" and self.bootstraps < 2:
             raise ValueError(
                 f"combine: expected two or more bootstraps for {self.combine}, got {self.bootstraps}; "
@@ -118,4 +132,6 @@ class MeasureOptions(BaseModel):
 
     def numbers(self) -> dict[str, Any]:
         """Options that change numbers: all but the paths, whose content is hashed instead."""
-        return self.model_dump(mode="json", exclude={"data", "signal", "sideband_training"})
+        varied = ("systematic", "background_systematic")
+        plain = self.model_dump(mode="json", exclude={"data", "signal", "sideband_training", *varied})
+        return plain | {name: sorted(getattr(self, name)) for name in varied}

@@ -15,6 +15,7 @@ again), `AsimovSet.profiler` for the test statistic, `AsimovSet.toy` for pseudo-
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 from contextlib import contextmanager
@@ -118,7 +119,7 @@ class ImportanceSample:
         InputError: `loss` is not an `ExtendedNLL`, there are too few events, or a constraint is of an unknown kind.
     """
 
-    def __init__(self, loss: ExtendedNLL, *, theta: Array | None = None, events: int = 100_000, seed: int = 0) -> None:
+    def __init__(self, loss: ExtendedNLL, *, theta: Array | None = None, events: int = 50_000, seed: int = 0) -> None:
         if not isinstance(loss, ExtendedNLL):
             raise InputError.from_parts(
                 expected="an hz.ExtendedNLL", got=type(loss).__name__, do="build the likelihood with hz.ExtendedNLL"
@@ -130,7 +131,7 @@ class ImportanceSample:
         self.auxiliary = AuxiliaryData(loss.constraints or (), loss.parameters)
         with parameters_restored(self.parameters):
             assign_values(self.parameters, loss.theta() if theta is None else theta)
-            self.proposals = tuple(
+            self.categories = tuple(
                 Proposal.draw(model, events=events, seed=(seed, k)) for k, model in enumerate(loss.model)
             )
 
@@ -150,15 +151,15 @@ class ImportanceSample:
         free = np.array([k for k, p in enumerate(self.parameters) if p.floating or p.name == poi], dtype=np.intp)
         without = np.where([p.name == poi for p in self.parameters], 0.0, theta)
         with parameters_restored(self.parameters):
-            proposals, weights, lost = [], [], 0.0
-            for proposal in self.proposals:
-                w = proposal.intensity(self.parameters, theta) / proposal.density
+            categories, weights, lost = [], [], 0.0
+            for category in self.categories:
+                w = category.intensity(self.parameters, theta) / category.density
                 if not np.all(w >= 0.0):
                     values = ", ".join(f"{self.parameters[k].name} = {theta[k]:.4g}" for k in free)
                     raise FitError(f"the density is not positive everywhere at {values}; choose another hypothesis")
-                keep = (w > 0.0) & (proposal.intensity(self.parameters, without) > 0.0)
+                keep = (w > 0.0) & (category.intensity(self.parameters, without) > 0.0)
                 lost += float(w[~keep].sum())
-                proposals.append(proposal.take(keep))
+                categories.append(category.take(keep))
                 weights.append(w[keep])
             if lost:
                 _log.log(
@@ -166,37 +167,39 @@ class ImportanceSample:
                     "left out of the Asimov set: %.3g expected events where no density but the signal's is positive",
                     lost,
                 )
-            start = AsimovSet(self, theta, tuple(proposals), tuple(weights), self.auxiliary.asimov(theta))
-            return self._calibrate(start, free)
+            kept = copy.copy(self)
+            kept.categories = tuple(categories)
+            return _calibrated(AsimovSet(kept, theta, tuple(weights), self.auxiliary.asimov(theta)), free)
 
-    def _calibrate(self, asimov: AsimovSet, free: npt.NDArray[np.intp]) -> AsimovSet:
-        """Multiply the weights by 1 + lambda . h, a small change that makes the score vanish.
 
-        h is the score of one event, cut where it is extreme: any function would do, because lambda is found with the
-        exact gradient.
-        """
-        theta, weights = asimov.theta, asimov.weights
+def _calibrated(asimov: AsimovSet, free: npt.NDArray[np.intp]) -> AsimovSet:
+    """Multiply the weights by 1 + lambda . h, a small change that makes the score vanish.
+
+    h is the score of one event, cut where it is extreme: any function would do, because lambda is found with the
+    exact gradient.
+    """
+    theta, weights, parameters = asimov.theta, asimov.weights, asimov.sample.parameters
+    here = asimov.events_likelihood().evaluate(theta)
+    curvature = np.abs(np.diag(here.hessian))
+    steps = np.where(curvature > 0.0, 1e-3 / np.sqrt(np.maximum(curvature, 1e-300)), 1e-3)
+    scores = [category.score(parameters, theta, steps, free) for category in asimov.sample.categories]
+    total = sum(float(w.sum()) for w in weights)
+    spread = np.sqrt(sum(t**2 @ w for t, w in zip(scores, weights, strict=True)) / total)
+    cut = [np.clip(t, -_LARGEST * spread[:, None], _LARGEST * spread[:, None]) for t in scores]
+    for _ in range(10):
+        matrix = np.asarray(sum((h * w) @ t.T for h, t, w in zip(cut, scores, weights, strict=True)))
+        scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
+        gradient = here.gradient[free] * scale
+        if np.abs(gradient).max(initial=0.0) < _SCORE_TOLERANCE:
+            return asimov
+        multiplier = scale * (np.linalg.pinv((matrix * np.outer(scale, scale)).T, rcond=1e-10) @ gradient)
+        factors = [1.0 + multiplier @ h for h in cut]
+        if min(f.min() for f in factors) <= 0.0:
+            break
+        weights = tuple(w * f for w, f in zip(weights, factors, strict=True))
+        asimov = dataclasses.replace(asimov, weights=weights)
         here = asimov.events_likelihood().evaluate(theta)
-        curvature = np.abs(np.diag(here.hessian))
-        steps = np.where(curvature > 0.0, 1e-3 / np.sqrt(np.maximum(curvature, 1e-300)), 1e-3)
-        scores = [proposal.score(self.parameters, theta, steps, free) for proposal in asimov.proposals]
-        total = sum(float(w.sum()) for w in weights)
-        spread = np.sqrt(sum(t**2 @ w for t, w in zip(scores, weights, strict=True)) / total)
-        cut = [np.clip(t, -_LARGEST * spread[:, None], _LARGEST * spread[:, None]) for t in scores]
-        for _ in range(10):
-            matrix = np.asarray(sum((h * w) @ t.T for h, t, w in zip(cut, scores, weights, strict=True)))
-            scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix), 1e-300))
-            gradient = here.gradient[free] * scale
-            if np.abs(gradient).max(initial=0.0) < _SCORE_TOLERANCE:
-                return asimov
-            multiplier = scale * (np.linalg.pinv((matrix * np.outer(scale, scale)).T, rcond=1e-10) @ gradient)
-            factors = [1.0 + multiplier @ h for h in cut]
-            if min(f.min() for f in factors) <= 0.0:
-                break
-            weights = tuple(w * f for w, f in zip(weights, factors, strict=True))
-            asimov = dataclasses.replace(asimov, weights=weights)
-            here = asimov.events_likelihood().evaluate(theta)
-        raise FitError("the Asimov set does not represent its hypothesis; raise events= or choose nearer parameters")
+    raise FitError("the Asimov set does not represent its hypothesis; raise events= or choose nearer parameters")
 
 
 @dataclass(frozen=True)
@@ -204,16 +207,14 @@ class AsimovSet:
     """Weighted events and auxiliary observations whose best fit is `theta`; made by `ImportanceSample.asimov`.
 
     Attributes:
-        sample: Where it comes from.
+        sample: The events, as far as they are possible under the hypothesis.
         theta: All parameters, shape (P,).
-        proposals: The events of each category.
-        weights: Their weights, each of shape (n,); the sum is the expected number of events.
+        weights: Event weights of each category, each of shape (n,); their sum is the expected number of events.
         observation: Auxiliary observations at which the constraints are stationary, shape (A,).
     """
 
     sample: ImportanceSample
     theta: Array
-    proposals: tuple[Proposal, ...]
     weights: tuple[Array, ...]
     observation: Array
 
@@ -223,12 +224,12 @@ class AsimovSet:
 
     def _parts(self) -> list[Evaluator]:
         return [
-            proposal.part(
+            category.part(
                 self.sample.parameters,
-                dataclasses.replace(proposal.columns, weights=w, reference=0.0, total=float(w.sum())),
+                dataclasses.replace(category.columns, weights=w, reference=0.0, total=float(w.sum())),
                 "sample",
             )
-            for proposal, w in zip(self.proposals, self.weights, strict=True)
+            for category, w in zip(self.sample.categories, self.weights, strict=True)
         ]
 
     @cached_property
@@ -247,8 +248,8 @@ class AsimovSet:
     def data(self) -> list[zfit.Data]:
         """The weighted events as zfit data, one set for each category."""
         return [
-            zfit.Data.from_numpy(obs=proposal.model.space, array=proposal.values, weights=w)
-            for proposal, w in zip(self.proposals, self.weights, strict=True)
+            zfit.Data.from_numpy(obs=category.model.space, array=category.values, weights=w)
+            for category, w in zip(self.sample.categories, self.weights, strict=True)
         ]
 
     def constraints(self) -> list[Any]:
@@ -270,11 +271,11 @@ class AsimovSet:
         Events are drawn from the weighted sample, so no density is evaluated.
         """
         parts: list[Evaluator] = []
-        for proposal, cumulative in zip(self.proposals, self._cumulative, strict=True):
+        for category, cumulative in zip(self.sample.categories, self._cumulative, strict=True):
             n = int(rng.poisson(cumulative[-1]))
             at = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
-            columns = proposal.columns.take(np.minimum(at, cumulative.size - 1))
-            parts.append(proposal.part(self.sample.parameters, columns, "toys"))
+            columns = category.columns.take(np.minimum(at, cumulative.size - 1))
+            parts.append(category.part(self.sample.parameters, columns, "toys"))
         return self._with_auxiliary(parts, self.sample.auxiliary.draw(self.theta, rng))
 
 

@@ -3,17 +3,18 @@
 A constraint of a nuisance stands for a measurement elsewhere.  In a pseudo-experiment that measurement is repeated, so
 its observation fluctuates around the nuisance's true value; in an Asimov set it is the one that makes the constraint
 stationary at the true value.  zfit keeps the observations inside its constraints and samples the nuisances instead of
-them, which moves a fit's start but not its likelihood; here they are an argument.  Numpy only.
+them, which moves a fit's start but not its likelihood; here they are an argument.  zfit is imported only where its
+constraints are read or made, so that toys can run in processes without it.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import zfit
 from scipy.special import digamma, gammaln, polygamma
 
 from hisigma_zfit.errors import InputError
@@ -59,6 +60,8 @@ class _Gaussian:
         return 0.5 * float((p - x) @ gradient), gradient, self.precision
 
     def constraint(self, parameters: Sequence[Any], x: Array) -> Any:
+        import zfit
+
         return zfit.constraint.GaussianConstraint(list(parameters), observation=x.tolist(), cov=self.covariance)
 
 
@@ -78,6 +81,8 @@ class _Poisson:
         return value, digamma(p + 1.0) - np.log(x), np.diag(polygamma(1, p + 1.0))
 
     def constraint(self, parameters: Sequence[Any], x: Array) -> Any:
+        import zfit
+
         return zfit.constraint.PoissonConstraint(list(parameters), observation=x.tolist())
 
 
@@ -99,12 +104,16 @@ class _LogNormal:
         return value, (pull + 1.0) / p, np.diag((self.sigma**-2 - pull - 1.0) / p**2)
 
     def constraint(self, parameters: Sequence[Any], x: Array) -> Any:
+        import zfit
+
         return zfit.constraint.LogNormalConstraint(
             list(parameters), observation=x.tolist(), uncertainty=self.sigma.tolist()
         )
 
 
 def _measurement(constraint: Any, size: int) -> _Measurement:
+    import zfit
+
     if isinstance(constraint, zfit.constraint.GaussianConstraint):
         covariance = np.asarray(constraint.covariance, dtype=np.float64).reshape(size, size)
         return _Gaussian(covariance, np.asarray(np.linalg.inv(covariance), dtype=np.float64))
@@ -155,6 +164,12 @@ class AuxiliaryData:
                 float(x.value()) if hasattr(x, "value") else float(x) for x in np.ravel(constraint.observation)
             ]
         self.observed: Array = np.array(observed)
+
+    def portable(self) -> AuxiliaryData:
+        """The same without zfit objects, for other processes; it cannot make `constraints`."""
+        result = copy.copy(self)
+        result._parameters = tuple(str(p.name) for p in self._parameters)
+        return result
 
     def asimov(self, theta: Array) -> Array:
         """Observations that make every term stationary at `theta`, shape (A,)."""

@@ -129,7 +129,7 @@ class AsymptoticCalculator(_Sampled, _AsymptoticCalculator):
         minimizer: Any,
         asimov_bins: Any = None,
         *,
-        events: int = 100_000,
+        events: int = 50_000,
         seed: int = 0,
     ) -> None:
         del asimov_bins
@@ -251,7 +251,7 @@ class FrequentistCalculator(_Sampled, _FrequentistCalculator):
         sampler: Callable[..., Any] = base_sampler,
         sample: Callable[..., Any] = base_sample,
         *,
-        events: int = 100_000,
+        events: int = 50_000,
         seed: int = 0,
     ) -> None:
         if sampler is not base_sampler or sample is not base_sample:

@@ -27,7 +27,7 @@ from scipy.stats import chi2
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.fitting import Profiler
-from hisigma_zfit.inference.hypotests import cls_limit, significance
+from hisigma_zfit.inference.hypotests import background_t, cls_limit, significance
 from hisigma_zfit.model.likelihood import ExtendedNLL
 from hisigma_zfit.results import Discovery, Interval, LikelihoodScan, UpperLimit
 
@@ -96,11 +96,16 @@ class Combination:
         return Discovery(poi=self.poi, z=z, p0=p0, q0=q0)
 
     def upper_limit(self, *, cl: float) -> UpperLimit:
-        """CLs limit: the largest of the members' for the envelope, else from the combined t."""
+        """CLs limit: the largest of the members' for the envelope, else from the combined t.
+
+        The members are trained on much the same events, so one background-only Asimov set serves all of them: that of
+        the best member.
+        """
+        asimov = background_t(self.profilers[int(np.argmin(self.offsets))])
         if self.method == "envelope":
-            limit = max(cls_limit([p], np.zeros(1), cl=cl) for p in self.profilers)
+            limit = max(cls_limit([p], np.zeros(1), cl=cl, asimov=asimov) for p in self.profilers)
         else:
-            limit = cls_limit(self.profilers, self.offsets, cl=cl)
+            limit = cls_limit(self.profilers, self.offsets, cl=cl, asimov=asimov)
         return UpperLimit(poi=self.poi, limit=limit, cl=cl, method=f"CLs, {self.method}")
 
     def scan(

@@ -19,12 +19,16 @@ from zfit.minimizers.baseminimizer import BaseMinimizer, minimize_supports
 from zfit.minimizers.fitresult import Approximations, FitResult
 
 from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.inference.curves import ProfileCurve
 from hisigma_zfit.inference.newton import Minimum, minimise
 from hisigma_zfit.model.likelihood import ExtendedNLL
 
 __all__ = ["Newton", "NewtonResult", "Profiler", "fit", "profile"]
 
 Array = npt.NDArray[np.float64]
+
+# Distance to the minimum of a scan point; its square root cubed is the error, because the last step is accounted for.
+_SCAN_TOLERANCE = 1e-5
 
 _log = logging.getLogger(__name__)
 
@@ -221,18 +225,14 @@ class Profiler:
         return max(0.0, 2.0 * (self.at(value, start).value - self.minimum.value))
 
     def scan(self, values: npt.ArrayLike) -> Array:
-        """T at many points, each fit started from its neighbour's minimum, outwards from the best fit."""
+        """T at many points to about 1e-5: exact at some, interpolated by `ProfileCurve` where that is as good."""
+
+        def minimise_others(start: Array) -> Minimum:
+            return minimise(self.evaluator, start, self._others, limits=self._limits, tolerance=_SCAN_TOLERANCE)
+
+        curve = ProfileCurve(minimise_others, self.minimum, self.index)
         values = np.asarray(values, dtype=np.float64)
-        t = np.empty(values.shape)
-        order = np.argsort(values)
-        middle = int(np.searchsorted(values[order], self.best))
-        for side in (order[middle:], order[:middle][::-1]):
-            theta = self.minimum.theta
-            for k in side:
-                minimum = self.at(values[k], theta)
-                theta = minimum.theta
-                t[k] = max(0.0, 2.0 * (minimum.value - self.minimum.value))
-        return t
+        return curve.scan(values.ravel()).reshape(values.shape)
 
     def crossing(self, level: float, *, upwards: bool) -> float:
         """Where t reaches `level` above or below the best fit; the parameter's limit if it never does."""

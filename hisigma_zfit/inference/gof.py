@@ -179,7 +179,7 @@ def _classifier(events: Array, labels: Labels, permutations: int, rng: np.random
     )
     with threadpool_limits(1, user_api="openmp"):  # threads that wait for busy cores cost a factor of ten
         model.fit(events[train], labels[train])
-    ranks = rankdata(model.decision_function(events[~train]))
+        ranks = rankdata(model.decision_function(events[~train]))
     held = labels[~train]
 
     def auc(columns: Labels) -> Array:

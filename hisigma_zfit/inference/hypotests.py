@@ -13,6 +13,7 @@ of the half chi-square mixture (arXiv:1007.1727), and small ones go through the 
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "asymptotic_cls",
+    "background_t",
     "boundary_pvalue",
     "cls_limit",
     "discovery",
@@ -42,6 +44,8 @@ __all__ = [
     "significance",
     "upper_limit",
 ]
+
+_log = logging.getLogger(__name__)
 
 _BANDS = (-2, -1, 0, 1, 2)
 _FAR = 1e12  # where a search for a limit gives up
@@ -123,9 +127,10 @@ def cls_limit(
         profilers: Profiles of the parameter, one for each member.
         offsets: Added to each member's t, shape (D,).
         cl: Confidence level.
-        asimov: Background-only Asimov value of q-tilde at a tested value.  Without it Wald's form (mu / sigma)^2 is
-            used, with the Hessian error at mu of the member that attains the minimum; it needs no sample, but that
-            error is the one of the observed data, not of background-only ones.
+        asimov: Background-only Asimov value of q-tilde at a tested value, see `background_t`.  Without it Wald's form
+            (mu / sigma)^2 is used, with the Hessian error at mu of the member that attains the minimum.  That needs no
+            sample, but it is the error of the observed data, not of background-only ones: limits of a few events over a
+            background of nearly none came out 10 to 20 % too high, those of a clear signal to 0.1 %.
 
     Raises:
         FitError: The limit was not found.
@@ -164,6 +169,25 @@ def _asimov(profiler: Profiler, value: float, sample: ImportanceSample | None, s
     """Asimov set of poi = value with the other parameters as the data fit them there."""
     sample = sample or ImportanceSample(profiler.loss, theta=profiler.minimum.theta, seed=seed)
     return sample.asimov(profiler.at(value).theta, poi=profiler.name)
+
+
+def background_t(profiler: Profiler, *, events: int = 20_000, seed: int = 0) -> Callable[[float], float] | None:
+    """Background-only Asimov value of t as a function of the tested value, for `cls_limit`.
+
+    Args:
+        profiler: Profile of the data.
+        events: Events of the Asimov set for each component; 20,000 give limits to 1 %.
+        seed: Seed of those events.
+
+    Returns:
+        The function, or None if a constraint term stands for no measurement that could be repeated.
+    """
+    try:
+        sample = ImportanceSample(profiler.loss, theta=profiler.minimum.theta, events=events, seed=seed)
+    except InputError as error:
+        _log.info("no Asimov set for the limit, the Hessian serves instead: %s", error)
+        return None
+    return _asimov(profiler, 0.0, sample, seed).profiler(profiler.name).t
 
 
 def expected_limits(background: Profiler, *, cl: float = 0.95) -> dict[str, float]:

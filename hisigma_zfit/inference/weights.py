@@ -185,7 +185,7 @@ def weighted_model(
         )
     size = float(np.squeeze(main.extended.value()))
     yields = tuple(
-        zfit.Parameter(f"{main.name}_{k}", size * w, step_size=0.01 * size) for k, w in enumerate(weights.values)
+        zfit.Parameter(f"{main.name}_{k}", size * w, stepsize=0.01 * size) for k, w in enumerate(weights.values)
     )
     split = tuple(
         Component(f"{main.name}_{k}", main.pdf.copy(flow=member, extended=n), n, is_signal=False)

@@ -156,10 +156,10 @@ def signal_plus_background(
         raise InputError.from_parts(expected="at least one background", got="none", do="pass it after the signal")
     names = ["signal", "background", *(f"background{k}" for k in range(2, len(backgrounds) + 1))]
     if isinstance(poi, str):
-        poi = zfit.Parameter(poi, 0.0, step_size=10.0)
+        poi = zfit.Parameter(poi, 0.0, stepsize=10.0)
     if yields is None:
         yields = [
-            zfit.Parameter("n_bkg" if k == 0 else f"n_bkg{k + 1}", 1000.0, 0.0, step_size=10.0)
+            zfit.Parameter("n_bkg" if k == 0 else f"n_bkg{k + 1}", 1000.0, 0.0, stepsize=10.0)
             for k in range(len(backgrounds))
         ]
     pdfs = (signal, *backgrounds)

@@ -1,34 +1,41 @@
-"""Value, gradient and exact Hessian of the extended likelihood in one pass over cached columns.
+"""Value, gradient and exact Hessian of the extended likelihood in one pass over cached columns; numpy only.
 
 `ColumnEvaluator` is the quick path: mass shapes that are frozen or belong to the exponential family, systematic
 variations, and yields that are parameters or know their own derivatives.  It works through the columns in blocks that
-fit the processor's cache, one exponential and one logarithm an event, and leaves the sums of products to BLAS; nothing
-is traced or compiled, so toys and bootstraps cost nothing to set up.
+fit the processor's cache, one exponential an event and one logarithm for four of them, and leaves the sums of products
+to BLAS; nothing is traced or compiled, so toys and bootstraps cost nothing to set up, and nothing needs TensorFlow, so
+that other processes start quickly.
 `hisigma_zfit.model.graph.GraphEvaluator` is the generic path for any other zfit shape.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from hisigma_zfit.model.shapes import ExponentialFamily, exponential_family
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from hisigma_zfit.model.columns import Columns, Term
-    from hisigma_zfit.model.morphing import Morph, MorphWeights
+    from hisigma_zfit.model.cached import Columns
+    from hisigma_zfit.model.columns import Term
+    from hisigma_zfit.model.families import ExponentialFamily
+    from hisigma_zfit.model.morphing import MorphForm, MorphWeights
+    from hisigma_zfit.model.yields import Size
 
 __all__ = ["ColumnEvaluator", "ComposedYield", "Evaluation", "Evaluator", "column_evaluator"]
 
 Array = npt.NDArray[np.float64]
 
 # Events in a block: a handful of such buffers fits the second-level cache, and numpy's overhead is spread over many.
-_BLOCK = 8192
+_BLOCK = 16_384
+# Products of matrices with fewer multiplications stay on one thread of BLAS, so that results do not depend on threads.
+_ONE_THREAD = 2**18
+# Least product of densities that keeps its full precision, with room to the smallest normal number.
+_LEAST = 1e-290
 
 
 @dataclass(frozen=True)
@@ -57,9 +64,7 @@ class ComposedYield(Protocol):
     """A yield that depends on several parameters and knows its derivatives, such as `systematics.LogNormalYield`."""
 
     sources: tuple[Any, ...]
-
-    def derivatives(self, values: Array) -> tuple[float, Array, Array]:
-        """Value, gradient (Q,) and Hessian (Q, Q) with respect to the `sources`, at their values (Q,)."""
+    size: Size
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class _Slot:
 
     Attributes:
         extended: Parameters of the yield; one, unless the yield is composed.
-        composed: The yield if it is composed, with its own `derivatives`.
+        composed: The yield if it is composed.
         family: The mass shape, or None if it is cached.
         shape: Parameters of the family, q of them.
         morph: The systematic variations, or None.
@@ -76,16 +81,11 @@ class _Slot:
     """
 
     extended: tuple[int, ...]
-    composed: ComposedYield | None
+    composed: Size | None
     family: ExponentialFamily | None
     shape: tuple[int, ...]
-    morph: Morph | None
+    morph: MorphForm | None
     nuisances: tuple[int, ...]
-
-    @property
-    def rows(self) -> int:
-        """Derivatives with respect to the yield, the shape and the nuisances."""
-        return 1 + len(self.shape) + len(self.nuisances)
 
     def size(self, theta: Array) -> tuple[float, Array, Array]:
         """The yield with its gradient and Hessian with respect to the parameters in `extended`."""
@@ -94,16 +94,48 @@ class _Slot:
         return self.composed.derivatives(theta[list(self.extended)])
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """What a component's derivatives need besides sums over events: log-partition, mean and covariance of T."""
+class _Component:
+    """One row of the columns with its slot, ready for the loop over blocks.
 
-    log_partition: float
-    mean: Array
-    covariance: Array
+    Derivatives are summed with respect to the yield, the powers of t in the family's exponent and the nuisances, one
+    row each, `start` being the first of them.
+    """
 
+    def __init__(self, slot: _Slot, columns: Columns, k: int, start: int) -> None:
+        self.slot, self.ratio, self.morph = slot, columns.ratio[k], columns.morphs[k]
+        self.powers = None if slot.family is None else slot.family.powers(columns.mass)
+        self.q = len(slot.shape)
+        self.signs = np.array([*(() if slot.family is None else slot.family.signs), *[1.0] * len(slot.nuisances)])
+        self.parameters = np.array([*slot.shape, *slot.nuisances], dtype=np.intp)
+        self.start, self.rest = start, slice(start + 1, start + 1 + self.parameters.size)
 
-_NO_MOMENTS = _Moments(0.0, np.empty(0), np.empty((0, 0)))
+    def slope(self, block: slice) -> Array | None:
+        """Powers of t of the events in a block, shape (q, B)."""
+        return None if self.powers is None else self.powers[:, block]
+
+    def weights(self, theta: Array) -> MorphWeights | None:
+        """Weights of the variations at `theta`."""
+        if self.slot.morph is None or self.morph is None:
+            return None
+        return self.slot.morph.weights(self.morph, theta[list(self.slot.nuisances)])
+
+    def density(self, polynomial: Sequence[float], block: slice, out: Array) -> Array:
+        """Ratio times exp(c_0 + c_1 t + ...) of the events in a block, shape (B,); in `out` unless it is cached."""
+        if self.powers is None:
+            return self.ratio[block]
+        t = self.powers[0, block]
+        np.multiply(t, polynomial[-1], out=out)
+        for coefficient in polynomial[-2:0:-1]:
+            out += coefficient
+            out *= t
+        out += polynomial[0]
+        np.exp(out, out=out)
+        out *= self.ratio[block]
+        return out
+
+    def polynomial(self, theta: Array, constant: float) -> list[float]:
+        """Coefficients of the exponent, the constant first."""
+        return [constant, *(self.signs[: self.q] * theta[self.parameters[: self.q]]).tolist()]
 
 
 class ColumnEvaluator:
@@ -112,7 +144,7 @@ class ColumnEvaluator:
     Args:
         slots: One for each row of the columns.
         columns: The data set.
-        parameters: All parameters, P of them.
+        parameters: All parameters, P of them, or their names: they are only handed on.
     """
 
     def __init__(self, slots: Sequence[_Slot], columns: Columns, parameters: tuple[Any, ...]) -> None:
@@ -121,66 +153,64 @@ class ColumnEvaluator:
         # events where variations act come first: the others are spared their weights
         acting = [morph.active for morph in columns.morphs if morph is not None]
         active = np.logical_or.reduce(acting) if acting else np.zeros(columns.mass.size, dtype=bool)
-        self._n_active = int(np.count_nonzero(active))
-        if 0 < self._n_active < active.size:
+        self._n_active, n = int(np.count_nonzero(active)), active.size
+        if 0 < self._n_active < n:
             columns = columns.take(np.argsort(~active, kind="stable"))
-        self._columns = columns
-        self._statistics = [
-            None if slot.family is None else np.ascontiguousarray(slot.family.statistics(columns.mass))
-            for slot in self._slots
-        ]
-        self._starts = [0, *np.cumsum([slot.rows for slot in self._slots]).tolist()]
-
-    def _blocks(self) -> list[slice]:
-        """Blocks of events, with a border where the variations cease to act."""
-        n = self._columns.mass.size
-        parts = ((0, self._n_active), (self._n_active, n))
-        return [slice(at, min(at + _BLOCK, stop)) for start, stop in parts for at in range(start, stop, _BLOCK)]
-
-    def _weights(self, theta: Array) -> list[MorphWeights | None]:
-        return [
-            None if slot.morph is None or columns is None else slot.morph.weights(columns, theta[list(slot.nuisances)])
-            for slot, columns in zip(self._slots, self._columns.morphs, strict=True)
-        ]
-
-    def _densities(self, theta: Array, block: slice, moments: list[_Moments], out: Array) -> Array:
-        """ratio_k f_k(m) of the events in a block, shape (K, B)."""
+        self._weights = columns.weights
+        self._components, self._rows = [], 0
         for k, slot in enumerate(self._slots):
-            statistics = self._statistics[k]
-            if statistics is None:
-                out[k] = self._columns.ratio[k, block]
-            else:
-                row = np.dot(theta[list(slot.shape)], statistics[:, block], out=out[k])
-                row -= moments[k].log_partition
-                np.exp(row, out=row)
-                row *= self._columns.ratio[k, block]
-        return out
+            self._components.append(_Component(slot, columns, k, self._rows))
+            self._rows = self._components[-1].rest.stop
+        self._n = n
 
-    def _moments(self, theta: Array) -> list[_Moments]:
-        return [
-            _NO_MOMENTS if slot.family is None else _Moments(*slot.family.log_partition(theta[list(slot.shape)]))
-            for slot in self._slots
+    def _blocks(self, size: int) -> list[slice]:
+        """Blocks of events, with a border where the variations cease to act."""
+        parts = ((0, self._n_active), (self._n_active, self._n))
+        return [slice(at, min(at + size, stop)) for start, stop in parts for at in range(start, stop, size)]
+
+    def recipe(self) -> Callable[[Columns], ColumnEvaluator]:
+        """What makes the likelihood of other columns, without zfit objects, so that other processes can have it.
+
+        Parameters are known by their names there.
+        """
+        slots = [
+            replace(slot, family=replace(slot.family, parameters=())) if slot.family else slot for slot in self._slots
         ]
+        return partial(type(self), slots, parameters=tuple(str(p.name) for p in self.parameters))
 
+    def _block_weights(self, block: slice) -> Array | None:
+        return None if self._weights is None else self._weights[block]
+
+    @np.errstate(all="ignore")  # a density that is not positive is answered, not warned of
     def value(self, theta: Array) -> float:
         """-log L at `theta`, shape (P,); inf where the density is not positive."""
-        moments, morphs = self._moments(theta), self._weights(theta)
         yields = np.array([slot.size(theta)[0] for slot in self._slots])
-        weights = self._columns.weights
-        buffer, total = np.empty((len(self._slots), _BLOCK)), 0.0
-        for block in self._blocks():
-            densities = self._densities(theta, block, moments, buffer[:, : block.stop - block.start])
-            if block.start < self._n_active:
-                for k, morph in enumerate(morphs):
-                    if morph is not None:
-                        densities[k] *= morph.value(block)
-            density = yields @ densities
-            if not density.min() > 0.0:
-                return np.inf
-            logs = np.log(density, out=density)
-            total += float(logs.sum() if weights is None else logs @ weights[block])
-        return float(yields.sum() - total)
+        morphs = [c.weights(theta) for c in self._components]
+        # the yield goes into the exponent: that of no events, minus infinity, makes a density of zero
+        polynomials, factors = [], []
+        for c, size in zip(self._components, yields, strict=True):
+            family = c.slot.family
+            shift = (
+                0.0 if family is None else float(np.log(abs(size))) - family.log_integral(theta[c.parameters[: c.q]])
+            )
+            polynomials.append(c.polynomial(theta, shift))
+            factors.append(size if family is None else 1.0 if size >= 0.0 else -1.0)
+        buffers, total, positive = np.empty((2, min(_BLOCK, self._n))), 0.0, bool(yields.min() >= 0.0)
+        for block in self._blocks(_BLOCK):
+            density, scratch = buffers[:, : block.stop - block.start]
+            for k, (c, morph) in enumerate(zip(self._components, morphs, strict=True)):
+                part = scratch if k else density
+                own = c.density(polynomials[k], block, part)
+                if own is not part or factors[k] != 1.0:
+                    np.multiply(own, factors[k], out=part)
+                if morph is not None and block.start < self._n_active:
+                    part *= morph.value(block)
+                if k:
+                    density += part
+            total += _sum_of_logs(density, self._block_weights(block), positive=positive)
+        return float(yields.sum() - total) if np.isfinite(total) else np.inf
 
+    @np.errstate(all="ignore")
     def evaluate(self, theta: Array) -> Evaluation:
         """-log L, gradient and Hessian at `theta`, shape (P,).
 
@@ -188,97 +218,134 @@ class ColumnEvaluator:
         of a component, where S is T - <T> for a shape and d log W_k / d nu for a nuisance.  Those of second order
         follow from the same sums and from dS, which is -Cov(T) for every event for a shape.
         """
-        moments, morphs = self._moments(theta), self._weights(theta)
-        sizes = [slot.size(theta) for slot in self._slots]
+        moments = [
+            None if c.slot.family is None else c.slot.family.log_partition(theta[c.parameters[: c.q]])
+            for c in self._components
+        ]
+        sizes, morphs = [slot.size(theta) for slot in self._slots], [c.weights(theta) for c in self._components]
         yields = np.array([size for size, _, _ in sizes])
-        rows = self._starts[-1]
-        weights = self._columns.weights
-        densities_buffer, buffer = np.empty((len(self._slots), _BLOCK)), np.empty((rows, _BLOCK))
-        total, first, products = 0.0, np.zeros(rows), np.zeros((rows, rows))
-        seconds = [np.zeros((slot.rows - 1,) * 2) for slot in self._slots]
-        for block in self._blocks():
-            size = block.stop - block.start
-            densities = self._densities(theta, block, moments, densities_buffer[:, :size])
-            slopes: list[Array | None] = [None if s is None else s[:, block] for s in self._statistics]
-            bends: list[Array | None] = [None] * len(slopes)
-            for k, morph in enumerate(morphs):
-                if morph is not None and block.start < self._n_active:
-                    weight, slope, bends[k] = morph.derivatives(block)
-                    densities[k] *= weight
-                    own = slopes[k]
-                    slopes[k] = slope if own is None else np.concatenate([own, slope])
-            density = yields @ densities
-            if not density.min() > 0.0:
-                nan = np.full(theta.size, np.nan)
-                return Evaluation(np.inf, nan, np.outer(nan, nan))
-            derivatives = buffer[:, :size]
-            if block.start == self._n_active:
-                buffer[:] = 0.0  # from here on nothing is written to the rows of the nuisances
-            inverse = np.reciprocal(density)
-            for k, start in enumerate(self._starts[:-1]):
-                share = np.multiply(densities[k], inverse, out=derivatives[start])
-                own = slopes[k]
-                if own is not None:
-                    np.multiply(share, own, out=derivatives[start + 1 : start + 1 + len(own)])
-            logs = np.log(density, out=density)
-            weighted = derivatives if weights is None else derivatives * weights[block]
-            total += float(logs.sum() if weights is None else logs @ weights[block])
-            first += weighted.sum(axis=1)
+        polynomials = [
+            c.polynomial(theta, 0.0 if moment is None else -moment[0])
+            for c, moment in zip(self._components, moments, strict=True)
+        ]
+        length = min(_BLOCK, self._n, max(_ONE_THREAD // (self._rows * (self._rows + 1)), _BLOCK // 8))
+        # the last row of ones makes the sums of the derivatives one more column of their products, and hides from BLAS
+        # that these are symmetric, for which its kernel is four times slower
+        buffer, buffers = np.ones((self._rows + 1, length)), np.empty((2, length))
+        products, total, positive = np.zeros((self._rows, self._rows + 1)), 0.0, bool(yields.min() >= 0.0)
+        seconds = [np.zeros((c.parameters.size,) * 2) for c in self._components]
+        for block in self._blocks(max(length, 1)):
+            size, acting = block.stop - block.start, block.start < self._n_active
+            derivatives, (density, scratch) = buffer[:, :size], buffers[:, :size]
+            densities: list[Array] = []
+            slopes: list[Array | None] = []
+            bends: list[Array | None] = []
+            for k, (c, morph) in enumerate(zip(self._components, morphs, strict=True)):
+                own, slope, bend = c.density(polynomials[k], block, derivatives[c.start]), c.slope(block), None
+                if morph is not None and acting:
+                    weight, varied, bend = morph.derivatives(block)
+                    own = np.multiply(own, weight, out=derivatives[c.start])
+                    slope = varied if slope is None else np.concatenate([slope, varied])
+                elif block.start == self._n_active:
+                    derivatives[c.rest] = 0.0  # from here on nothing is written to the rows of the nuisances
+                np.multiply(own, yields[k], out=scratch if k else density)
+                if k:
+                    density += scratch
+                densities.append(own)
+                slopes.append(slope)
+                bends.append(bend)
+            for c, own, slope in zip(self._components, densities, slopes, strict=True):
+                share = np.divide(own, density, out=derivatives[c.start])
+                if slope is not None:
+                    np.multiply(share, slope, out=derivatives[c.start + 1 : c.start + 1 + len(slope)])
+            weights = self._block_weights(block)
+            weighted = derivatives[:-1] if weights is None else derivatives[:-1] * weights
             products += weighted @ derivatives.T
-            for k, start in enumerate(self._starts[:-1]):
-                own, bend = slopes[k], bends[k]
-                if own is not None:
-                    seconds[k][: len(own), : len(own)] += weighted[start + 1 : start + 1 + len(own)] @ own.T
+            for c, second, slope, bend in zip(self._components, seconds, slopes, bends, strict=True):
+                if slope is not None:
+                    second[: len(slope), : len(slope)] += weighted[c.start + 1 : c.start + 1 + len(slope)] @ slope.T
                 if bend is not None:
-                    n = len(self._slots[k].nuisances)
-                    sums = np.zeros((n, n))
-                    sums[np.tril_indices(n)] = bend @ weighted[start]
-                    seconds[k][-n:, -n:] += sums + np.tril(sums, -1).T
-        return self._assemble(theta, float(yields.sum() - total), first, products, seconds, moments, sizes)
+                    _add_symmetric(second[c.q :, c.q :], bend @ weighted[c.start])
+            total += _sum_of_logs(density, weights, positive=positive)
+        if not np.isfinite(total):
+            nan = np.full(theta.size, np.nan)
+            return Evaluation(np.inf, nan, np.outer(nan, nan))
+        return self._assemble(theta, float(yields.sum() - total), products, seconds, moments, sizes)
 
     def _assemble(
         self,
         theta: Array,
         value: float,
-        first: Array,
         products: Array,
         seconds: list[Array],
-        moments: list[_Moments],
+        moments: list[tuple[float, Array, Array] | None],
         sizes: list[tuple[float, Array, Array]],
     ) -> Evaluation:
-        """Turn sums over raw statistics into derivatives with respect to the parameters."""
-        rows = self._starts[-1]
-        local = np.zeros((rows, rows))  # derivative rows -> derivatives of log L by local parameter
-        scatter = np.zeros((theta.size, rows))  # local parameter -> parameter
-        curvature = np.zeros((rows, rows))
+        """Turn sums over raw slopes into derivatives with respect to the parameters."""
+        first = products[:, -1]
+        jacobian = np.zeros((theta.size, self._rows))  # derivative rows -> derivatives of log L by parameter
         gradient, hessian = np.zeros(theta.size), np.zeros((theta.size, theta.size))
-        for k, (slot, start) in enumerate(zip(self._slots, self._starts[:-1], strict=True)):
-            size, slope, bend = sizes[k]
-            at, q = list(slot.extended), len(slot.shape)
-            np.add.at(scatter[:, start], at, slope)
-            np.add.at(gradient, at, slope)
-            np.add.at(hessian, np.ix_(at, at), bend * (1.0 - first[start]))
-            local[start, start] = 1.0
-            if slot.rows == 1:
+        for c, second, moment, (size, slope, bend) in zip(self._components, seconds, moments, sizes, strict=True):
+            extended, number = np.array(c.slot.extended), first[c.start]
+            jacobian[extended, c.start] += slope
+            gradient[extended] += slope
+            hessian[extended[:, None], extended] += bend * (1.0 - number)
+            if not c.parameters.size:
                 continue
-            rest = slice(start + 1, start + slot.rows)
-            mean, covariance = np.zeros(slot.rows - 1), np.zeros((slot.rows - 1,) * 2)
-            mean[:q], covariance[:q, :q] = moments[k].mean, moments[k].covariance
-            scatter[[*slot.shape, *slot.nuisances], range(rest.start, rest.stop)] = 1.0
-            local[rest, rest] = size * np.eye(slot.rows - 1)
-            local[rest, start] = -size * mean
-            centred = first[rest] - mean * first[start]
-            curvature[start, rest] = curvature[rest, start] = centred
-            outer = np.outer(first[rest], mean)
-            spread = seconds[k] - outer - outer.T + np.outer(mean, mean) * first[start]
-            curvature[rest, rest] = size * (spread - covariance * first[start])
-        gradient -= scatter @ (local @ first)
-        hessian += scatter @ (local @ products @ local.T - curvature) @ scatter.T
+            mean, covariance = np.zeros(c.parameters.size), np.zeros((c.parameters.size,) * 2)
+            if moment is not None:
+                _, mean[: c.q], covariance[: c.q, : c.q] = moment
+            jacobian[c.parameters, range(c.rest.start, c.rest.stop)] = size * c.signs
+            jacobian[c.parameters, c.start] += -size * mean
+            sums = c.signs * first[c.rest]
+            centred = (sums - mean * number) * slope[:, None]
+            hessian[extended[:, None], c.parameters] -= centred
+            hessian[c.parameters[:, None], extended] -= centred.T
+            mixed = mean[:, None] * sums
+            spread = second * (c.signs[:, None] * c.signs) - mixed - mixed.T
+            spread += (mean[:, None] * mean - covariance) * number
+            hessian[c.parameters[:, None], c.parameters] -= size * spread
+        gradient -= jacobian @ first
+        hessian += jacobian @ products[:, :-1] @ jacobian.T
         return Evaluation(value, gradient, hessian)
+
+
+def _add_symmetric(matrix: Array, rows: Array) -> None:
+    """Add a symmetric matrix, given as its lower triangle row by row, in place."""
+    lower = np.zeros_like(matrix)
+    lower[np.tril_indices(len(matrix))] = rows
+    matrix += lower + np.tril(lower, -1).T
+
+
+def _sum_of_logs(density: Array, weights: Array | None, *, positive: bool) -> float:
+    """Sum of (weighted) logarithms of numbers of shape (n,), not finite if one is not positive; overwrites them.
+
+    Without weights four numbers are multiplied first, because a logarithm costs more than products.
+
+    Args:
+        density: The numbers.
+        weights: Their weights, or None.
+        positive: True if none of them can be negative.
+    """
+    if not positive and not density.min() > 0.0:
+        return -np.inf
+    quarter = density.size // 4
+    if weights is None and quarter:
+        first, second, third, fourth = density[: 4 * quarter].reshape(4, quarter)
+        products = first * second
+        products *= third
+        products *= fourth
+        if products.min() > _LEAST and products.max() < 1.0 / _LEAST:
+            rest = density[4 * quarter :]
+            return float(np.log(products, out=products).sum() + (np.log(rest).sum() if rest.size else 0.0))
+    logs = np.log(density, out=density)
+    return float(logs.sum() if weights is None else logs @ weights)
 
 
 def column_evaluator(terms: Sequence[Term], columns: Columns, parameters: tuple[Any, ...]) -> ColumnEvaluator | None:
     """The quick path for a model, or None if one of its shapes or yields is outside of what it knows."""
+    from hisigma_zfit.model.shapes import exponential_family  # needs zfit, which finished columns do not
+
     index = {parameter: k for k, parameter in enumerate(parameters)}
     slots = []
     for term in terms:
@@ -289,7 +356,14 @@ def column_evaluator(terms: Sequence[Term], columns: Columns, parameters: tuple[
         family = None if term.frozen else exponential_family(term.mass)
         if family is None and not term.frozen:
             return None
-        shape = () if family is None else tuple(index[p] for p in family.parameters)
-        nuisances = () if term.morph is None else tuple(index[p] for p in term.morph.nuisances)
-        slots.append(_Slot(tuple(index[p] for p in sources), composed, family, shape, term.morph, nuisances))
+        slots.append(
+            _Slot(
+                extended=tuple(index[p] for p in sources),
+                composed=None if composed is None else composed.size,
+                family=family,
+                shape=() if family is None else tuple(index[p] for p in family.parameters),
+                morph=None if term.morph is None else term.morph.form,
+                nuisances=() if term.morph is None else tuple(index[p] for p in term.morph.nuisances),
+            )
+        )
     return ColumnEvaluator(slots, columns, parameters)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import zfit
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.model.yields import PolynomialSize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,19 +60,14 @@ class PolynomialYield(zfit.ComposedParameter):
         params = {f"source_{k}": parameter for k, parameter in enumerate(self.sources)}
         super().__init__(name, value, params=params, unpack_params=False)
 
+    @property
+    def size(self) -> PolynomialSize:
+        """The same as plain numbers."""
+        return PolynomialSize(tuple(self._coefficients.tolist()), len(self.sources) == 2)
+
     def derivatives(self, values: Array) -> tuple[float, Array, Array]:
         """Value, gradient (Q,) and Hessian (Q, Q) with respect to the `sources`, at their values (Q,)."""
-        zeroth, first, second = (
-            float(np.polyval(np.polyder(self._coefficients, order), values[0])) for order in range(3)
-        )
-        if len(values) == 1:
-            return zeroth, np.array([first]), np.array([[second]])
-        factor = float(values[1])
-        return (
-            factor * zeroth,
-            np.array([factor * first, zeroth]),
-            np.array([[factor * second, first], [first, 0.0]]),
-        )
+        return self.size.derivatives(values)
 
 
 def _basis(points: Sequence[float], i: int) -> Array:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.data import SignalRegion
     from hisigma_zfit.density.flows import ConditionalFlow
-    from hisigma_zfit.model.interpolation import Coefficients
+    from hisigma_zfit.model.interpolation import Coefficients, Interpolation
     from hisigma_zfit.model.systematics import Variation
 
-__all__ = ["Morph", "MorphColumns", "MorphWeights"]
+__all__ = ["Morph", "MorphColumns", "MorphForm", "MorphWeights"]
 
 Array = npt.NDArray[np.float64]
 
@@ -113,6 +113,24 @@ class MorphWeights:
         return weight, slope, bend
 
 
+@dataclass(frozen=True)
+class MorphForm:
+    """What the weights need of a `Morph` besides columns: no densities, so that other processes can have it.
+
+    Attributes:
+        forms: Interpolation of every variation, J of them.
+        normaliser: N(m, nu).
+    """
+
+    forms: tuple[Interpolation, ...]
+    normaliser: Normaliser
+
+    def weights(self, columns: MorphColumns, nu: Array) -> MorphWeights:
+        """Prepare prod_j w_j / N of a data set at nuisances of shape (J,)."""
+        coefficients = [form.at(float(value)) for form, value in zip(self.forms, nu, strict=True)]
+        return MorphWeights(coefficients, columns, self.normaliser.expansion(nu))
+
+
 class Morph:
     """p(x'|m, nu) of one component.
 
@@ -166,6 +184,11 @@ class Morph:
         """N(m, nu); made when it is first needed, because that evaluates every density on a sample."""
         with tf.init_scope():  # zfit may ask from inside of a trace
             return self._normaliser()
+
+    @property
+    def form(self) -> MorphForm:
+        """Interpolations and normalisation without the densities."""
+        return MorphForm(tuple(variation.form for variation in self.variations), self.normaliser)
 
     def _normaliser(self) -> Normaliser:
         rng = np.random.default_rng(self.seed)
@@ -233,8 +256,7 @@ class Morph:
 
     def weights(self, columns: MorphColumns, nu: Array) -> MorphWeights:
         """Prepare prod_j w_j / N of a data set at nuisances of shape (J,)."""
-        coefficients = [v.form.at(float(value)) for v, value in zip(self.variations, nu, strict=True)]
-        return MorphWeights(coefficients, columns, self.normaliser.expansion(nu))
+        return self.form.weights(columns, nu)
 
     def weight_in_graph(self, columns: Sequence[Any], basis: Any) -> Any:
         """prod_j w_j / N as TensorFlow operations of the nuisances; columns and basis as in `MorphColumns`."""

@@ -7,8 +7,6 @@ fast likelihood by `exponential_family`: their derivatives follow from the momen
 
 from __future__ import annotations
 
-import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,25 +17,16 @@ import zfit.z.numpy as znp
 from zfit.core.space import ANY_LOWER, ANY_UPPER
 
 from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.model.families import ExponentialFamily, quadrature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from hisigma_zfit.data import Dataset
 
 __all__ = ["ExpQuadratic", "ExponentialFamily", "exponential_family", "fit_shape"]
 
 Array = npt.NDArray[np.float64]
-
-# 48 nodes integrate exp(-p1 t + p2 t^2) on the unit interval to 3e-14.  The closed form in erf and erfi does not: its
-# second derivative in p2 cancels catastrophically near p2 = 0.
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
-
-
-def _quadrature(lower: Any, upper: Any) -> tuple[Any, Any]:
-    """Gauss-Legendre nodes and weights on [lower, upper]; numpy or TensorFlow scalars."""
-    half = 0.5 * (upper - lower)
-    return 0.5 * (upper + lower) + half * _NODES, half * _WEIGHTS
 
 
 class ExpQuadratic(zfit.pdf.BasePDF):
@@ -75,6 +64,11 @@ class ExpQuadratic(zfit.pdf.BasePDF):
         self._lower, self._upper = finite_limits(zfit.Space(obs) if isinstance(obs, str) else obs)
         super().__init__(obs=obs, params={"p1": p1, "p2": p2}, extended=extended, norm=norm, name=name, label=label)
 
+    @property
+    def unit_interval(self) -> tuple[float, float]:
+        """Masses at which t is 0 and 1."""
+        return self._lower, self._upper
+
     def scaled(self, m: Any) -> Any:
         """Mass on the unit interval, same shape as `m`."""
         return (m - self._lower) / (self._upper - self._lower)
@@ -87,7 +81,7 @@ class ExpQuadratic(zfit.pdf.BasePDF):
 
 
 def _integrate_exp_quadratic(limits: Any, params: Mapping[str, Any], model: ExpQuadratic) -> Any:
-    nodes, weights = _quadrature(limits.v1.lower, limits.v1.upper)
+    nodes, weights = quadrature(limits.v1.lower, limits.v1.upper)
     t = model.scaled(nodes)
     return znp.sum(weights * znp.exp((params["p2"] * t - params["p1"]) * t))
 
@@ -97,56 +91,16 @@ ExpQuadratic.register_analytic_integral(
 )
 
 
-@dataclass(frozen=True)
-class ExponentialFamily:
-    """A shape f(m) = exp(theta . T(m) - A(theta)), normalised on [lower, upper].
-
-    Attributes:
-        parameters: The zfit parameters theta, q of them.
-        statistics: T, maps masses of shape (n,) to (q, n).
-        lower: Lower edge of the normalisation range.
-        upper: Upper edge.
-    """
-
-    parameters: tuple[zfit.Parameter, ...]
-    statistics: Callable[[Array], Array]
-    lower: float
-    upper: float
-
-    @functools.cached_property
-    def _quadrature(self) -> tuple[Array, Array]:
-        nodes, weights = _quadrature(self.lower, self.upper)
-        return self.statistics(nodes), weights
-
-    def log_partition(self, theta: Array) -> tuple[float, Array, Array]:
-        """A(theta), its gradient <T> of shape (q,) and its Hessian Cov(T) of shape (q, q)."""
-        statistics, weights = self._quadrature
-        exponent = theta @ statistics
-        peak = exponent.max()
-        density = weights * np.exp(exponent - peak)
-        total = density.sum()
-        density /= total
-        mean = statistics @ density
-        centred = statistics - mean[:, None]
-        return float(peak + np.log(total)), mean, (centred * density) @ centred.T
-
-
 def exponential_family(pdf: zfit.pdf.BasePDF) -> ExponentialFamily | None:
     """Describe `pdf` as a member of the exponential family, or return None if it is not known to be one."""
+    names: tuple[str, ...]
+    signs: tuple[float, ...]
     if type(pdf) is ExpQuadratic:
-        names: tuple[str, ...] = ("p1", "p2")
-        scaled = pdf.scaled
-
-        def statistics(m: Array) -> Array:
-            t = scaled(m)
-            return np.stack([-t, t * t])
-
+        names, signs = ("p1", "p2"), (-1.0, 1.0)
+        origin, end = pdf.unit_interval
     elif type(pdf) is zfit.pdf.Exponential:
-        names = ("lam",)
-
-        def statistics(m: Array) -> Array:
-            return np.asarray(m)[None, :]
-
+        names, signs = ("lam",), (1.0,)
+        origin, end = 0.0, 1.0
     else:
         return None
     try:
@@ -156,7 +110,7 @@ def exponential_family(pdf: zfit.pdf.BasePDF) -> ExponentialFamily | None:
     parameters = tuple(pdf.params[name] for name in names)
     if not all(p.independent for p in parameters) or len(set(parameters)) < len(parameters):
         return None
-    return ExponentialFamily(parameters, statistics, lower, upper)
+    return ExponentialFamily(signs, origin, end - origin, lower, upper, parameters)
 
 
 def finite_limits(space: zfit.Space) -> tuple[float, float]:

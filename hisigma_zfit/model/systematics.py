@@ -25,6 +25,7 @@ import zfit.z.numpy as znp
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.interpolation import Interpolation, LogPolynomial, PolynomialExponential, Quadratic
+from hisigma_zfit.model.yields import LogNormalSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -84,7 +85,7 @@ def nuisance(
         A zfit Parameter with the constraint as its `constraint_term`.
     """
     lower, upper = limits or (None, None)
-    parameter = Nuisance(name, value, lower, upper, step_size=0.1, label=label)
+    parameter = Nuisance(name, value, lower, upper, stepsize=0.1, label=label)
     parameter.constraint_term = None if constraint is None else constraint(parameter)
     return parameter
 
@@ -290,19 +291,14 @@ class LogNormalYield(zfit.ComposedParameter):
 
         super().__init__(name, value, params=params, unpack_params=False)
 
+    @property
+    def size(self) -> LogNormalSize:
+        """The same as plain numbers."""
+        return LogNormalSize(self._number, self.base is not None, tuple(float(log) for log in self._logs))
+
     def derivatives(self, values: Array) -> tuple[float, Array, Array]:
         """Value, gradient (Q,) and Hessian (Q, Q) with respect to the `sources`, at their values (Q,)."""
-        n = len(self._logs)
-        factor = self._number * math.exp(float(self._logs @ values[values.size - n :]))
-        if self.base is None:
-            return factor, factor * self._logs, factor * np.outer(self._logs, self._logs)
-        size = factor * float(values[0])
-        gradient, hessian = np.empty(n + 1), np.empty((n + 1, n + 1))
-        gradient[0], gradient[1:] = factor, size * self._logs
-        hessian[0, 0] = 0.0
-        hessian[0, 1:] = hessian[1:, 0] = factor * self._logs
-        hessian[1:, 1:] = size * np.outer(self._logs, self._logs)
-        return size, gradient, hessian
+        return self.size.derivatives(values)
 
 
 def lognormal_yield(base: Any, nuisance: Any, kappa: float, *, name: str | None = None) -> LogNormalYield:

@@ -2,6 +2,7 @@
 
 run.json                     what decides the numbers: digests of the inputs, options; and the versions used
 members/                     trained members, one by one
+model/                       the fitted model: densities, shapes and yields
 result.json                  the `Measurement`
 scan.json, training_*.json, projections/*.json, projections_enriched/*.json
 figures/                     PDF and PNG of each figure

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import zfit
 
+from hisigma_zfit.data import Dataset
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.inference.asimov import ImportanceSample, fit_toys
 from hisigma_zfit.inference.fitting import Profiler
@@ -96,7 +97,7 @@ def test_weights_estimate_the_density():
     loss = simple()
     theta = loss.theta()
     asimov = ImportanceSample(loss, events=20_000, seed=3).asimov(theta)
-    values, w = asimov.proposals[0].values, asimov.weights[0]
+    values, w = asimov.sample.categories[0].values, asimov.weights[0]
     m, a = values[:, 0], values[:, list(loss.model[0].obs).index("a")]
     n_sig, n_bkg = theta[index(loss, "n_sig")], theta[index(loss, "n_bkg")]
     shapes = [pdf.mass for pdf in loss.model[0].pdfs]
@@ -141,6 +142,36 @@ def test_sampling_noise_of_the_significance_is_small():
     assert min(z) > 5.0
     # about 1 % each for 3,000 events a component: without calibration it is sqrt(N/M) = 1 unit of z
     assert np.ptp(z) < 0.05 * np.mean(z)
+
+
+def test_events_that_only_signal_explains_are_left_out(caplog):
+    # the background's feature ends at 3, the signal's goes on: q0 of one event beyond is infinite
+    background = models.gaussian_flow([0.0], 0.0, 1.0, region=models.REGION, features=("a",))
+    inside = background.log_prob_array
+    background.log_prob_array = lambda x, m: np.where(x[:, 0] < 3.0, inside(x, m), -np.inf)
+    model = signal_plus_background(
+        FlowProductPDF(models.peak(), models.gaussian_flow([1.5], 0.0, 1.0, features=("a",))),
+        FlowProductPDF(models.falling(), background),
+        poi=zfit.Parameter("n_sig", 60.0),
+        yields=[zfit.Parameter("n_bkg", 1000.0, 0.0)],
+        sidebands="full",
+    )
+    rng = np.random.default_rng(1)
+    columns = {"m": rng.uniform(90, 180, 500), "a": np.clip(rng.normal(size=500), None, 2.9)}
+    loss = ExtendedNLL(model, Dataset.from_arrays(columns))
+    sample = ImportanceSample(loss, events=EVENTS, seed=1)
+    with caplog.at_level("INFO"):
+        asimov = sample.asimov(loss.theta(), poi="n_sig")
+    beyond = [
+        category.values[:, list(model.obs).index("a")].max()
+        for category in (*sample.categories, *asimov.sample.categories)
+    ]
+    assert beyond[0] > 3.0 > beyond[1]
+    assert 4.0 < np.sqrt(asimov.profiler("n_sig").t(0.0)) < 20.0
+    # 60 x sf(1.5) = 4.0 events
+    assert float(caplog.text.split("Asimov set: ")[1].split()[0]) == pytest.approx(4.0, abs=0.4)
+    background_only = sample.asimov(np.where(loss.theta() == 60.0, 0.0, loss.theta()), poi="n_sig")
+    assert background_only.profiler("n_sig").best == pytest.approx(0.0, abs=1e-3)
 
 
 def test_same_seed_same_set():
@@ -234,8 +265,8 @@ def test_generic_shapes_reuse_compiled_functions():
     assert len(set(toys.best)) == 12
     # 12 toys at 4.5 sigma of their mean, false alarms 7e-6
     assert toys.best.mean() == pytest.approx(60.0, abs=4.5 * error / np.sqrt(12))
-    (proposal,) = sample.proposals
-    assert set(proposal.compiled) == {"sample", "toys"}
+    (category,) = sample.categories
+    assert set(category.compiled) == {"sample", "toys"}
 
 
 def test_first_toys_do_not_depend_on_their_number():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import zfit
@@ -102,3 +104,14 @@ def test_constraints_of_unknown_measurements_are_refused(parameters):
     twice = zfit.ComposedParameter("twice", lambda p: 2 * p, params={"p": parameters[0]})
     with pytest.raises(InputError, match="one of twice"):
         AuxiliaryData([zfit.constraint.GaussianConstraint(twice, observation=1.0, sigma=1.0)], parameters)
+
+
+def test_a_portable_copy_needs_no_zfit(parameters):
+    auxiliary = AuxiliaryData([gaussian(parameters), lognormal(parameters)], parameters)
+    copied = pickle.loads(pickle.dumps(auxiliary.portable()))
+    theta = np.array([6.0, 2.5, 1.0])
+    np.testing.assert_array_equal(
+        copied.draw(theta, np.random.default_rng(1)), auxiliary.draw(theta, np.random.default_rng(1))
+    )
+    observation = copied.asimov(theta)
+    assert copied.evaluator(observation).value(theta + 0.1) == auxiliary.evaluator(observation).value(theta + 0.1)

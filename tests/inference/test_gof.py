@@ -21,7 +21,7 @@ def correlated(rng, n, d=3, rho=0.5):
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize(("method", "toys"), [("classifier", 30), ("energy", 80), ("neighbours", 80)])
+@pytest.mark.parametrize(("method", "toys"), [("classifier", 20), ("energy", 80), ("neighbours", 80)])
 def test_p_values_are_flat_for_equal_densities(method, toys):
     rng = np.random.default_rng(51)
     p = [

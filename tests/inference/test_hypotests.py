@@ -6,6 +6,7 @@ import counting
 import models
 import numpy as np
 import pytest
+import zfit
 from scipy.optimize import brentq
 from scipy.stats import norm
 
@@ -14,6 +15,7 @@ from hisigma_zfit.inference.asimov import ImportanceSample
 from hisigma_zfit.inference.fitting import Profiler
 from hisigma_zfit.inference.hypotests import (
     asymptotic_cls,
+    background_t,
     boundary_pvalue,
     cls_limit,
     discovery,
@@ -80,6 +82,19 @@ def test_limit_from_the_hessian_is_off_for_few_events():
     exact = brentq(lambda s: cls_by_hand(s, 5.0, 9.0) - 0.05, 1e-3, 50.0)
     assert upper_limit(loss, "s", sample=few(loss)).limit == pytest.approx(exact, rel=1e-3)
     assert abs(wald / exact - 1.0) > 0.01
+
+
+def test_limits_without_a_repeatable_measurement_fall_back_on_the_hessian(caplog):
+    loss = counting.counting(62.0, 50.0)
+    assert background_t(Profiler(loss, "s"), events=200)(30.0) == pytest.approx(
+        counting.poisson_t(30.0, 50.0, 50.0, 0.0), rel=1e-6
+    )
+    s = next(p for p in loss.parameters if p.name == "s")
+    unknown = zfit.constraint.SimpleConstraint(lambda: 1e-6 * s**2, params=s)
+    constrained = ExtendedNLL(loss.model, loss.data, constraints=[unknown])
+    with caplog.at_level("INFO"):
+        assert background_t(Profiler(constrained, "s"), events=200) is None
+    assert "SimpleConstraint" in caplog.text
 
 
 @pytest.mark.parametrize("sigmas", [3.0, 12.0, 30.0])

@@ -46,20 +46,18 @@ def mixture():
     return models.model(n_sig=150.0, n_bkg=4000.0, background=MixtureFlow(members()))
 
 
-def negative_log_sidebands(flows, weights, events) -> float:
+def negative_log_sidebands(flows, events):
+    """-log L_SB as a function of the first of two weights."""
     x, m = events.array(flows[0].features), events["m"]
-    return -np.log(sum(w * np.exp(f.log_prob_array(x, m)) for w, f in zip(weights, flows, strict=True))).sum()
+    first, second = (np.exp(flow.log_prob_array(x, m)) for flow in flows)
+    return lambda w: -np.log(w * first + (1 - w) * second).sum()
 
 
 def test_weights_are_the_maximum_of_the_sideband_likelihood(events):
     flows = members()
     got = fit_weights(flows, events)
-    brute = minimize_scalar(
-        lambda w: negative_log_sidebands(flows, (w, 1 - w), events),
-        bounds=(0.0, 1.0),
-        options={"xatol": 1e-6},
-        method="bounded",
-    )
+    target = negative_log_sidebands(flows, events)
+    brute = minimize_scalar(target, bounds=(0.0, 1.0), method="bounded", options={"xatol": 1e-6})
     np.testing.assert_allclose(got.values, [brute.x, 1 - brute.x], atol=1e-4)
     assert got.values.sum() == pytest.approx(1.0)
     np.testing.assert_allclose(got.covariance.sum(axis=0), 0.0, atol=1e-12)
@@ -105,10 +103,12 @@ def test_profile_is_the_best_mixture_at_every_point(data, events, term):
     p_b = [np.where(inside, np.exp(flow.log_prob_array(x, m)), 1.0) for flow in flows]
     fitted = fit_weights(flows, events)
 
-    def held_by_sidebands(w):
-        if term == "exact":
-            return negative_log_sidebands(flows, (w, 1 - w), events)
-        return 0.5 * (w - fitted.values[0]) ** 2 / fitted.covariance[0, 0]
+    if term == "exact":
+        held_by_sidebands = negative_log_sidebands(flows, events)
+    else:
+
+        def held_by_sidebands(w):
+            return 0.5 * (w - fitted.values[0]) ** 2 / fitted.covariance[0, 0]
 
     def brute(s):
         def value(at):

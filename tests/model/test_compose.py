@@ -16,7 +16,7 @@ from hisigma_zfit.model.pdfs import FlowProductPDF
 
 
 def test_three_components_equal_zfits_own_likelihood():
-    model = resonant.with_resonant(n_bkg=2000.0)
+    model = resonant.with_resonant(n_sig=50.0, n_bkg=500.0, n_res=30.0)
     data = models.toy(model, seed=81)
     ours, theirs = ExtendedNLL(model, data), zfit.loss.ExtendedUnbinnedNLL(model, data)
     np.testing.assert_allclose(ours.value(full=True), theirs.value(full=True), rtol=1e-9)

@@ -6,6 +6,8 @@ p_f / p_0 = exp(d x - d^2 / 2) the integrals are one-dimensional.
 
 from __future__ import annotations
 
+import functools
+
 import models
 import numpy as np
 import pytest
@@ -33,12 +35,14 @@ SHIFT = 0.3  # of a background feature by one standard deviation of its nuisance
 FORMS = ["polyexp", "quadratic"]
 
 
+@functools.cache  # every flow is compiled once
 def background(nu=0.0, feature=0, shift=SHIFT):
     mean = np.zeros(4)
     mean[feature] += shift * nu
     return models.gaussian_flow(mean, 0.5, 1.0, region=models.REGION)
 
 
+@functools.cache
 def signal(nu=0.0, feature=0):
     mean = np.array([0.8, 0.7, -0.6, 0.5])
     mean[feature] += 0.2 * nu
@@ -77,8 +81,20 @@ def sample(model, *, seed):
     return zfit.Data.from_numpy(obs=model.space, array=np.concatenate(parts))
 
 
-def stock(model, data):
-    return zfit.loss.ExtendedUnbinnedNLL(model, data, constraints=list(model.constraints))
+def assert_same_as_zfit(loss, model, data, wanted):
+    """Value, gradient and Hessian against zfit's own loss; eagerly, because tracing it takes a minute."""
+    with zfit.run.set_graph_mode(False):
+        theirs = zfit.loss.ExtendedUnbinnedNLL(model, data, constraints=list(model.constraints))
+        with tf.GradientTape(persistent=True) as outer:
+            with tf.GradientTape() as inner:
+                value = theirs.value(full=True)
+            gradient = tf.stack(inner.gradient(value, wanted))
+        hessian = np.array(outer.jacobian(gradient, wanted, experimental_use_pfor=False))
+    scale = np.sqrt(np.abs(np.diag(hessian)))
+    np.testing.assert_allclose(loss.value(full=True), value, rtol=1e-9)
+    np.testing.assert_allclose(loss.gradient(wanted) / scale, gradient / scale, atol=1e-8)
+    scales = np.outer(scale, scale)
+    np.testing.assert_allclose(loss.hessian(wanted) / scales, hessian / scales, atol=1e-8)
 
 
 def integral(morph, nu, mass):
@@ -156,13 +172,13 @@ def test_where_edges_move_the_loss_is_reported_and_normalised(caplog):
     a = (np.arange(20_000) + 0.5)[:, None] / 2000.0
     m = np.full(len(a), 120.0)
     columns = morph.columns(a, m, morph.flow.log_prob_array(a, m))
-    assert "0.05 of a varied density lies where the nominal one is" in caplog.text
+    assert "of a varied density lies where the nominal one is" in caplog.text
     for nu in (-1.0, 0.5, 1.5):
         weight = morph.weights(columns, np.array([nu])).value(slice(None))
-        assert weight.mean() == pytest.approx(1.0, abs=2e-3)
+        assert weight.mean() == pytest.approx(1.0, abs=1e-2)  # here the lost 5 % are known from the sample only
     # up and nominal share 95 % of their range, and only there is the weight of 1 / 0.95
     weight = morph.weights(columns, np.array([1.0])).value(slice(None))
-    assert weight.max() == pytest.approx(1.0 / 0.95, abs=2e-3)
+    assert weight.max() == pytest.approx(1.0 / 0.95, abs=1e-2)
     assert weight.min() < 2e-3
 
 
@@ -206,7 +222,6 @@ def test_samples_follow_the_varied_density(form):
     ],
 )
 def test_value_and_derivatives_equal_zfit(form, sidebands, values, weighted):
-    """Second derivatives of zfit's graph take a minute to trace; here for one case, below against differences."""
     parameters = [nuisance(f"nu{j}") for j in range(len(values))]
     model = make(parameters, form=form, sidebands=sidebands, n_sig=60.0, n_bkg=900.0, samples=3000)
     data = models.toy(model, seed=1)
@@ -215,17 +230,9 @@ def test_value_and_derivatives_equal_zfit(form, sidebands, values, weighted):
     for parameter, value in zip(parameters, values, strict=True):
         parameter.set_value(value)
     model.poi.set_value(40.0)
-    ours, theirs = ExtendedNLL(model, data), stock(model, data)
-    wanted = [model.poi, *parameters, *(p for p in ours.parameters if p.name in {"n_bkg", "p1", "p2"})]
-    np.testing.assert_allclose(ours.value(full=True), theirs.value(full=True), rtol=1e-9)
-    gradient = np.asarray(theirs.gradient(wanted))
-    scale = np.sqrt(np.abs(np.diag(ours.hessian(wanted))))
-    np.testing.assert_allclose(ours.gradient(wanted) / scale, gradient / scale, atol=1e-8)
-    if sidebands == "full" and form == "polyexp":
-        hessian = np.asarray(theirs.hessian(wanted, numgrad=False))
-        np.testing.assert_allclose(
-            ours.hessian(wanted) / np.outer(scale, scale), hessian / np.outer(scale, scale), atol=1e-8
-        )
+    loss = ExtendedNLL(model, data)
+    assert not isinstance(loss._parts[0], GraphEvaluator)
+    assert_same_as_zfit(loss, model, data, [p for p in loss.parameters if p.floating])
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -262,7 +269,7 @@ def test_generic_path_equals_quick_path():
     parameters[0].set_value(0.6)
     parameters[1].set_value(-1.2)
     quick = loss._parts[0].evaluate(loss.theta())
-    generic = GraphEvaluator(terms_of(model), loss.columns()[0], loss.parameters).evaluate(loss.theta())
+    generic = GraphEvaluator(terms_of(model), loss.columns()[0], loss.parameters, jit=False).evaluate(loss.theta())
     np.testing.assert_allclose(generic.value, quick.value, rtol=1e-12)
     scale = np.sqrt(np.abs(np.diag(quick.hessian))) + 1e-9
     np.testing.assert_allclose(generic.gradient / scale, quick.gradient / scale, atol=1e-7)
@@ -390,15 +397,9 @@ def test_lognormal_yields():
     assert model.poi is base
     assert model.constraints == (lumi.constraint_term, theory.constraint_term)
     data = models.toy(model, seed=33)
-    ours, theirs = ExtendedNLL(model, data), stock(model, data)
-    assert not isinstance(ours._parts[0], GraphEvaluator)
-    wanted = [base, lumi, theory]
-    np.testing.assert_allclose(ours.value(full=True), theirs.value(full=True), rtol=1e-9)
-    np.testing.assert_allclose(ours.gradient(wanted), theirs.gradient(wanted), rtol=1e-7, atol=1e-8)
-    generic = GraphEvaluator(terms_of(model), ours.columns()[0], ours.parameters).evaluate(ours.theta())
-    quick = ours._parts[0].evaluate(ours.theta())
-    np.testing.assert_allclose(generic.gradient, quick.gradient, rtol=1e-7, atol=1e-7)
-    np.testing.assert_allclose(generic.hessian, quick.hessian, rtol=1e-7, atol=1e-8 * np.abs(quick.hessian).max())
+    loss = ExtendedNLL(model, data)
+    assert not isinstance(loss._parts[0], GraphEvaluator)
+    assert_same_as_zfit(loss, model, data, [p for p in loss.parameters if p.floating])
     alone = ExtendedNLL(model.mass_only(), mass_of(data))
     assert set(alone.constraints) == {lumi.constraint_term, theory.constraint_term}
 

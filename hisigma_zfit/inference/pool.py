@@ -1,0 +1,229 @@
+"""Pseudo-experiments without densities: a calibrated sample of events, drawn and evaluated once, to draw from.
+
+A toy of 40,000 events costs seconds if its events are drawn from the flows and their densities evaluated again.  An
+`AsimovSet` has events of every component with all columns of the likelihood, weighted so that its best fit is the
+hypothesis itself; a `Pool` is the part of it that pseudo-experiments need, in plain numbers.  It can be sent to other
+processes, and needs no TensorFlow there as long as the likelihood has no systematic shape variations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.model.evaluate import Evaluation, Evaluator, column_evaluator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from hisigma_zfit.data import Dataset
+    from hisigma_zfit.inference.asimov import AsimovSet
+    from hisigma_zfit.inference.auxiliary import AuxiliaryData
+    from hisigma_zfit.model.cached import Columns
+    from hisigma_zfit.model.columns import Term
+    from hisigma_zfit.model.graph import GraphEvaluator
+    from hisigma_zfit.model.likelihood import ExtendedNLL
+
+__all__ = ["Experiment", "Pool", "PoolCategory"]
+
+Array = npt.NDArray[np.float64]
+
+
+class Experiment:
+    """-log L of one pseudo-experiment, up to a constant.
+
+    Args:
+        parts: Evaluators of the categories and of the constraints.
+    """
+
+    def __init__(self, parts: Sequence[Evaluator]) -> None:
+        self.parameters = parts[0].parameters
+        self._parts = tuple(parts)
+
+    def value(self, theta: Array) -> float:
+        """-log L at `theta`, shape (P,)."""
+        return float(sum(part.value(theta) for part in self._parts))
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """-log L, gradient and Hessian at `theta`, shape (P,)."""
+        results = [part.evaluate(theta) for part in self._parts]
+        if len(results) == 1:
+            return results[0]
+        return Evaluation(
+            float(sum(r.value for r in results)),
+            np.sum([r.gradient for r in results], axis=0),
+            np.sum([r.hessian for r in results], axis=0),
+        )
+
+
+@dataclass(frozen=True)
+class PoolCategory:
+    """Weighted events of one data set.
+
+    Attributes:
+        columns: Their columns in the likelihood that is fitted.
+        cumulative: Sums of their weights up to each of them, shape (n,); the last is the expected number of events.
+        likelihood: Makes the likelihood of columns.
+    """
+
+    columns: Columns
+    cumulative: Array
+    likelihood: Callable[[Columns], Evaluator]
+
+    def draw(self, rng: np.random.Generator) -> Columns:
+        """Columns of one pseudo-experiment with a Poisson-distributed number of events."""
+        n = int(rng.poisson(self.cumulative[-1]))
+        # in order, the search and the copy walk through memory once
+        positions = np.sort(rng.random(n)) * self.cumulative[-1]
+        at = np.searchsorted(self.cumulative, positions, side="right")
+        return self.columns.take(np.minimum(at, self.cumulative.size - 1))
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Everything that pseudo-experiments of one hypothesis and their fits need, in plain numbers.
+
+    Attributes:
+        parameters: Names of all parameters, P of them.
+        theta: Their true values, shape (P,).
+        free: Indices of those that float in the fit.
+        limits: Lower and upper limits, each of shape (P,).
+        categories: Events of each data set.
+        auxiliary: Measurements behind the constraint terms.
+    """
+
+    parameters: tuple[str, ...]
+    theta: Array
+    free: tuple[int, ...]
+    limits: tuple[Array, Array]
+    categories: tuple[PoolCategory, ...]
+    auxiliary: AuxiliaryData
+
+    @classmethod
+    def from_asimov(cls, asimov: AsimovSet) -> Pool:
+        """Pseudo-experiments of the fitted model: the bias of fits to them is that of the fit alone."""
+        sample = asimov.sample
+        categories = [
+            _category(category.columns, weights, category.terms, sample.parameters)
+            for category, weights in zip(sample.categories, asimov.weights, strict=True)
+        ]
+        return cls._build(sample.parameters, asimov.theta, categories, sample.auxiliary)
+
+    @classmethod
+    def from_datasets(cls, loss: ExtendedNLL, datasets: Mapping[str, Dataset]) -> Pool:
+        """Pseudo-experiments of weighted simulation: fits to them also show how wrong the model is.
+
+        The true yields are the parameters' current values.  Those of the other parameters are taken as true as well,
+        although simulation knows nothing of them: set them to a fit of the simulation before their pulls are read.
+
+        Args:
+            loss: The likelihood that is fitted, of one model; its data are not used.
+            datasets: Simulated events of each component by name; weights count relative to each other.
+
+        Raises:
+            InputError: Other names than the model's, more than one model, or weights that cannot be drawn from.
+        """
+        import zfit
+
+        from hisigma_zfit.inference.auxiliary import AuxiliaryData
+        from hisigma_zfit.model.columns import build_columns, terms_of
+
+        model = loss.model[0]
+        terms = terms_of(model)
+        names = [term.name for term in terms]
+        if len(loss.model) != 1 or sorted(names) != sorted(datasets):
+            raise InputError.from_parts(
+                expected=f"one model and simulation of {', '.join(names)}",
+                got=f"{len(loss.model)} and {', '.join(datasets) or 'none'}",
+                do="pass a data set for each component",
+            )
+        values, weights = [], []
+        for term in terms:
+            data = datasets[term.name].within(model.space)
+            own = np.ones(len(data)) if data.weights is None else np.asarray(data.weights, dtype=np.float64)
+            if not own.size or own.min() < 0.0 or not own.sum() > 0.0:
+                raise InputError.from_parts(
+                    expected=f"{term.name} events with weights that are not negative",
+                    got=f"{own.size} events, smallest weight {own.min(initial=np.inf):g}",
+                    do="select others, or merge events of opposite weights",
+                )
+            values.append(data.array(model.obs))
+            weights.append(own * (float(term.extended.value()) / own.sum()))
+        columns = build_columns(terms, zfit.Data.from_numpy(obs=model.space, array=np.concatenate(values)))
+        category = _category(columns, np.concatenate(weights), terms, loss.parameters)
+        auxiliary = AuxiliaryData(loss.constraints or (), loss.parameters)
+        return cls._build(loss.parameters, loss.theta(), [category], auxiliary)
+
+    @classmethod
+    def _build(
+        cls, parameters: tuple[Any, ...], theta: Array, categories: Sequence[PoolCategory], auxiliary: AuxiliaryData
+    ) -> Pool:
+        from hisigma_zfit.inference.fitting import _limits
+
+        return cls(
+            parameters=tuple(str(p.name) for p in parameters),
+            theta=theta,
+            free=tuple(k for k, p in enumerate(parameters) if p.floating),
+            limits=_limits(parameters),
+            categories=tuple(categories),
+            auxiliary=auxiliary.portable(),
+        )
+
+    @property
+    def portable(self) -> bool:
+        """Whether other processes can have it: all but likelihoods with shapes that only TensorFlow evaluates."""
+        return not any(isinstance(category.likelihood, _Compiled) for category in self.categories)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the events, their weights and the hypothesis."""
+        digest = xxhash.xxh3_128()
+        for array in (self.theta, *self.limits):
+            digest.update(array.tobytes())
+        for category in self.categories:
+            for array in (category.columns.mass, category.columns.ratio, category.cumulative):
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def draw(self, rng: np.random.Generator) -> tuple[Experiment, list[int], Array]:
+        """One pseudo-experiment.
+
+        A likelihood with generic mass shapes moves on to the next experiment's data: use it before the next draw.
+
+        Returns:
+            Its likelihood, the Poisson-distributed numbers of events of the categories, and the observations of the
+            auxiliary measurements, which fluctuate too, shape (A,).
+        """
+        columns = [category.draw(rng) for category in self.categories]
+        parts = [category.likelihood(own) for category, own in zip(self.categories, columns, strict=True)]
+        observation = self.auxiliary.draw(self.theta, rng)
+        if observation.size:
+            parts.append(self.auxiliary.evaluator(observation))
+        return Experiment(parts), [own.mass.size for own in columns], observation
+
+
+class _Compiled:
+    """Likelihood of columns through one compiled graph, which is loaded with one data set after the other."""
+
+    def __init__(self, evaluator: GraphEvaluator) -> None:
+        self._evaluator = evaluator
+
+    def __call__(self, columns: Columns) -> Evaluator:
+        self._evaluator.load(columns)
+        return self._evaluator
+
+
+def _category(columns: Columns, weights: Array, terms: Sequence[Term], parameters: tuple[Any, ...]) -> PoolCategory:
+    """Weighted events of finished columns."""
+    from hisigma_zfit.model.graph import GraphEvaluator
+
+    columns = replace(columns, weights=None)
+    one = columns.take(np.arange(1))
+    quick = column_evaluator(terms, one, parameters)
+    likelihood = _Compiled(GraphEvaluator(terms, one, parameters)) if quick is None else quick.recipe()
+    return PoolCategory(columns, np.cumsum(weights), likelihood)

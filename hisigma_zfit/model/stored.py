@@ -1,0 +1,251 @@
+"""A fitted model on disk: ``model.json`` and a folder for each flow, neither of which can hold code.
+
+From these the model is rebuilt without the data that it was trained on and fitted to: for pseudo-experiments, for
+projections, or for a fit of other data.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zfit
+
+from hisigma_zfit.data import SignalRegion
+from hisigma_zfit.density.base import load_flow
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.model.compose import Component, SignalPlusBackground
+from hisigma_zfit.model.interpolation import PolynomialExponential, Quadratic
+from hisigma_zfit.model.pdfs import FlowProductPDF
+from hisigma_zfit.model.shapes import ExpQuadratic, finite_limits
+from hisigma_zfit.model.systematics import (
+    ConditionalVariation,
+    LogNormalYield,
+    Nuisance,
+    ShapeVariation,
+    Variation,
+    nuisance,
+)
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from hisigma_zfit.density.base import ConditionalFlow
+
+__all__ = ["load_model", "save_model"]
+
+SCHEMA = "hisigma-zfit/model/1"
+
+# A table, not a name in the file: loading must not build what the file names.
+_SHAPES = {
+    "ExpQuadratic": ExpQuadratic,
+    "Exponential": zfit.pdf.Exponential,
+    "Gauss": zfit.pdf.Gauss,
+    "CrystalBall": zfit.pdf.CrystalBall,
+    "DoubleCB": zfit.pdf.DoubleCB,
+    "GeneralizedCB": zfit.pdf.GeneralizedCB,
+}
+
+_FORMS = {PolynomialExponential: "polyexp", Quadratic: "quadratic"}
+
+
+class _Writer:
+    """Collects the parameters and flows of a model while its parts are described."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.parameters: dict[str, Any] = {}
+
+    def parameter(self, parameter: Any) -> str:
+        """Describe a parameter once and name it."""
+        if not getattr(parameter, "independent", False):
+            raise _unknown("independent parameters", type(parameter).__name__)
+        name = str(parameter.name)
+        described: dict[str, Any] = {
+            "value": float(parameter.value()),
+            "lower": None if parameter.lower is None else float(parameter.lower),
+            "upper": None if parameter.upper is None else float(parameter.upper),
+            "floating": bool(parameter.floating),
+            "stepsize": float(parameter.stepsize),
+        }
+        term = getattr(parameter, "constraint_term", None)
+        if term is not None:
+            described["constraint"] = _constraint(term)
+        self.parameters[name] = described
+        return name
+
+    def extended(self, size: Any) -> Any:
+        """Describe a yield."""
+        if not isinstance(size, LogNormalYield):
+            return self.parameter(size)
+        base = self.parameter(size.base) if size.base is not None else float(size._number)
+        factors = [[self.parameter(p), float(log)] for p, log in size.factors]
+        return {"name": str(size.name), "base": base, "factors": factors}
+
+    def shape(self, pdf: zfit.pdf.BasePDF) -> dict[str, Any]:
+        """Describe a mass shape."""
+        kind = next((name for name, known in _SHAPES.items() if type(pdf) is known), None)
+        if kind is None:
+            raise _unknown(f"mass shapes among {', '.join(_SHAPES)}", type(pdf).__name__)
+        return {"shape": kind, "parameters": {name: self.parameter(p) for name, p in pdf.params.items()}}
+
+    def flow(self, flow: ConditionalFlow, name: str) -> str:
+        """Write a flow and name its folder."""
+        flow.save(self.folder / name)
+        return name
+
+    def variation(self, variation: Variation, prefix: str) -> dict[str, Any]:
+        """Describe a systematic variation."""
+        name = self.parameter(variation.nuisance)
+        if isinstance(variation, ShapeVariation):
+            flows = {side: self.flow(getattr(variation, side), f"{prefix}_{name}_{side}") for side in ("up", "down")}
+            return {"kind": "shape", "nuisance": name, "form": _FORMS[type(variation.form)], **flows}
+        if isinstance(variation, ConditionalVariation):
+            flow = self.flow(variation.flow, f"{prefix}_{name}")
+            return {"kind": "conditional", "nuisance": name, "flow": flow, "nodes": list(variation.nodes)}
+        raise _unknown("variations of this package", type(variation).__name__)
+
+    def component(self, component: Component) -> dict[str, Any]:
+        """Describe one term of the sum."""
+        pdf, name = component.pdf, component.name
+        return {
+            "name": name,
+            "is_signal": component.is_signal,
+            "yield": self.extended(component.extended),
+            **self.shape(pdf.mass),
+            "flow": self.flow(pdf.flow, name),
+            "variations": [self.variation(v, name) for v in pdf.variations],
+        }
+
+
+def _unknown(expected: str, got: str) -> InputError:
+    return InputError(f"expected {expected} in a model to be stored, got {got}; keep the code that builds it instead")
+
+
+def _constraint(term: Any) -> dict[str, float]:
+    if type(term) is not zfit.constraint.GaussianConstraint or len(term.observation) != 1:
+        raise _unknown("Gaussian constraints of one parameter", type(term).__name__)
+    return {
+        "observation": float(np.ravel(term.observation)[0]),
+        "sigma": float(np.sqrt(np.ravel(term.covariance)[0])),
+    }
+
+
+def save_model(model: SignalPlusBackground, folder: str | os.PathLike[str]) -> None:
+    """Write a model with the current values of its parameters.
+
+    Args:
+        model: The model.
+        folder: New or earlier folder of a model.
+
+    Raises:
+        InputError: A part of the model cannot be written: shapes or flows of the user's own making.
+    """
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    writer = _Writer(path)
+    components = [writer.component(component) for component in model.components]
+    content = {
+        "schema": SCHEMA,
+        "mass": {"name": model.mass, "range": finite_limits(model.components[0].pdf.mass.space)},
+        "observables": list(model.obs),
+        "sidebands": model.sidebands,
+        "signal_region": None if model.region is None else [model.region.lower, model.region.upper],
+        "poi": writer.parameter(model.poi),
+        "components": components,
+        "parameters": writer.parameters,
+    }
+    # last: a folder with model.json is whole
+    scratch = path / ".model.json.tmp"
+    scratch.write_text(f"{json.dumps(content, indent=1)}\n", encoding="utf-8")
+    scratch.replace(path / "model.json")
+
+
+def load_model(folder: str | os.PathLike[str]) -> SignalPlusBackground:
+    """Rebuild a model that `save_model` wrote; its parameters are new, with the stored names and values.
+
+    Raises:
+        InputError: There is no such model, or it is damaged.
+    """
+    path = Path(folder)
+    try:
+        content = json.loads((path / "model.json").read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise InputError.from_parts(
+                expected=f"schema {SCHEMA!r}", got=repr(content["schema"]), do="use the version that wrote it"
+            )
+        return _Reader(path, content).model()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError.from_parts(
+            expected=f"a stored model in '{path}'",
+            got="none" if isinstance(error, FileNotFoundError) else f"a damaged one ({type(error).__name__})",
+            do="name the folder that save_model wrote",
+        ) from error
+
+
+class _Reader:
+    """Builds the parts of a model from their descriptions."""
+
+    def __init__(self, folder: Path, content: Mapping[str, Any]) -> None:
+        self.folder, self.content = folder, content
+        self.parameters = {name: self._parameter(name, p) for name, p in content["parameters"].items()}
+
+    def _parameter(self, name: str, described: Mapping[str, Any]) -> zfit.Parameter:
+        lower, upper = described["lower"], described["upper"]
+        constraint = described.get("constraint")
+        if constraint is None:
+            parameter = zfit.Parameter(name, described["value"], lower, upper, stepsize=described["stepsize"])
+        else:
+            parameter = self._nuisance(name, described["value"], (lower, upper), constraint)
+        parameter.floating = described["floating"]
+        return parameter
+
+    @staticmethod
+    def _nuisance(name: str, value: float, limits: tuple[Any, Any], constraint: Mapping[str, float]) -> Nuisance:
+        def gaussian(parameter: zfit.Parameter) -> Any:
+            return zfit.constraint.GaussianConstraint(
+                parameter, observation=constraint["observation"], sigma=constraint["sigma"]
+            )
+
+        return nuisance(name, constraint=gaussian, value=value, limits=None if None in limits else limits)
+
+    def _extended(self, described: Any) -> Any:
+        if isinstance(described, str):
+            return self.parameters[described]
+        base = described["base"]
+        factors = [(self.parameters[name], log) for name, log in described["factors"]]
+        return LogNormalYield(described["name"], self.parameters[base] if isinstance(base, str) else base, factors)
+
+    def _variation(self, described: Mapping[str, Any]) -> Variation:
+        own = self.parameters[described["nuisance"]]
+        if described["kind"] == "shape":
+            up, down = (load_flow(self.folder / described[side]) for side in ("up", "down"))
+            return ShapeVariation(own, up, down, form=described["form"])
+        return ConditionalVariation(own, load_flow(self.folder / described["flow"]), nodes=described["nodes"])
+
+    def _component(self, described: Mapping[str, Any]) -> Component:
+        mass = self.content["mass"]
+        space = zfit.Space(mass["name"], *mass["range"])
+        parameters = {name: self.parameters[own] for name, own in described["parameters"].items()}
+        pdf = FlowProductPDF(
+            _SHAPES[described["shape"]](obs=space, **parameters),
+            load_flow(self.folder / described["flow"]),
+            variations=[self._variation(v) for v in described["variations"]],
+            name=described["name"],
+        )
+        return Component(described["name"], pdf, self._extended(described["yield"]), described["is_signal"])
+
+    def model(self) -> SignalPlusBackground:
+        """The whole."""
+        region = self.content["signal_region"]
+        return SignalPlusBackground(
+            tuple(self._component(component) for component in self.content["components"]),
+            poi=self.parameters[self.content["poi"]],
+            region=None if region is None else SignalRegion(*region),
+            sidebands=self.content["sidebands"],
+        )

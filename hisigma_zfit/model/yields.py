@@ -1,0 +1,77 @@
+"""Composed yields as plain numbers: what the quick likelihood needs, also in other processes; numpy only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["LogNormalSize", "PolynomialSize", "Size"]
+
+Array = npt.NDArray[np.float64]
+
+
+class Size(Protocol):
+    """A yield as a function of Q parameters."""
+
+    def derivatives(self, values: Array) -> tuple[float, Array, Array]:
+        """Value, gradient (Q,) and Hessian (Q, Q) at parameters of shape (Q,)."""
+
+
+@dataclass(frozen=True)
+class LogNormalSize:
+    """A yield base * exp(sum_j log_j nu_j).
+
+    Attributes:
+        number: The base, or what multiplies it if it is a parameter.
+        scaled: True if the base is a parameter; its value then comes first.
+        logs: log kappa of the factors, J of them.
+    """
+
+    number: float
+    scaled: bool
+    logs: tuple[float, ...]
+
+    def derivatives(self, values: Array) -> tuple[float, Array, Array]:
+        """Value, gradient (Q,) and Hessian (Q, Q) with respect to the base, if it is a parameter, and the nuisances."""
+        logs = np.array(self.logs)
+        factor = self.number * math.exp(float(logs @ values[values.size - logs.size :]))
+        if not self.scaled:
+            return factor, factor * logs, factor * np.outer(logs, logs)
+        size = factor * float(values[0])
+        gradient, hessian = np.empty(values.size), np.empty((values.size, values.size))
+        gradient[0], gradient[1:] = factor, size * logs
+        hessian[0, 0] = 0.0
+        hessian[0, 1:] = hessian[1:, 0] = factor * logs
+        hessian[1:, 1:] = size * np.outer(logs, logs)
+        return size, gradient, hessian
+
+
+@dataclass(frozen=True)
+class PolynomialSize:
+    """A yield strength * (polynomial in a coupling).
+
+    Attributes:
+        coefficients: Of the polynomial, highest power first.
+        scaled: True if the strength is a parameter; its value then comes last.
+    """
+
+    coefficients: tuple[float, ...]
+    scaled: bool
+
+    def derivatives(self, values: Array) -> tuple[float, Array, Array]:
+        """Value, gradient (Q,) and Hessian (Q, Q) with respect to the coupling, and the strength if it is one."""
+        zeroth, first, second = (
+            float(np.polyval(np.polyder(np.array(self.coefficients), order), values[0])) for order in range(3)
+        )
+        if not self.scaled:
+            return zeroth, np.array([first]), np.array([[second]])
+        factor = float(values[1])
+        return (
+            factor * zeroth,
+            np.array([factor * first, zeroth]),
+            np.array([[factor * second, first], [first, 0.0]]),
+        )

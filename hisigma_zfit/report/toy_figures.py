@@ -1,0 +1,154 @@
+"""Figures of pseudo-experiments: pulls with the Gaussian that they should follow, coverage, expected results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from scipy.stats import norm
+
+from hisigma_zfit.report.labels import component_label
+from hisigma_zfit.report.style import LABEL, finish, styled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from matplotlib.axes import Axes
+
+    from hisigma_zfit.results import ToySummary
+
+__all__ = ["coverage", "expected", "pulls", "toy_figures"]
+
+Array = npt.NDArray[np.float64]
+
+_BLUE, _RED, _GREY = "#5790fc", "#e42536", "#717581"
+_REACH = 4.0  # pulls beyond are counted in the outermost bins
+
+
+def _axes() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(10, 8.5))
+    return figure, figure.add_axes((0.14, 0.13, 0.8, 0.79))
+
+
+def _counts(axes: Axes, values: Array, edges: Array) -> None:
+    counts = np.histogram(values, edges)[0]
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    axes.errorbar(centres, counts, yerr=np.sqrt(counts), fmt="o", color="black", markersize=7, label="Toys")
+
+
+def pulls(
+    what: ToySummary, *, labels: Mapping[str, str] | None = None, label: str = LABEL, right_label: str = ""
+) -> Figure:
+    """Pulls of the parameter of interest beside a Gaussian of mean 0 and width 1.
+
+    Args:
+        what: The toys.
+        labels: The user's own names of parameters, by name.
+        label: Text above the frame; its first word is set in bold.
+        right_label: Text above the frame at the right.
+    """
+    with styled():
+        figure, axes = _axes()
+        edges = np.linspace(-_REACH, _REACH, 41)
+        _counts(axes, np.clip(what.pulls, -0.999 * _REACH, 0.999 * _REACH), edges)
+        grid = np.linspace(-_REACH, _REACH, 401)
+        scale = what.n * (edges[1] - edges[0])
+        own = what.parameters[what.poi]
+        axes.plot(grid, scale * norm.pdf(grid), color=_BLUE, linewidth=3, label="Gaussian, mean 0, width 1")
+        fitted = norm.pdf(grid, own["pull_mean"], own["pull_width"])
+        words = (
+            f"Mean ${own['pull_mean']:.3f} \\pm {own['pull_mean_error']:.3f}$\n"
+            f"Width ${own['pull_width']:.3f} \\pm {own['pull_width_error']:.3f}$"
+        )
+        axes.plot(grid, scale * fitted, "--", color=_RED, linewidth=3, label=words)
+        axes.set_xlim(-_REACH, _REACH)
+        axes.set_ylim(0, 1.6 * scale * norm.pdf(0.0))
+        axes.set_xlabel(f"Pull of {component_label(what.poi, labels=labels).lower()}")
+        axes.set_ylabel("Toys")
+        axes.legend(loc="upper left", fontsize=19)
+        return finish(figure, axes, label, right_label)
+
+
+def coverage(what: ToySummary, *, label: str = LABEL, right_label: str = "") -> Figure:
+    """Share of toys whose interval holds the true value, for every confidence level.
+
+    Coverage at level c is the share of toys with |signed root of t| inside; from the pulls it follows for all levels
+    at once, and the two levels whose profile likelihood intervals were counted are drawn as points.
+
+    Args:
+        what: The toys.
+        label: Text above the frame; its first word is set in bold.
+        right_label: Text above the frame at the right.
+    """
+    with styled():
+        figure, axes = _axes()
+        nominal = np.linspace(0.0, 1.0, 201)
+        inside = np.sort(1.0 - 2.0 * norm.sf(np.abs(what.pulls)))
+        share = np.searchsorted(inside, nominal, side="right") / inside.size
+        band = np.sqrt(nominal * (1.0 - nominal) / inside.size)
+        axes.fill_between(nominal, -2 * band, 2 * band, color=_BLUE, alpha=0.25, linewidth=0, label="Expected, 95 %")
+        axes.axhline(0.0, color=_BLUE, linewidth=2)
+        axes.plot(nominal, share - nominal, color=_GREY, linewidth=2, label="Best value and error")
+        points = list(what.coverage.values())
+        levels = np.array([p["cl"] for p in points])
+        values, lower, upper = (np.array([p[key] for p in points]) for key in ("value", "lower", "upper"))
+        axes.errorbar(
+            levels,
+            values - levels,
+            yerr=[values - lower, upper - values],
+            fmt="o",
+            color=_RED,
+            markersize=9,
+            label="Profile likelihood",
+        )
+        reach = 1.8 * max(3.0 * float(band.max()), float(np.abs(share - nominal).max()))
+        axes.set_xlim(0.0, 1.0)
+        axes.set_ylim(-reach, reach)
+        axes.set_xlabel("Confidence level")
+        axes.set_ylabel(r"Coverage $-$ confidence level")
+        axes.legend(loc="upper left", fontsize=19)
+        return finish(figure, axes, label, right_label)
+
+
+def expected(
+    what: ToySummary, *, labels: Mapping[str, str] | None = None, label: str = LABEL, right_label: str = ""
+) -> Figure:
+    """Distribution of the significance, or of the limits where these were asked for, with its median and bands.
+
+    Args:
+        what: The toys.
+        labels: The user's own names of parameters, by name.
+        label: Text above the frame; its first word is set in bold.
+        right_label: Text above the frame at the right.
+    """
+    values, found = (what.limits, what.limit) if what.limit else (what.z, what.significance)
+    name = component_label(what.poi, labels=labels)
+    text = f"{100 * what.limit['cl']:.3g} % upper limit on {name.lower()}" if what.limit else "Significance $Z$"
+    with styled():
+        figure, axes = _axes()
+        low, high = (float(q) for q in np.quantile(values, [0.0005, 0.9995]))
+        margin = 0.08 * (high - low) or 1.0
+        axes.axvspan(found["-2"], found["2"], color="#ffa90e", alpha=0.3, linewidth=0, label="95 % of the toys")
+        axes.axvspan(found["-1"], found["1"], color="#92dadd", alpha=0.8, linewidth=0, label="68 % of the toys")
+        axes.axvline(found["median"], color=_RED, linewidth=3, label=f"Median {found['median']:.4g}")
+        edges = np.linspace(low - margin, high + margin, 41)
+        _counts(axes, values, edges)
+        axes.set_xlim(edges[0], edges[-1])
+        axes.set_ylim(0, 1.45 * float(np.histogram(values, edges)[0].max()))
+        axes.set_xlabel(text)
+        axes.set_ylabel("Toys")
+        axes.legend(loc="upper right", fontsize=19)
+        return finish(figure, axes, label, right_label)
+
+
+def toy_figures(
+    what: ToySummary, *, labels: Mapping[str, str] | None = None, label: str = LABEL, right_label: str = ""
+) -> dict[str, Figure]:
+    """All of them by name: ``toys_pulls``, ``toys_coverage``, ``toys_expected``."""
+    return {
+        "toys_pulls": pulls(what, labels=labels, label=label, right_label=right_label),
+        "toys_coverage": coverage(what, label=label, right_label=right_label),
+        "toys_expected": expected(what, labels=labels, label=label, right_label=right_label),
+    }
