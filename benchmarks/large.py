@@ -80,7 +80,8 @@ def main() -> None:
         print(json.dumps(measure(options.scale)))
         return
     print(
-        f"{'events':>10s}{'columns CPU s':>15s}{'fit CPU s':>11s}{'us/event/call':>15s}{'peak GiB':>10s}{'n_sig / scale':>20s}"
+        f"{'events':>10s}{'columns CPU s':>15s}{'fit CPU s':>11s}"
+        f"{'us/event/call':>15s}{'peak GiB':>10s}{'n_sig / scale':>20s}"
     )
     for scale in SIZES:
         command = [sys.executable, __file__, "--scale", str(scale)]

@@ -41,7 +41,8 @@ def main() -> None:
         fit_toys(plan, start, start + 50)
         rates.append(50.0 / (time.process_time() - begin))
     print(
-        f"one process: {np.median(rates):.0f} toys per CPU second ({min(rates):.0f} - {max(rates):.0f} in batches of 50)"
+        f"one process: {np.median(rates):.0f} toys per CPU second "
+        f"({min(rates):.0f} - {max(rates):.0f} in batches of 50)"
     )
     begin = time.perf_counter()
     run_toys(pool, "n_sig", n=options.n, seed=1, processes=options.processes)
