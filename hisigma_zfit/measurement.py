@@ -286,8 +286,6 @@ class _Analysis:
             background.members[0],
             inputs.training,
             seed=self._seed(4),
-            max_events=20_000,
-            pit_events=1_000,
             classifier=False,
         )
         if verdict.flagged:
