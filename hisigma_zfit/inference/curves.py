@@ -22,7 +22,7 @@ __all__ = ["ProfileCurve"]
 
 Array = npt.NDArray[np.float64]
 
-# Largest error of a foretold t; what is then interpolated is better than 1e-5.
+# Largest error of a foretold t; what is then interpolated is better than 1e-4.
 _TOLERANCE = 3e-5
 
 

@@ -225,7 +225,7 @@ class Profiler:
         return max(0.0, 2.0 * (self.at(value, start).value - self.minimum.value))
 
     def scan(self, values: npt.ArrayLike) -> Array:
-        """T at many points to about 1e-5: exact at some, interpolated by `ProfileCurve` where that is as good."""
+        """T at many points to about 1e-4: exact at some, interpolated by `ProfileCurve` where that is as good."""
 
         def minimise_others(start: Array) -> Minimum:
             return minimise(self.evaluator, start, self._others, limits=self._limits, tolerance=_SCAN_TOLERANCE)
