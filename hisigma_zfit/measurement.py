@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from hisigma_zfit.results import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     import zfit
 
@@ -125,9 +126,21 @@ class _Stages:
         position = f"[{self._NAMES.index(name) + 1}/{len(self._NAMES)}]"
         if self._console.is_terminal:
             self._console.print(f"{position} {name} ...", markup=False, highlight=False)
-        yield
+        with self._bar(name):
+            yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
         self._console.print(f"{position} {name} done in {self.seconds[name]:.1f} s", markup=False, highlight=False)
+
+    def _bar(self, name: str) -> AbstractContextManager[Any]:
+        """A moving bar with the elapsed time; reading and training count what they do by themselves."""
+        if not self._console.is_terminal or name in {"read", "train"}:
+            return nullcontext()
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        bar = Progress(*columns, console=self._console, transient=True)
+        bar.add_task(name, total=None)
+        return bar
 
     def timings(self) -> dict[str, float]:
         """Seconds by stage and in total so far."""
