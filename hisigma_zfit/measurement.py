@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +16,9 @@ from hisigma_zfit.report import tables
 from hisigma_zfit.report.figures import measurement_figures
 from hisigma_zfit.report.run import RunFolder, StoredResults, load_results, package_versions
 from hisigma_zfit.results import Measurement
+from hisigma_zfit.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
-
     import zfit
 
     from hisigma_zfit.density.base import ConditionalFlow
@@ -63,7 +59,7 @@ def measure(*, out: str | Path, quiet: bool = True, **options: Any) -> Measureme
             measurement = run.measurement
             assert measurement is not None
             return measurement
-        stages = _Stages(quiet=quiet)
+        stages = Stages(quiet=quiet)
         results = _Analysis(settings, run, stages).results(inputs)
         with stages("draw"):
             for name, figure in measurement_figures(
@@ -105,48 +101,6 @@ def _digests(settings: MeasureOptions) -> dict[str, str]:
     return {path.name if names.count(path.name) == 1 else str(path): file_digest(path) for path in dict.fromkeys(paths)}
 
 
-class _Stages:
-    """Announces stages on stderr and keeps their wall times.
-
-    That a stage begins is said on terminals only: elsewhere an error message must not stand behind an empty promise.
-    """
-
-    _NAMES = ("read", "train", "score", "fit", "draw")
-
-    def __init__(self, *, quiet: bool) -> None:
-        from rich.console import Console
-
-        self.seconds: dict[str, float] = {}
-        self._start = time.perf_counter()
-        self._console = Console(stderr=True, quiet=quiet)
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        position = f"[{self._NAMES.index(name) + 1}/{len(self._NAMES)}]"
-        if self._console.is_terminal:
-            self._console.print(f"{position} {name} ...", markup=False, highlight=False)
-        with self._bar(name):
-            yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-        self._console.print(f"{position} {name} done in {self.seconds[name]:.1f} s", markup=False, highlight=False)
-
-    def _bar(self, name: str) -> AbstractContextManager[Any]:
-        """A moving bar with the elapsed time; reading and training count what they do by themselves."""
-        if not self._console.is_terminal or name in {"read", "train"}:
-            return nullcontext()
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        bar = Progress(*columns, console=self._console, transient=True)
-        bar.add_task(name, total=None)
-        return bar
-
-    def timings(self) -> dict[str, float]:
-        """Seconds by stage and in total so far."""
-        return {k: round(v, 2) for k, v in (self.seconds | {"total": time.perf_counter() - self._start}).items()}
-
-
 @dataclass
 class _Inputs:
     """Events that one measurement starts from."""
@@ -162,7 +116,7 @@ class _Inputs:
 class _Analysis:
     """One measurement in memory; the run folder only keeps trained members."""
 
-    def __init__(self, settings: MeasureOptions, run: RunFolder, stages: _Stages) -> None:
+    def __init__(self, settings: MeasureOptions, run: RunFolder, stages: Stages) -> None:
         self.settings = settings
         self.run = run
         self.stages = stages

@@ -32,7 +32,7 @@ from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.inference.auxiliary import AuxiliaryData
 from hisigma_zfit.inference.fitting import Profiler
 from hisigma_zfit.inference.proposal import Proposal, parameters_restored
-from hisigma_zfit.model.evaluate import Evaluation, Evaluator
+from hisigma_zfit.model.evaluate import Evaluator, EvaluatorSum
 from hisigma_zfit.model.likelihood import ExtendedNLL
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _own_constraints_set_aside(parameters: Sequence[Any]) -> Iterator[None]:
             parameter.constraint_term = term
 
 
-class PseudoLikelihood:
+class PseudoLikelihood(EvaluatorSum):
     """-log L of pseudo-data, up to a constant: what a `Profiler` asks of a likelihood, without zfit objects.
 
     Args:
@@ -71,22 +71,8 @@ class PseudoLikelihood:
     """
 
     def __init__(self, parts: Sequence[Evaluator], start: Array) -> None:
-        self.parameters = parts[0].parameters
-        self._parts = tuple(parts)
+        super().__init__(parts[0].parameters, parts)
         self._start = start
-
-    def value(self, theta: Array) -> float:
-        """-log L at `theta`, shape (P,)."""
-        return float(sum(part.value(theta) for part in self._parts))
-
-    def evaluate(self, theta: Array) -> Evaluation:
-        """-log L, gradient and Hessian at `theta`, shape (P,)."""
-        results = [part.evaluate(theta) for part in self._parts]
-        return Evaluation(
-            float(sum(r.value for r in results)),
-            np.sum([r.gradient for r in results], axis=0),
-            np.sum([r.hessian for r in results], axis=0),
-        )
 
     def evaluator(self) -> PseudoLikelihood:
         """Itself, in the place of `ExtendedNLL.evaluator`."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.morphing import MorphForm, MorphWeights
     from hisigma_zfit.model.yields import Size
 
-__all__ = ["ColumnEvaluator", "ComposedYield", "Evaluation", "Evaluator", "column_evaluator"]
+__all__ = ["ColumnEvaluator", "ComposedYield", "Evaluation", "Evaluator", "EvaluatorSum", "column_evaluator"]
 
 Array = npt.NDArray[np.float64]
 
@@ -367,3 +367,24 @@ def column_evaluator(terms: Sequence[Term], columns: Columns, parameters: tuple[
             )
         )
     return ColumnEvaluator(slots, columns, parameters)
+
+
+class EvaluatorSum:
+    """Sum of evaluators over the same parameters: categories and constraints."""
+
+    def __init__(self, parameters: tuple[Any, ...], parts: Sequence[Evaluator]) -> None:
+        self.parameters = parameters
+        self._parts = tuple(parts)
+
+    def value(self, theta: Array) -> float:
+        """-log L at `theta`, shape (P,)."""
+        return float(sum(part.value(theta) for part in self._parts))
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """-log L, gradient and Hessian at `theta`, shape (P,)."""
+        results = [part.evaluate(theta) for part in self._parts]
+        return Evaluation(
+            float(sum(r.value for r in results)),
+            np.sum([r.gradient for r in results], axis=0),
+            np.sum([r.hessian for r in results], axis=0),
+        )

@@ -21,7 +21,7 @@ import zfit.z.numpy as znp
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.columns import Columns, Term, build_columns, data_version, terms_of
 from hisigma_zfit.model.constraints import constraint_evaluators
-from hisigma_zfit.model.evaluate import Evaluation, Evaluator, column_evaluator
+from hisigma_zfit.model.evaluate import Evaluation, Evaluator, EvaluatorSum, column_evaluator
 from hisigma_zfit.model.graph import GraphEvaluator, log_density, morph_inputs
 from hisigma_zfit.model.systematics import constraints_of
 
@@ -133,7 +133,7 @@ class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
         """
         self._refresh()
         parts = [*self._parts, *self._constraint_parts]
-        return parts[0] if len(parts) == 1 else _Sum(self.parameters, parts)
+        return parts[0] if len(parts) == 1 else EvaluatorSum(self.parameters, parts)
 
     def theta(self) -> Array:
         """Current values of `parameters`, shape (P,)."""
@@ -228,25 +228,6 @@ class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
         if tf.executing_eagerly():
             self._refresh()
         return super().check_precompile(params=params, force=force)
-
-
-class _Sum:
-    """Sum of evaluators over the same parameters: categories and constraints."""
-
-    def __init__(self, parameters: tuple[Any, ...], parts: list[Evaluator]) -> None:
-        self.parameters = parameters
-        self._parts = parts
-
-    def value(self, theta: Array) -> float:
-        return float(sum(part.value(theta) for part in self._parts))
-
-    def evaluate(self, theta: Array) -> Evaluation:
-        results = [part.evaluate(theta) for part in self._parts]
-        return Evaluation(
-            float(sum(r.value for r in results)),
-            np.sum([r.gradient for r in results], axis=0),
-            np.sum([r.hessian for r in results], axis=0),
-        )
 
 
 def _select(hessian: Array, at: list[int], kind: str | None) -> Array:

@@ -1,0 +1,56 @@
+"""Stages of a long computation: said on stderr, timed, with a bar on terminals."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+__all__ = ["Stages"]
+
+
+class Stages:
+    """Announces stages on stderr and keeps their wall times.
+
+    That a stage begins is said on terminals only: elsewhere an error message must not stand behind an empty promise.
+    """
+
+    _NAMES = ("read", "train", "score", "fit", "draw")
+
+    def __init__(self, *, quiet: bool) -> None:
+        from rich.console import Console
+
+        self.seconds: dict[str, float] = {}
+        self._start = time.perf_counter()
+        self._console = Console(stderr=True, quiet=quiet)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Run one stage, named as in the list above."""
+        start = time.perf_counter()
+        position = f"[{self._NAMES.index(name) + 1}/{len(self._NAMES)}]"
+        if self._console.is_terminal:
+            self._console.print(f"{position} {name} ...", markup=False, highlight=False)
+        with self._bar(name):
+            yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+        self._console.print(f"{position} {name} done in {self.seconds[name]:.1f} s", markup=False, highlight=False)
+
+    def _bar(self, name: str) -> AbstractContextManager[Any]:
+        """A moving bar with the elapsed time; reading and training count what they do by themselves."""
+        if not self._console.is_terminal or name in {"read", "train"}:
+            return nullcontext()
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        bar = Progress(*columns, console=self._console, transient=True)
+        bar.add_task(name, total=None)
+        return bar
+
+    def timings(self) -> dict[str, float]:
+        """Seconds by stage and in total so far."""
+        return {k: round(v, 2) for k, v in (self.seconds | {"total": time.perf_counter() - self._start}).items()}
