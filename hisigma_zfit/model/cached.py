@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float64]
 class Columns:
     """Cached columns of one data set under one model.
 
-    With r_i = max_k log p_k(x'_i|m_i) taken out of every event, nothing over- or underflows:
+    With r_i taken out of every event, the log p_k(x'_i|m_i) of one component or the largest, nothing overflows:
     log L_i = r_i + log sum_k y_k ratio_ki W_ki(nu) f_k(m_i), where f_k is the floating mass shape, or 1 if it is
     cached, and W_k the weight of the component's systematic variations, or 1 if it has none.
 

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.model.morphing import Morph, MorphColumns
 
-__all__ = ["Columns", "Term", "build_columns", "data_version", "terms_of"]
+__all__ = ["Columns", "Term", "build_columns", "components", "data_version", "terms_of"]
 
 Array = npt.NDArray[np.float64]
+
+# Log of the largest ratio of densities that may stand in the columns: four of them are multiplied before the logarithm.
+_FAR = 100.0
 
 
 @dataclass(frozen=True)
@@ -52,15 +55,19 @@ class Term:
     morph: Morph | None = None
 
 
+def components(model: zfit.pdf.BasePDF) -> tuple[zfit.pdf.BasePDF, ...]:
+    """The PDFs that a model sums, or the model if it is no sum."""
+    return tuple(model.pdfs) if isinstance(model, zfit.pdf.SumPDF) else (model,)
+
+
 def terms_of(model: zfit.pdf.BasePDF) -> tuple[Term, ...]:
     """Take an extended model apart.
 
     Raises:
         InputError: A component is not extended, or is neither a `FlowProductPDF` nor a PDF of the mass alone.
     """
-    pdfs = tuple(model.pdfs) if isinstance(model, zfit.pdf.SumPDF) else (model,)
     terms = []
-    for pdf in pdfs:
+    for pdf in components(model):
         if not pdf.is_extended:
             raise InputError.from_parts(
                 expected="extended components", got=f"{pdf.name} without a yield", do="pass extended= to it"
@@ -114,6 +121,21 @@ def conditional_log_prob(flow: ConditionalFlow, x: Array, m: Array, known: dict[
     return known[id(flow)]
 
 
+def _reference(terms: Sequence[Term], log_prob: Array) -> Array:
+    """What is taken out of every event's log densities, shape (n,).
+
+    The first component whose mass shape floats, if no other is out of its reach by far: its ratios are one then, and
+    the evaluator need not multiply by them.  Else the largest component of each event.
+    """
+    floating = next((k for k, term in enumerate(terms) if not term.frozen), None)
+    if floating is not None and np.all(np.isfinite(log_prob[floating])):
+        reference: Array = log_prob[floating].copy()
+        if (log_prob - reference).max(initial=0.0) < _FAR:
+            return reference
+    largest: Array = log_prob.max(axis=0, initial=-np.inf)
+    return largest
+
+
 def build_columns(terms: Sequence[Term], data: zfit.Data) -> Columns:
     """Evaluate densities and frozen shapes on a data set.
 
@@ -132,7 +154,7 @@ def build_columns(terms: Sequence[Term], data: zfit.Data) -> Columns:
             x = values[:, [names.index(feature) for feature in term.flow.features]]
             row[:] = conditional_log_prob(term.flow, x, m, known)
         morphs.append(None if term.morph is None else term.morph.columns(x, m, row))
-    reference = log_prob.max(axis=0, initial=-np.inf)
+    reference = _reference(terms, log_prob)
     lost = ~np.isfinite(reference)
     if lost.any():
         raise DomainError.from_parts(

@@ -32,10 +32,9 @@ Array = npt.NDArray[np.float64]
 
 # Events in a block: a handful of such buffers fits the second-level cache, and numpy's overhead is spread over many.
 _BLOCK = 16_384
-# Products of matrices with fewer multiplications stay on one thread of BLAS, so that results do not depend on threads.
-_ONE_THREAD = 2**18
-# Least product of densities that keeps its full precision, with room to the smallest normal number.
-_LEAST = 1e-290
+_ONE_THREAD = 2**18  # matrix products below this stay on one thread of BLAS: results do not depend on threads
+_LEAST = 1e-290  # least product of densities that keeps its full precision
+_MAX_COMMON = 50.0  # largest exponent that is taken out of the densities, so that nothing of them is lost
 
 
 @dataclass(frozen=True)
@@ -103,6 +102,7 @@ class _Component:
 
     def __init__(self, slot: _Slot, columns: Columns, k: int, start: int) -> None:
         self.slot, self.ratio, self.morph = slot, columns.ratio[k], columns.morphs[k]
+        self.plain = bool(np.all(self.ratio == 1.0))  # what the ratios refer to
         self.powers = None if slot.family is None else slot.family.powers(columns.mass)
         self.q = len(slot.shape)
         self.signs = np.array([*(() if slot.family is None else slot.family.signs), *[1.0] * len(slot.nuisances)])
@@ -128,9 +128,11 @@ class _Component:
         for coefficient in polynomial[-2:0:-1]:
             out += coefficient
             out *= t
-        out += polynomial[0]
+        if polynomial[0] != 0.0:
+            out += polynomial[0]
         np.exp(out, out=out)
-        out *= self.ratio[block]
+        if not self.plain:
+            out *= self.ratio[block]
         return out
 
     def polynomial(self, theta: Array, constant: float) -> list[float]:
@@ -156,7 +158,7 @@ class ColumnEvaluator:
         self._n_active, n = int(np.count_nonzero(active)), active.size
         if 0 < self._n_active < n:
             columns = columns.take(np.argsort(~active, kind="stable"))
-        self._weights = columns.weights
+        self._weights, self._total = columns.weights, columns.total
         self._components, self._rows = [], 0
         for k, slot in enumerate(self._slots):
             self._components.append(_Component(slot, columns, k, self._rows))
@@ -190,11 +192,16 @@ class ColumnEvaluator:
         polynomials, factors = [], []
         for c, size in zip(self._components, yields, strict=True):
             family = c.slot.family
-            shift = (
-                0.0 if family is None else float(np.log(abs(size))) - family.log_integral(theta[c.parameters[: c.q]])
-            )
-            polynomials.append(c.polynomial(theta, shift))
+            shift = 0.0 if family is None else np.log(abs(size)) - family.log_integral(theta[c.parameters[: c.q]])
+            polynomials.append(c.polynomial(theta, float(shift)))
             factors.append(size if family is None else 1.0 if size >= 0.0 else -1.0)
+        common = next((p[0] for p, c in zip(polynomials, self._components, strict=True) if c.powers is not None), 0.0)
+        common = common if abs(common) < _MAX_COMMON else 0.0
+        for k, c in enumerate(self._components):  # a factor of the whole density is cheaper outside of the loop
+            if c.powers is None:
+                factors[k] *= float(np.exp(-common))
+            else:
+                polynomials[k][0] -= common
         buffers, total, positive = np.empty((2, min(_BLOCK, self._n))), 0.0, bool(yields.min() >= 0.0)
         for block in self._blocks(_BLOCK):
             density, scratch = buffers[:, : block.stop - block.start]
@@ -208,7 +215,7 @@ class ColumnEvaluator:
                 if k:
                     density += part
             total += _sum_of_logs(density, self._block_weights(block), positive=positive)
-        return float(yields.sum() - total) if np.isfinite(total) else np.inf
+        return float(yields.sum() - total - common * self._total) if np.isfinite(total) else np.inf
 
     @np.errstate(all="ignore")
     def evaluate(self, theta: Array) -> Evaluation:
@@ -335,9 +342,11 @@ def _sum_of_logs(density: Array, weights: Array | None, *, positive: bool) -> fl
         products = first * second
         products *= third
         products *= fourth
-        if products.min() > _LEAST and products.max() < 1.0 / _LEAST:
+        if products.min() > _LEAST:
             rest = density[4 * quarter :]
-            return float(np.log(products, out=products).sum() + (np.log(rest).sum() if rest.size else 0.0))
+            total = float(np.log(products, out=products).sum() + (np.log(rest).sum() if rest.size else 0.0))
+            if np.isfinite(total):  # else one of the products overflowed
+                return total
     logs = np.log(density, out=density)
     return float(logs.sum() if weights is None else logs @ weights)
 

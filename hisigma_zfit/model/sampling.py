@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import zfit
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model import shapes
-from hisigma_zfit.model.columns import terms_of
+from hisigma_zfit.model.columns import build_columns, components, terms_of
 from hisigma_zfit.model.projections import sample_mass
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 def sample_sum(model: SignalPlusBackground, n: int, *, seed: int) -> Array:
-    """Draw events of the model at its parameters' current values.
+    """Draw events of the model at its parameters' current values, nuisances included.
 
     A component with a negative yield cannot be drawn from.  The positive ones then make the proposal, and an event is
     kept with probability (sum of all) / (sum of the positive), which is at most one.
@@ -57,9 +58,9 @@ def sample_sum(model: SignalPlusBackground, n: int, *, seed: int) -> Array:
         wanted = missing
         if proposal.sum() > yields.sum():  # some are rejected: one round should nearly do
             wanted = int(1.05 * missing * proposal.sum() / yields.sum()) + 10
-        events = _draw(terms, rng.multinomial(wanted, proposal / proposal.sum()), list(model.obs), rng)
+        events = _draw(model, terms, rng.multinomial(wanted, proposal / proposal.sum()), rng)
         if proposal.sum() > yields.sum():
-            share = _share(terms, yields, events, list(model.obs))
+            share = _share(model, terms, yields, events)
             if (share < 0).any():
                 _log.warning("the density is negative at %d of %d proposed events", int((share < 0).sum()), wanted)
             events = events[rng.random(len(events)) < share]
@@ -74,27 +75,30 @@ def sample_sum(model: SignalPlusBackground, n: int, *, seed: int) -> Array:
     )
 
 
-def _draw(terms: Sequence[Term], counts: npt.NDArray[np.int64], names: list[str], rng: np.random.Generator) -> Array:
-    """So many events of each component, in random order."""
+def _draw(
+    model: SignalPlusBackground, terms: Sequence[Term], counts: npt.NDArray[np.int64], rng: np.random.Generator
+) -> Array:
+    """So many events of each component, at the nuisances' values, in random order."""
     parts = []
-    for term, count in zip(terms, counts, strict=True):
+    for pdf, term, count in zip(components(model), terms, counts, strict=True):
         m = sample_mass(term.mass, int(count), rng)
         columns = {term.mass.obs[0]: m}
         if term.flow is not None:
-            x = term.flow.sample(m, seed=int(rng.integers(2**31)))
+            x = pdf.sample_features(m, seed=int(rng.integers(2**31)))
             columns |= dict(zip(term.flow.features, x.T, strict=True))
-        parts.append(np.stack([columns[name] for name in names], axis=1))
+        parts.append(np.stack([columns[name] for name in model.obs], axis=1))
     return rng.permutation(np.concatenate(parts))
 
 
-def _share(terms: Sequence[Term], yields: Array, events: Array, names: list[str]) -> Array:
+def _share(model: SignalPlusBackground, terms: Sequence[Term], yields: Array, events: Array) -> Array:
     """Density of the sum over that of its positive terms, shape (n,)."""
-    densities = np.empty((len(terms), len(events)))
-    for k, term in enumerate(terms):
-        m = events[:, names.index(term.mass.obs[0])]
-        densities[k] = shapes.evaluate(term.mass, m)
-        if term.flow is not None:
-            x = events[:, [names.index(feature) for feature in term.flow.features]]
-            densities[k] *= np.exp(term.flow.log_prob_array(x, m))
+    columns = build_columns(terms, zfit.Data.from_numpy(obs=model.space, array=events))
+    densities = columns.ratio
+    for k, (term, morph) in enumerate(zip(terms, columns.morphs, strict=True)):
+        if not term.frozen:
+            densities[k] *= shapes.evaluate(term.mass, columns.mass)
+        if term.morph is not None and morph is not None:
+            nu = np.array([float(nuisance.value()) for nuisance in term.morph.nuisances])
+            densities[k] *= term.morph.form.weights(morph, nu).value(slice(None))
     share: Array = (yields @ densities) / (np.maximum(yields, 0.0) @ densities)
     return share
