@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -72,6 +73,13 @@ class MeasureOptions(BaseModel):
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (str(value),) if isinstance(value, (str, Path)) else tuple(map(str, value))
+
+    @field_validator("systematic", "background_systematic", mode="before")
+    @classmethod
+    def _paths(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {name: [str(f) if isinstance(f, Path) else f for f in files] for name, files in value.items()}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

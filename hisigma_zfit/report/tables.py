@@ -1,7 +1,7 @@
 """Results as plain monospaced text, at most 100 characters wide.
 
 `measurement` is what ``hisigma measure`` prints; `members` lists the trained members of one measurement; `comparison`
-puts several data sets side by side, with the mean and the error of the mean.
+puts several data sets side by side, with the mean and the error of the mean; `strategies` compares ways to measure.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
     from hisigma_zfit.results import Measurement
+    from hisigma_zfit.results_strategies import StrategySummary
 
-__all__ = ["comparison", "measurement", "members"]
+__all__ = ["comparison", "measurement", "members", "strategies"]
 
 WIDTH = 100
 _INDENT = 2
@@ -230,3 +231,33 @@ def comparison(what: Sequence[Measurement], *, names: Sequence[str] | None = Non
     cells = [_column([float(row[i]) for row in rows]) for i in range(len(head))]
     body = map(list, zip(first, *cells, strict=True))
     return "\n".join(_grid([["data set", *head], *body], rule_after=(0, len(what))))
+
+
+def strategies(what: Sequence[StrategySummary], *, reference: str = "HI-SIGMA") -> str:
+    """Mean errors of several strategies by the true yield, and by that of one of them; paper, figure 7.
+
+    Args:
+        what: One summary for each strategy.
+        reference: Name of the strategy that the others are compared with.
+
+    Raises:
+        InputError: None of the summaries is that of `reference`.
+    """
+    names = [s.strategy for s in what]
+    if reference not in names:
+        raise InputError.from_parts(expected=f"one of {', '.join(names)}", got=repr(reference), do="correct the name")
+    unit = what[names.index(reference)].sigma
+    head = ["strategy", "mean error / true", "relative", "spread / true", "bias / true", "median Z"]
+    rows = [
+        [
+            s.strategy,
+            _pair(s.sigma, s.sigma_error),
+            f"{s.sigma / unit:.3f}",
+            _pair(s.spread, s.spread_error),
+            _pair(s.bias, s.bias_error),
+            f"{s.z:.2f}",
+        ]
+        for s in what
+    ]
+    note = f"{what[0].n} data sets with {what[0].truth:g} signal events each; relative to {reference}"
+    return "\n".join([*_grid([head, *rows]), note])

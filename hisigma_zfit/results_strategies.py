@@ -1,0 +1,87 @@
+"""Immutable results of the strategies that the method is compared with; numpy only, see `hisigma_zfit.results`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from hisigma_zfit.results import _Result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["StrategyResult", "StrategySummary"]
+
+
+@dataclass(frozen=True)
+class StrategyResult(_Result):
+    """A signal yield that one strategy measures in one data set.
+
+    Attributes:
+        strategy: Name of the strategy.
+        dataset: Which data set.
+        value: Fitted signal yield, events before any cut on a classifier.
+        error: Its error from the Hessian.
+        z: Significance sqrt(q0), zero for yields that are not positive.
+        n_events: Events that are left in the fit.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/strategy/1"
+    strategy: str
+    dataset: int
+    value: float
+    error: float
+    z: float
+    n_events: int
+
+
+@dataclass(frozen=True)
+class StrategySummary(_Result):
+    """What one strategy reaches over several data sets with the same true yield.
+
+    Attributes:
+        strategy: Name of the strategy.
+        n: Number of data sets, at least two.
+        truth: True signal yield.
+        sigma: Mean error over the true yield.
+        sigma_error: Standard error of that mean over the data sets.
+        bias: Mean of (value - truth) / truth.
+        bias_error: Standard error of that mean.
+        spread: Standard deviation of the values over the true yield: the error that `sigma` should be.
+        spread_error: Its standard error, for Gaussian values.
+        z: Median significance.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/strategy-summary/1"
+    strategy: str
+    n: int
+    truth: float
+    sigma: float
+    sigma_error: float
+    bias: float
+    bias_error: float
+    spread: float
+    spread_error: float
+    z: float
+
+    @classmethod
+    def of(cls, results: Sequence[StrategyResult], truth: float) -> StrategySummary:
+        """Summarise the results of one strategy, two data sets at least."""
+        values = np.array([r.value for r in results]) / truth
+        errors = np.array([r.error for r in results]) / truth
+        n = len(results)
+        spread = float(values.std(ddof=1))
+        return cls(
+            strategy=results[0].strategy,
+            n=n,
+            truth=truth,
+            sigma=float(errors.mean()),
+            sigma_error=float(errors.std(ddof=1) / np.sqrt(n)),
+            bias=float(values.mean() - 1.0),
+            bias_error=spread / float(np.sqrt(n)),
+            spread=spread,
+            spread_error=spread / float(np.sqrt(2.0 * (n - 1))),
+            z=float(np.median([r.z for r in results])),
+        )
