@@ -32,6 +32,7 @@ Varied = dict[str, tuple[Dataset, Dataset]]  # nuisance -> events at +1 and -1
 
 _log = logging.getLogger(__name__)
 
+_SAME_EVENTS = 0.1  # numbers of nominal and varied events may differ by this fraction, as when the mass itself varies
 _ENRICHED_EFFICIENCY = 0.5  # signal kept by the likelihood-ratio cut of the signal-enriched figures
 
 
@@ -99,6 +100,20 @@ def _digests(settings: MeasureOptions) -> dict[str, str]:
     paths = [path for group in groups if group for path in expand(group)]
     names = [path.name for path in paths]
     return {path.name if names.count(path.name) == 1 else str(path): file_digest(path) for path in dict.fromkeys(paths)}
+
+
+def _warn_of_other_events(nominal: Dataset, varied: Varied) -> None:
+    """Say so where variations cannot be the events of the nominal training."""
+    for name, pair in varied.items():
+        for events in pair:
+            if abs(len(events) - len(nominal)) > _SAME_EVENTS * len(nominal):
+                _log.warning(
+                    "%s: expected about the %d events of the nominal training, got %d; vary the same events in the same "
+                    "order, or the noise of the trainings pulls the nuisance",
+                    name,
+                    len(nominal),
+                    len(events),
+                )
 
 
 @dataclass
@@ -198,6 +213,8 @@ class _Analysis:
         from hisigma_zfit.model.systematics import ShapeVariation, nuisance
 
         nuisances = {name: nuisance(name) for name in {**inputs.varied_signal, **inputs.varied_training}}
+        _warn_of_other_events(inputs.signal, inputs.varied_signal)
+        _warn_of_other_events(inputs.training, inputs.varied_training)
 
         def variations(component: str, events: Varied, **options: int) -> list[ShapeVariation]:
             # the nominal density's seed: the same resamples and starts, so that their noise cancels in the ratios

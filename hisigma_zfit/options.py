@@ -29,7 +29,9 @@ class MeasureOptions(BaseModel):
         columns: Expression by column name, for names that are not branches.
         systematic: Simulated signal at +1 and -1 standard deviations by nuisance: name -> (up, down).
         background_systematic: The same for the events that the background is trained with, of which only the sidebands
-            are used.  A name that is in both is one nuisance that signal and background share.
+            are used.  A name that is in both is one nuisance that signal and background share.  Vary the very events of
+            the nominal training, the data and then `sideband_training`, in their order: resamples and starts agree
+            then, and the noise of the trainings cancels.
         interpolation: Form of the interpolation in the nuisances; see `hisigma_zfit.ShapeVariation`.
         sideband_training: Files with more events for the training of the background; only their sidebands are used.
         cut: Selection applied to every file.

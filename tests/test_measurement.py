@@ -236,3 +236,15 @@ def test_the_cut_and_the_columns_hold_for_every_file(event_files, tmp_path, monk
 def test_unknown_options_are_named():
     with pytest.raises(InputError, match="epochs"):
         hz.measure(out="nowhere", data="a.root", signal="b.root", epochs=5, **OPTIONS)
+
+
+def test_variations_of_other_events_are_noticed(caplog):
+    from hisigma_zfit.data import Dataset
+    from hisigma_zfit.measurement import _warn_of_other_events
+
+    nominal, same, other = (Dataset.from_arrays({"m": np.arange(float(n))}) for n in (1000, 960, 800))
+    _warn_of_other_events(nominal, {"jes": (same, nominal)})
+    assert not caplog.records
+    _warn_of_other_events(nominal, {"jes": (same, other)})
+    (record,) = caplog.records
+    assert "jes: expected about the 1000 events of the nominal training, got 800" in record.getMessage()

@@ -1,0 +1,21 @@
+"""The columns of the di-Higgs samples, for the figures that show them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "analyses" / "dihiggs"))
+
+from samples import COLUMNS, FEATURES, MASS, SAMPLES, SIGNAL_REGION
+
+import hisigma_zfit as hz
+
+__all__ = ["FEATURES", "MASS", "REGION", "read"]
+
+REGION = hz.SignalRegion(*SIGNAL_REGION)
+
+
+def read(name: str) -> hz.Dataset:
+    """Read a sample such as ``"signal"`` with the paper's features."""
+    return hz.read(SAMPLES / f"{name}.root", columns=COLUMNS)

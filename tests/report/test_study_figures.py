@@ -1,0 +1,72 @@
+"""Figures of a study: what was given is what is drawn."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.report import study_figures, tables
+from hisigma_zfit.results import LikelihoodScan
+from hisigma_zfit.results_strategies import StrategySummary
+
+
+def summary(name, sigma):
+    return StrategySummary(name, 5, 200.0, sigma, 0.002, 0.01, 0.05, 0.12, 0.04, 9.5)
+
+
+def scan(best, poi="n_sig"):
+    values = np.linspace(0.0, 400.0, 81)
+    return LikelihoodScan(poi=poi, values=values, combined=((values - best) / 25.0) ** 2, members=np.empty((0, 81)))
+
+
+def test_distributions_are_normalised():
+    rng = np.random.default_rng(1)
+    samples = {"Signal": rng.normal(1.0, 0.2, 3000), "Background": rng.uniform(0.0, 2.0, 5000)}
+    figure = study_figures.distributions(samples, "dr_bb", bins=40, limits=(-1.0, 3.0))
+    (axes,) = figure.axes
+    drawn = [patch.get_data() for patch in axes.patches]
+    for steps, values in zip(drawn, samples.values(), strict=True):
+        counts = np.histogram(values, np.linspace(-1.0, 3.0, 41))[0]
+        np.testing.assert_allclose(steps.values, counts / counts.sum() / 0.1)
+    assert axes.get_xlabel() == r"$\Delta R_{bb}$"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["Signal", "Background"]
+    assert not plt.get_fignums()
+
+
+def test_strategies_stand_where_their_errors_are():
+    figure = study_figures.strategies([summary("mass only", 0.32), summary("HI-SIGMA", 0.107)])
+    (axes,) = figure.axes
+    points = [container.lines[0].get_xdata()[0] for container in axes.containers]
+    assert points == [0.32, 0.107]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["mass only", "HI-SIGMA"]
+    assert axes.get_xlim()[0] == 0.0
+
+
+def test_the_table_compares_with_the_reference():
+    text = tables.strategies([summary("mass only", 0.321), summary("HI-SIGMA", 0.107)])
+    (line,) = [line for line in text.splitlines() if line.startswith("mass only")]
+    assert "3.000" in line
+    assert "9.50" in line
+    assert text.endswith("5 data sets with 200 signal events each; relative to HI-SIGMA")
+    with pytest.raises(InputError, match="one of mass only"):
+        tables.strategies([summary("mass only", 0.3)])
+
+
+def test_scans_show_both_curves_and_the_truth():
+    figure = study_figures.scans({"plain": scan(200.0), "jes": scan(210.0)}, truth=190.0)
+    (axes,) = figure.axes
+    best = [float(line.get_xdata()[np.argmin(line.get_ydata())]) for line in axes.lines[:2]]
+    assert best == [200.0, 210.0]
+    assert axes.lines[2].get_xdata() == [190.0, 190.0]
+    assert axes.get_xlim() == (125.0, 285.0)
+
+
+def test_what_cannot_be_drawn_is_named():
+    with pytest.raises(InputError, match="1 to 5 samples"):
+        study_figures.distributions({}, "dr_bb")
+    with pytest.raises(InputError, match="at least one strategy"):
+        study_figures.strategies([])
+    with pytest.raises(InputError, match="scans of one parameter"):
+        study_figures.scans({"a": scan(1.0), "b": scan(1.0, poi="mu")})
