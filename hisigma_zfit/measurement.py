@@ -108,8 +108,8 @@ def _warn_of_other_events(nominal: Dataset, varied: Varied) -> None:
         for events in pair:
             if abs(len(events) - len(nominal)) > _SAME_EVENTS * len(nominal):
                 _log.warning(
-                    "%s: expected about the %d events of the nominal training, got %d; vary the same events in the same "
-                    "order, or the noise of the trainings pulls the nuisance",
+                    "%s: expected about the %d events of the nominal training, got %d; vary the same events in "
+                    "the same order, or the noise of the trainings pulls the nuisance",
                     name,
                     len(nominal),
                     len(events),
