@@ -73,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--weight", metavar="EXPRESSION", help="weight of simulated signal events")
     measure.add_argument("--bootstraps", type=int, default=5, metavar="N", help="bootstrapped backgrounds (default 5)")
     measure.add_argument("--members", type=int, default=5, metavar="N", help="seeds of each model (default 5)")
-    measure.add_argument("--combine", default="envelope", metavar="METHOD", help="envelope, mixture or discrete")
+    measure.add_argument(
+        "--combine", default="envelope", metavar="METHOD", help="envelope, mixture, discrete or weights"
+    )
     measure.add_argument("--sidebands", default="mass-only", metavar="RULE", help="mass-only (paper) or full")
     measure.add_argument("--seed", type=int, default=1, metavar="N", help="seed of every random step (default 1)")
     measure.add_argument("--flow", default="spline", metavar="KIND", help="density: spline (default) or maf")

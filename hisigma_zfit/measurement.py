@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import zfit
 
     from hisigma_zfit.density.base import ConditionalFlow
+    from hisigma_zfit.inference.combine import Combination
     from hisigma_zfit.inference.fitting import Profiler
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.model.systematics import ShapeVariation
@@ -284,8 +285,9 @@ class _Analysis:
 
     def results(self, digests: dict[str, str]) -> StoredResults:
         """All seven steps."""
-        from hisigma_zfit.inference.combine import bootstrap_profilers
+        from hisigma_zfit.inference.combine import bootstrap_profilers, combination
         from hisigma_zfit.inference.fitting import Profiler, fit
+        from hisigma_zfit.inference.weights import weights_profiler
         from hisigma_zfit.model.likelihood import ExtendedNLL
         from hisigma_zfit.model.projections import sample_model
         from hisigma_zfit.model.stored import save_model
@@ -309,8 +311,13 @@ class _Analysis:
             save_model(model, self.run.folder / "model")
             profiler = Profiler(nominal, s.poi)
             members = bootstrap_profilers(model, data) if s.bootstraps > 1 else ()
+            # Gaussian weights: exact ones would go through all events of the training at every step of the fit
+            weighted = (
+                weights_profiler(model, data, inputs.training, term="gaussian") if s.combine == "weights" else None
+            )
+            combined = combination(s.combine, profiler, members, weighted=weighted)
             mass_only = Profiler(ExtendedNLL(model.mass_only(), data), s.poi)
-            answers, scan = self._summarise(result, profiler, members, mass_only)
+            answers, scan = self._summarise(result, profiler, combined, members, mass_only)
             sample = sample_model(result, seed=self._seed(3))
         observables = (s.mass, *s.features)
         measurement = Measurement(
@@ -340,13 +347,16 @@ class _Analysis:
         )
 
     def _summarise(
-        self, result: Any, profiler: Profiler, members: tuple[Profiler, ...], mass_only: Profiler
+        self,
+        result: Any,
+        profiler: Profiler,
+        combined: Combination,
+        members: tuple[Profiler, ...],
+        mass_only: Profiler,
     ) -> tuple[dict[str, Any], Any]:
         """Answers of the combined likelihood, with the nominal and the mass-only fit beside it."""
-        from hisigma_zfit.inference.combine import combination
         from hisigma_zfit.inference.hypotests import discovery
 
-        combined = combination(self.settings.combine, profiler, members)
         one, two = combined.interval(cl=0.6827), combined.interval(cl=0.9545)
         found, found_by_mass = combined.discovery(), discovery(mass_only, self.settings.poi)
         grid = _scan_grid(profiler, one.lower, one.upper)

@@ -64,7 +64,7 @@ class MeasureOptions(BaseModel):
     weight: str | None = None
     bootstraps: int = Field(5, ge=1)
     members: int = Field(5, ge=1)
-    combine: Literal["envelope", "mixture", "discrete"] = "envelope"
+    combine: Literal["envelope", "mixture", "discrete", "weights"] = "envelope"
     sidebands: Literal["mass-only", "full"] = "mass-only"
     flow: Literal["spline", "maf"] = "spline"
     preset: Literal["quick", "standard", "paper"] = "standard"

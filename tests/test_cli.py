@@ -321,3 +321,16 @@ def test_a_fit_that_fails_is_one_line_but_not_the_users_fault(event_files, tmp_p
     outcome = runs.hisigma(*runs.measure(event_files, tmp_path / "out"))
     assert outcome.code == 1
     assert outcome.err == "hisigma: error: the fit did not converge: check start values\n"
+
+
+def test_systematics_are_pairs_of_files():
+    from hisigma_zfit.cli import _variations
+    from hisigma_zfit.errors import InputError
+
+    assert _variations(["jes:u.root:d.root", "jer: a.root : b.root"]) == {
+        "jes": ("u.root", "d.root"),
+        "jer": ("a.root", "b.root"),
+    }
+    for wrong, message in ((["jes:u.root"], "NAME:UP:DOWN"), (["jes:a:b", "jes:c:d"], "'jes' twice")):
+        with pytest.raises(InputError, match=message):
+            _variations(wrong)

@@ -248,3 +248,15 @@ def test_variations_of_other_events_are_noticed(caplog):
     _warn_of_other_events(nominal, {"jes": (same, other)})
     (record,) = caplog.records
     assert "jes: expected about the 1000 events of the nominal training, got 800" in record.getMessage()
+
+
+def test_fitted_weights_are_a_way_to_combine(finished_run, tmp_path):
+    shutil.copytree(finished_run.inputs, tmp_path / "inputs")
+    files = {name: tmp_path / "inputs" / f"{name}.root" for name in ("data", "signal")}
+    nominal = Measurement.from_json((finished_run.out / "result.json").read_text())
+    weighted = hz.measure(out=tmp_path / "out", **files, **OPTIONS | {"combine": "weights"})
+    assert weighted.options["combine"] == "weights"
+    # the same trained members: what one fit gives differs by the weights alone, far less than the error
+    assert weighted.stat_only == nominal.stat_only
+    assert abs(weighted.value - nominal.stat_only["value"]) < 0.5 * nominal.error
+    assert weighted.error == pytest.approx(nominal.stat_only["error"], rel=0.1)

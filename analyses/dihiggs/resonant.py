@@ -4,8 +4,8 @@
 
 ZH, Z -> bb, H -> gamma gamma has the same peak as the signal and cannot be learned from the sidebands; its density
 comes from simulation like the signal's (arXiv:2506.06438, section 4, leaves it out).  It is added to the data in its
-standard ratio to HH, 1.9 to one.  Densities of HH and the continuum are those of the run; the contours are of the data
-set with VH in it, and of a fit that uses the mass alone, which cannot tell the two apart.
+standard ratio to HH, 1.9 to one.  Densities of HH and the continuum are those of the run.  The mass alone could not
+tell the two apart.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def main() -> None:
         answer = answers[name]
         print(f"{name}: {answer.value:.1f} in [{answer.lower:.1f}, {answer.upper:.1f}], injected {truth}")
     (options.out / "contours.json").write_text(json.dumps([json.loads(line.to_json()) for line in lines]) + "\n")
-    figure = explanations.contours(lines, truth=(N_SIGNAL, n_vh))
+    figure = explanations.contours(lines, labels={"n_HH": "$n_{HH}$", "n_VH": "$n_{VH}$"}, truth=(N_SIGNAL, n_vh))
     plotting.save(figure, options.out / "contours")
 
 

@@ -1,0 +1,130 @@
+"""What the paper left for later: smearing, more or fewer features, another angle, a preselection.
+
+    python analyses/dihiggs/variants.py smearing --out runs/smearing
+    python analyses/dihiggs/variants.py features --out runs/features
+    python analyses/dihiggs/variants.py features --full FOLDER --out runs/features
+    python analyses/dihiggs/variants.py preselection --out runs/preselection
+
+- smearing: features as they are, against 0.2 standard deviations of Gaussian noise (arXiv:2506.06438, section 4.1), and
+  against dR_gg measured from its kinematic edge 2 arctan(m / pT), which moves with the momentum.
+- features: one after the other, up to the four of the paper, or up to eleven with a folder of the full samples.
+- preselection: a cut that keeps most of the signal and a small part of the background, for smaller S/B.
+
+Every variant is trained and fitted on the same data sets; the table compares mean errors with those of the first one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from quick_fit import quick_fit
+from samples import COLUMNS, FEATURES, N_BACKGROUND, N_DATASETS, N_SIGNAL, SAMPLES
+
+import hisigma_zfit as hz
+from hisigma_zfit.report import plotting, study_figures
+from hisigma_zfit.results_strategies import StrategyResult, StrategySummary
+
+SMEARING = 0.2
+EDGE = {"opening_gg": "dR_gg - 2 * arctan2(Hgg_mass, Hgg_pt)"}
+MORE = {  # branches of the full samples, in the order in which they are added
+    "m_bb": "Hbb_mass",
+    "dr_b1g1": "dR_b1_phot1",
+    "dr_b1g2": "dR_b1_phot2",
+    "dr_b2g1": "dR_b2_phot1",
+    "dr_b2g2": "dR_b2_phot2",
+    "m_tot_over_m": "tot_mass / Hgg_mass",
+    "pt_bb_over_m_bb": "Hbb_pt / Hbb_mass",
+}
+STEPS = (1, 2, 3, 4, 5, 7, 9, 11)
+PRESELECTION = {"pt_bb": 60.0, "pt_gg_over_m": 0.4}
+
+Events = dict[str, hz.Dataset]
+
+
+def smeared(events: Events, seed: int) -> Events:
+    """Features with noise in units of the background's standard deviation, the same for all samples."""
+    rng = np.random.default_rng(seed)
+    widths = {name: SMEARING * events["background"][name].std() for name in FEATURES}
+    return {
+        kind: sample.with_columns(
+            **{name: sample[name] + w * rng.normal(size=len(sample)) for name, w in widths.items()}
+        )
+        for kind, sample in events.items()
+    }
+
+
+def variants(options: argparse.Namespace) -> dict[str, tuple[Events, tuple[str, ...]]]:
+    """Events and features of every variant, by name."""
+    folder = options.full or SAMPLES
+    names = {"background": "bbgg_background", "signal": "hh_signal"} if options.full else {}
+    columns = COLUMNS | EDGE | (MORE if options.full else {})
+    events = {
+        kind: hz.read(folder / f"{names.get(kind, kind)}.root", columns=columns) for kind in ("background", "signal")
+    }
+    if options.study == "smearing":
+        other = (*FEATURES[:-1], "opening_gg")
+        return {
+            "no smearing": (events, FEATURES),
+            "smeared by 0.2": (smeared(events, options.seed), FEATURES),
+            "distance from edge": (events, other),
+        }
+    if options.study == "features":
+        every = (*FEATURES, *(MORE if options.full else {}))
+        return {f"{n} feature{'s' if n > 1 else ''}": (events, every[:n]) for n in STEPS if n <= len(every)}
+    return {"all events": (events, FEATURES), "preselection": (events, FEATURES)}
+
+
+def preselected(events: hz.Dataset) -> hz.Dataset:
+    """Events with momenta that are common in signal and rare in background."""
+    keep = np.logical_and.reduce([events[name] > least for name, least in PRESELECTION.items()])
+    return events.select(keep, reason="preselection")
+
+
+def measure(name: str, events: Events, features: tuple[str, ...], dataset: int, members: int) -> StrategyResult:
+    """Fit one data set; the yield is that before the preselection."""
+    background, signal = events["background"], events["signal"]
+    in_data = np.arange(len(background)) // N_BACKGROUND == dataset
+    injected = np.arange(len(signal)) // N_SIGNAL
+    parts = [
+        background.select(in_data).concatenate(signal.select(injected == dataset)),
+        signal.select(injected >= N_DATASETS),
+        background.select(~in_data),
+    ]
+    efficiency = 1.0
+    if name == "preselection":
+        before, parts = len(parts[1]), [preselected(part) for part in parts]
+        efficiency = len(parts[1]) / before
+    result = quick_fit(name, *parts, features, dataset=dataset, members=members)
+    return replace(result, value=result.value / efficiency, error=result.error / efficiency)
+
+
+def main() -> None:
+    """Measure, print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=("smearing", "features", "preselection"), help="what to vary")
+    parser.add_argument("--full", type=Path, help="folder of the full samples, made by simulation/generate.py")
+    parser.add_argument("--datasets", type=int, default=2, help="data sets to fit, 2 to 5 (default 2)")
+    parser.add_argument("--members", type=int, default=2, help="seeds of each density (default 2)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the smearing (default 1)")
+    parser.add_argument("--out", type=Path, default=Path("runs/variants"), help="folder of results and figure")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    summaries = []
+    for name, (events, features) in variants(options).items():
+        results = [measure(name, events, features, k, options.members) for k in range(options.datasets)]
+        summaries.append(StrategySummary.of(results, N_SIGNAL))
+        print(f"{name}: done", flush=True)
+    text = [json.loads(summary.to_json()) for summary in summaries]
+    (options.out / f"{options.study}.json").write_text(json.dumps({"summaries": text}, indent=1) + "\n")
+    table = hz.tables.strategies(summaries, reference=summaries[0].strategy)
+    (options.out / f"{options.study}.txt").write_text(table + "\n")
+    print(table)
+    plotting.save(study_figures.strategies(summaries), options.out / options.study)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""A model that was written and read again is the same model."""
+
+from __future__ import annotations
+
+import json
+
+import models
+import numpy as np
+import pytest
+import zfit
+from untrained import REGION, random_flow
+
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.model.compose import signal_plus_background
+from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.model.pdfs import FlowProductPDF
+from hisigma_zfit.model.shapes import ExpQuadratic
+from hisigma_zfit.model.stored import load_model, save_model
+from hisigma_zfit.model.systematics import ShapeVariation, lognormal_yield, nuisance
+
+
+def build():
+    """Two components, a shared shape nuisance, and a log-normal one on the signal."""
+    space = zfit.Space("m", 90, 180)
+    jes, lumi = nuisance("jes"), nuisance("lumi")
+    n_sig = zfit.Parameter("n_sig", 150.0, -50.0, 1000.0, stepsize=3.0)
+    peak = zfit.pdf.Gauss(models.frozen("mu", 125.0), models.frozen("sigma", 1.7), space)
+    falling = ExpQuadratic(space, zfit.Parameter("p1", 1.3, -5, 5, stepsize=0.1), zfit.Parameter("p2", 0.1))
+    pdfs = [
+        FlowProductPDF(mass, random_flow(2, seed=seed), variations=[variation(jes, seed)])
+        for mass, seed in ((peak, 1), (falling, 11))
+    ]
+    n_bkg = zfit.Parameter("n_bkg", 900.0, 0.0)
+    return signal_plus_background(
+        pdfs[0], pdfs[1], poi=lognormal_yield(n_sig, lumi, 1.05), yields=[n_bkg], region=REGION
+    )
+
+
+def variation(parameter, seed):
+    up, down = random_flow(2, seed=seed), random_flow(2, seed=seed)
+    # small shifts: random flows of other seeds would differ by many units of log density
+    rng = np.random.default_rng(seed)
+    for flow, sign in ((up, 1.0), (down, -1.0)):
+        flow.parameters += np.float32(0.01 * sign) * rng.normal(size=flow.parameters.shape).astype(np.float32)
+    return ShapeVariation(parameter, up, down, form="quadratic")
+
+
+def events(model):
+    pdf = model.components[1].pdf
+    m = np.random.default_rng(3).uniform(90.0, 180.0, 300)
+    x = pdf.flow.sample(m, seed=4)
+    columns = {"m": m} | dict(zip(pdf.flow.features, x.T, strict=True))
+    return np.stack([columns[name] for name in model.obs], axis=1)
+
+
+def test_the_likelihood_survives(tmp_path):
+    model = build()
+    values = events(model)
+    save_model(model, tmp_path / "model")
+    again = load_model(tmp_path / "model")
+    assert again.obs == model.obs
+    assert again.region == REGION
+    losses = [ExtendedNLL(each, zfit.Data.from_numpy(obs=each.space, array=values)) for each in (model, again)]
+    names = [[p.name for p in loss.parameters] for loss in losses]
+    assert sorted(names[0]) == sorted(names[1])
+    for point in ({}, {"jes": 0.8, "lumi": -1.2, "n_sig": 80.0, "p1": 1.9}):
+        found = []
+        for loss in losses:
+            theta = loss.theta()
+            for name, value in point.items():
+                theta[[p.name for p in loss.parameters].index(name)] = value
+            evaluation = loss.evaluator().evaluate(theta)
+            order = np.argsort([p.name for p in loss.parameters])
+            found.append((evaluation.value, evaluation.gradient[order]))
+        assert found[1][0] == pytest.approx(found[0][0], rel=1e-12)
+        np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-9, atol=1e-9)
+    for old in losses[0].parameters:
+        new = next(p for p in losses[1].parameters if p.name == old.name)
+        assert float(new.value()) == float(old.value())
+        assert new.floating == old.floating
+        assert (new.lower is None) == (old.lower is None)
+
+
+def test_what_cannot_be_stored_or_read_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"expected a stored model in .*got none"):
+        load_model(tmp_path)
+    save_model(build(), tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"schema": "other/1"}))
+    with pytest.raises(InputError, match="other/1"):
+        load_model(tmp_path / "model")
+    path.write_text(json.dumps({key: value for key, value in content.items() if key != "components"}))
+    with pytest.raises(InputError, match="damaged"):
+        load_model(tmp_path / "model")
+    shape = zfit.pdf.Cauchy(models.frozen("m0", 125.0), models.frozen("g", 2.0), zfit.Space("m", 90, 180))
+    other = signal_plus_background(FlowProductPDF(shape, random_flow(2)), build().components[1].pdf, region=REGION)
+    with pytest.raises(InputError, match="mass shapes among"):
+        save_model(other, tmp_path / "other")
