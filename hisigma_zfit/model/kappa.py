@@ -6,7 +6,9 @@ point x of phase space.  Three positive samples at different kappa_i span it,
     n(kappa) p(x|kappa) = sum_i c_i(kappa) n_i p(x|kappa_i),
 
 where c_i are Lagrange's polynomials through the kappa_i and n_i the yields there.  Every p(x|kappa_i) is learned from
-its own events of positive weight; the coefficients are negative in places, the sum is not.
+its own events of positive weight; the coefficients are negative in places, the sum is not.  Events that are weighted
+from one coupling to the others, trained with one seed, are better than three samples: the noise of their trainings is
+common and cancels in the differences.
 """
 
 from __future__ import annotations

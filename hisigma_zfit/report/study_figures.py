@@ -164,5 +164,5 @@ def scans(
             axes.text(1.01, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=18, color="0.3")
         axes.set_xlabel(xlabel or component_label(pois[0]))
         axes.set_ylabel(r"$-2\,\Delta\,\ln L$")
-        axes.legend(loc="upper center", fontsize=20, frameon=True, edgecolor="none", framealpha=0.85)
+        axes.legend(loc="best", fontsize=20, frameon=True, edgecolor="none", framealpha=0.85)
         return finish(figure, axes, label, right_label)
