@@ -81,6 +81,11 @@ def main() -> None:
         in_data, rest = split(background, fold_b == k)
         injected = signal.select(fold_s == k)
         prepared = prepare(training_signal, rest, kind=options.classifier, seed=options.seed)
+        if k == 0 and options.parts == 1:
+            whole = in_data.concatenate(injected)
+            for name, strategy in {"mass": prepared[0], "cut": prepared[2], "score": prepared[4]}.items():
+                drawn = strategy.projections(whole)[-1].to_json()
+                (options.runs / f"figure4_{name}.json").write_text(drawn + "\n")
         model = load_model(options.runs / f"measurement{k}")
         for part in range(options.parts):
             share = [np.arange(len(events)) % options.parts == part for events in (in_data, injected)]

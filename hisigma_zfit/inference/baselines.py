@@ -14,27 +14,33 @@ any cut, so that all strategies measure the same number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import zfit
-from iminuit import Minuit
-from scipy.interpolate import PchipInterpolator
 
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.inference.fitting import Profiler
 from hisigma_zfit.inference.hypotests import discovery
+from hisigma_zfit.inference.score_fits import (
+    LEAST_BACKGROUND,
+    ScoreFit,
+    score_ratio,
+    score_templates,
+    templates_projection,
+)
 from hisigma_zfit.model.kappa import PolynomialYield
 from hisigma_zfit.model.likelihood import ExtendedNLL
-from hisigma_zfit.model.shapes import ExpQuadratic, fit_shape
+from hisigma_zfit.model.shapes import ExpQuadratic, evaluate, finite_limits, fit_shape
 from hisigma_zfit.results_strategies import StrategyResult
 
 if TYPE_CHECKING:
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.inference.classifiers import Classifier
+    from hisigma_zfit.results import Projection
 
 __all__ = [
     "MassFit",
@@ -49,7 +55,6 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
-_LEAST_BACKGROUND = 20  # simulated background events that a cut or a bin must keep, so that its yield is known
 _CURVED = 200  # events in a class whose mass shape has a quadratic term
 _CUTS = 200  # quantiles of the signal at which cuts are tried
 
@@ -89,12 +94,7 @@ class MassFit:
         Where a negative yield would make the density negative, as it may in classes of very few events, the yield is
         kept at zero or above.
         """
-        events = data.within(self.mass)
-        parts = _classes(events, self.classifier, self.edges)
-        try:
-            profiler = self._profiler(parts, None)
-        except FitError:
-            profiler = self._profiler(parts, 0.0)
+        parts, profiler = self._fitted(data)
         return StrategyResult(
             strategy=self.name,
             dataset=dataset,
@@ -103,6 +103,38 @@ class MassFit:
             z=discovery(profiler, "n_sig").z,
             n_events=sum(len(part) for part in parts),
         )
+
+    def _fitted(self, data: Dataset) -> tuple[list[Dataset], Profiler]:
+        parts = _classes(data.within(self.mass), self.classifier, self.edges)
+        try:
+            return parts, self._profiler(parts, None)
+        except FitError:
+            return parts, self._profiler(parts, 0.0)
+
+    def projections(self, data: Dataset, *, bins: int = 45) -> tuple[Projection, ...]:
+        """Mass of the data and of the fit in each class, the highest last; see figure 4 of the paper.
+
+        Args:
+            data: The data set.
+            bins: Number of bins.
+        """
+        parts, profiler = self._fitted(data)
+        for parameter, value in zip(profiler.loss.parameters, profiler.minimum.theta, strict=True):
+            parameter.set_value(value)
+        edges = np.linspace(*finite_limits(self.mass), bins + 1)
+        width = edges[1] - edges[0]
+        points = edges[:-1, None] + width * (np.arange(20) + 0.5) / 20.0
+        found = []
+        for part, model in zip(parts, profiler.loss.model, strict=True):
+            signal, background = (
+                width
+                * np.squeeze(pdf.get_yield().value())
+                * evaluate(pdf, points.ravel()).reshape(points.shape).mean(axis=1)
+                for pdf in model.pdfs
+            )
+            counts = np.histogram(part[self.mass.obs[0]], edges)[0].astype(np.float64)
+            found.append(templates_projection(self.mass.obs[0], edges, counts, signal, background, self.name))
+        return tuple(found)
 
     def _profiler(self, parts: list[Dataset], lower: float | None) -> Profiler:
         poi = zfit.Parameter("n_sig", 1.0, lower, stepsize=10.0)
@@ -176,7 +208,7 @@ def _candidates(s: Array, b: Array, expected: float) -> tuple[Array, Array]:
     cuts[0], cuts[-1] = -np.inf, np.inf
     n_signal, n_background = (np.searchsorted(np.sort(score), cuts) for score in (s, b))
     signal, background = (n[None, :] - n[:, None] for n in (n_signal / s.size, n_background / b.size))
-    enough = background * b.size > _LEAST_BACKGROUND - 0.5
+    enough = background * b.size > LEAST_BACKGROUND - 0.5
     worth = signal**2 / np.where(enough, expected * signal + background, 1.0)
     return cuts, np.where(enough, worth, -np.inf)
 
@@ -268,130 +300,3 @@ def _region_scores(
         )
     s, b = (classifier(events.signal_region(mass, region)) for events in (signal, background))
     return s, b
-
-
-@dataclass(frozen=True)
-class ScoreFit:
-    """Fit of signal and background yields to a classifier score, binned or not.
-
-    Attributes:
-        name: Name of the strategy.
-        mass: Space of the mass.
-        classifier: Sees the features and the mass.
-        edges: Bins in log odds; None for the unbinned ratio.
-        ratio: Ratio of the signal's to the background's content of each bin; of one number, the mean of exp(log odds)
-            over the background, if unbinned.
-    """
-
-    name: str
-    mass: zfit.Space
-    classifier: Classifier
-    edges: Array | None
-    ratio: Array
-
-    def fit(self, data: Dataset, *, dataset: int = 0) -> StrategyResult:
-        """Measure the yield; see `Strategy`."""
-        score = self.classifier(data.within(self.mass))
-        if self.edges is None:
-            value, error, z = fit_yields(np.exp(score) / self.ratio[0], np.ones(score.size))
-        else:
-            counts = np.histogram(np.clip(score, self.edges[0], self.edges[-1]), self.edges)[0]
-            value, error, z = fit_yields(self.ratio, counts.astype(np.float64))
-        return StrategyResult(self.name, dataset, value, error, z, score.size)
-
-
-def fit_yields(ratio: Array, counts: Array) -> tuple[float, float, float]:
-    """Extended fit of s and b to bins or events of known density ratio: -log L = s + b - sum_i n_i log(s r_i + b).
-
-    For bins this is the Poisson likelihood of s S_i + b B_i without constants, with r_i = S_i / B_i.
-
-    Args:
-        ratio: r_i, shape (n,).
-        counts: Events n_i at each, shape (n,).
-
-    Returns:
-        s, its error from the Hessian, and sqrt(q0).
-    """
-    total = float(counts.sum())
-
-    def nll(s: float, b: float) -> float:
-        density = s * ratio + b
-        if (density[counts > 0] <= 0.0).any():
-            return 1e12  # beyond the edge of validity
-        return float(s + b - counts @ np.log(np.maximum(density, 1e-300)))
-
-    def gradient(s: float, b: float) -> tuple[float, float]:
-        share = counts / np.maximum(s * ratio + b, 1e-300)
-        return float(1.0 - share @ ratio), float(1.0 - share.sum())
-
-    minuit = Minuit(nll, s=0.01 * total, b=0.99 * total, grad=gradient)
-    minuit.errordef, minuit.tol = Minuit.LIKELIHOOD, 1e-4
-    minuit.migrad()
-    s, b = minuit.values
-    share = counts / (s * ratio + b) ** 2
-    # the Hessian is known exactly
-    hessian = np.array([[share @ ratio**2, share @ ratio], [share @ ratio, share.sum()]])
-    error = float(np.sqrt(np.linalg.inv(hessian)[0, 0]))
-    q0 = 2.0 * (nll(0.0, total) - nll(s, b)) if s > 0 else 0.0
-    return float(s), error, float(np.sqrt(max(q0, 0.0)))
-
-
-def _templates(s: Array, b: Array, bins: int) -> tuple[Array, Array]:
-    """Edges in log odds, shape (k + 1,), and ratio of signal to background in each bin, shape (k,)."""
-    edges = np.unique(np.quantile(s, np.linspace(0.0, 1.0, bins + 1)))
-    edges[0], edges[-1] = min(edges[0], b.min()), max(edges[-1], b.max())
-    content = np.histogram(b, edges)[0]
-    kept, filled = [edges[-1]], 0
-    for k in range(len(content) - 1, -1, -1):
-        filled += int(content[k])
-        if filled >= _LEAST_BACKGROUND:
-            kept.append(edges[k])
-            filled = 0
-    kept[-1] = edges[0]
-    edges = np.array(kept[::-1])
-    parts = [np.histogram(score, edges)[0] / score.size for score in (s, b)]
-    return edges, parts[0] / parts[1]
-
-
-def score_templates(
-    signal: Dataset, background: Dataset, classifier: Classifier, *, mass: zfit.Space, bins: int = 50
-) -> ScoreFit:
-    """Fit of templates to a histogram of the score, which are taken as exact (paper, section 4.5).
-
-    Each bin holds the same share of the signal; neighbours are joined until each has 20 simulated background events.
-
-    Args:
-        signal: Simulated signal that the classifier was not trained with.
-        background: Simulated background, likewise.
-        classifier: Sees the features and the mass.
-        mass: Space of the mass.
-        bins: Number of bins before neighbours are joined.
-    """
-    s, b = (classifier(events.within(mass)) for events in (signal, background))
-    return ScoreFit("binned score", mass, classifier, *_templates(s, b, bins))
-
-
-def score_ratio(signal: Dataset, background: Dataset, classifier: Classifier, *, mass: zfit.Space) -> ScoreFit:
-    """Unbinned fit of the classifier's density ratio: the optimum, if it knows the true densities.
-
-    The log odds of a classifier are not quite the log ratio of densities.  In every bin of the templates, the mean of
-    exp(log odds) over the background should be the ratio of their contents; a curve through what is missing is added.
-
-    Args:
-        signal: Simulated signal that the classifier was not trained with.
-        background: Simulated background, likewise; on it the mean ratio is set to one.
-        classifier: Sees the features and the mass.
-        mass: Space of the mass.
-    """
-    s, b = (classifier(events.within(mass)) for events in (signal, background))
-    edges, ratio = _templates(s, b, 50)
-    inside = np.clip(np.searchsorted(edges, b, side="right") - 1, 0, ratio.size - 1)
-    content = np.bincount(inside, minlength=ratio.size)
-    mean, centres = (np.bincount(inside, values, ratio.size) / content for values in (np.exp(b), b))
-    curve = PchipInterpolator(centres, np.log(ratio / mean))
-
-    def calibrated(score: Array) -> Array:
-        return np.asarray(score + curve(np.clip(score, centres[0], centres[-1])))
-
-    sees = replace(classifier, log_odds=lambda values: calibrated(classifier.log_odds(values)))
-    return ScoreFit("unbinned ratio", mass, sees, None, np.array([np.exp(calibrated(b)).mean()]))

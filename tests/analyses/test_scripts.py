@@ -13,7 +13,7 @@ from hisigma_zfit.results_strategies import StrategySummary
 
 ROOT = Path(__file__).parents[2]
 STUDY = ("five_datasets", "strategies", "systematics", "resonant", "coupling", "variants")
-FIGURES = ("figure1", "figure2", "figure3", "figure7", "figure8", "figure9")
+FIGURES = ("figure1", "figure2", "figure3", "figure4", "figure7", "figure8", "figure9")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from hisigma_zfit.data import Dataset, SignalRegion
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference import baselines
+from hisigma_zfit.inference import baselines, score_fits
 from hisigma_zfit.inference.classifiers import Classifier, train_classifier
 from hisigma_zfit.results_strategies import StrategyResult, StrategySummary
 
@@ -104,6 +104,23 @@ def test_every_strategy_finds_the_signal_and_their_order_is_as_it_must_be(simula
     assert results["cut and fit"].n_events < results["mass only"].n_events
 
 
+def test_projections_add_up_to_the_fit(simulation):
+    signal, background = simulation
+    data = events(300, 10_000, 12)
+    classes = baselines.categories(signal, background, exact(["x"]), mass=space(), region=REGION, expected=0.03, n=2)
+    binned = baselines.score_templates(signal, background, exact(["m", "x"]), mass=space())
+    for strategy, n in ((classes, 2), (binned, 1)):
+        result, shown = strategy.fit(data), strategy.projections(data)
+        assert len(shown) == n
+        assert sum(p.data.sum() for p in shown) == result.n_events
+        assert sum(p.components["signal"].sum() for p in shown) == pytest.approx(result.value, rel=1e-3)
+        assert sum(p.components["background"].sum() for p in shown) == pytest.approx(
+            result.n_events - result.value, rel=1e-3
+        )
+    with pytest.raises(InputError, match="a binned fit"):
+        baselines.score_ratio(signal, background, exact(["m", "x"]), mass=space()).projections(data)
+
+
 def test_few_events_are_fitted_as_well(simulation):
     signal, background = simulation
     strategy = baselines.cut_and_fit(signal, background, exact(["x"]), mass=space(), region=REGION)
@@ -145,7 +162,7 @@ def test_yields_and_errors_equal_a_poisson_fit_of_the_bins():
     rng = np.random.default_rng(7)
     signal, background = np.array([0.05, 0.15, 0.8]), np.array([0.7, 0.25, 0.05])
     counts = rng.poisson(60.0 * signal + 900.0 * background).astype(float)
-    value, error, z = baselines.fit_yields(signal / background, counts)
+    value, error, z = score_fits.fit_yields(signal / background, counts)
 
     def nll(theta):
         expected = theta[0] * signal + theta[1] * background
