@@ -100,8 +100,9 @@ def strategies(what: Sequence[StrategySummary], *, label: str = LABEL, right_lab
     if not what:
         raise InputError.from_parts(expected="at least one strategy", got="none", do="pass their summaries")
     with styled():
-        figure = Figure(figsize=(12, 1.6 + 1.0 * len(what)))
-        axes = figure.add_axes((0.27, 0.2, 0.68, 0.68))
+        height = 2.2 + 0.9 * len(what)
+        figure = Figure(figsize=(12, height))
+        axes = figure.add_axes((0.27, 1.3 / height, 0.68, 1.0 - 2.0 / height))  # the same margins for any number
         rows = np.arange(len(what))[::-1]
         for row, s in zip(rows, what, strict=True):
             colour = SIGNAL_COLOURS[0] if s.strategy == "HI-SIGMA" else BACKGROUND_COLOURS[0]
