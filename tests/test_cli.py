@@ -219,7 +219,7 @@ BAD_INPUT = {
     "column-without-name": ({"--column": "=m*2"}, ["--column NAME=EXPRESSION", "'=m*2'"]),
     "column-calls-code": ({"--column": "a=__import__('os').getcwd()"}, ["function", "getcwd"]),
     "unknown-option": ({"--epochs": "5"}, ["unrecognized arguments: --epochs 5"]),
-    "unknown-combination": ({"--combine": "average"}, ["combine", "'envelope', 'mixture', 'discrete' or 'weights'", "'average'"]),
+    "unknown-combination": ({"--combine": "average"}, ["combine", "'discrete' or 'weights'", "'average'"]),
     "unknown-preset": ({"--preset": "slow"}, ["preset", "'quick', 'standard' or 'paper'", "'slow'"]),
     "envelope-of-one": ({"--bootstraps": "1"}, ["combine", "two or more bootstraps for envelope"]),
     "no-members": ({"--members": "0"}, ["members", "got 0"]),
