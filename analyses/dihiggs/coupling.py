@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import zfit
-from samples import COLUMNS, FEATURES, MASS, N_BACKGROUND, N_DATASETS, N_SIGNAL, RANGE, SAMPLES, SIGNAL_REGION
+from quick_fit import REGION, SPACE, pseudo_data
+from samples import COLUMNS, FEATURES, N_DATASETS, N_SIGNAL, SAMPLES
 
 import hisigma_zfit as hz
 from hisigma_zfit.inference.fitting import Profiler
@@ -62,11 +63,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/coupling"), help="folder of result and figure")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    space, region = zfit.Space(MASS, *RANGE), hz.SignalRegion(*SIGNAL_REGION)
     background, signal = (hz.read(SAMPLES / f"{name}.root", columns=COLUMNS) for name in ("background", "signal"))
-    data = background.select(np.arange(len(background)) // N_BACKGROUND == options.dataset).concatenate(
-        signal.select(np.arange(len(signal)) // N_SIGNAL == options.dataset)
-    )
+    data = pseudo_data(background, signal, options.dataset)
     samples = simulated(options.direct)
 
     model = load_model(options.run)
@@ -77,7 +75,7 @@ def main() -> None:
         name = f"hh_{number:g}"
         # one seed for all: noise of the training that they share cancels in the differences
         flow = hz.train_flow(
-            events, hz.feature_space(*FEATURES), given=space, members=options.members, seed=options.seed, name=name
+            events, hz.feature_space(*FEATURES), given=SPACE, members=options.members, seed=options.seed, name=name
         )
         densities.append(hz.FlowProductPDF(standard.mass, flow, name=name))
     kappa = zfit.Parameter("kappa", 1.0, -15.0, 20.0, stepsize=0.5)
@@ -89,7 +87,7 @@ def main() -> None:
     )
     n_bkg = zfit.Parameter("n_bkg", float(len(data)), 0.0, stepsize=10.0)
     background = hz.FlowProductPDF(continuum.mass, continuum.flow, extended=n_bkg, name="continuum")
-    joint = compose(list(signals), [background], poi=kappa, region=region)
+    joint = compose(list(signals), [background], poi=kappa, region=REGION)
     grid = np.linspace(-1.0, 6.0, 141)
     scans = {}
     for name, pdf in (("HI-SIGMA", joint), ("Mass only", joint.mass_only())):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from samples import COLUMNS, FEATURES, MASS, N_SIGNAL, RANGE, SIGNAL_REGION, write_dataset
 
@@ -24,8 +25,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=1, help="seed of every random step (default 1)")
 
 
-def measure(dataset: int, out: Path, options: argparse.Namespace) -> hz.results.Measurement:
-    """Measure one data set; its files are written beside the run folder."""
+def measure(dataset: int, out: Path, options: argparse.Namespace, **more: Any) -> hz.results.Measurement:
+    """Measure one data set, with more options of `hz.measure`; its files are written beside the run folder."""
     out.parent.mkdir(parents=True, exist_ok=True)
     return hz.measure(
         **write_dataset(dataset, out.parent / f"dataset{dataset}"),
@@ -41,6 +42,7 @@ def measure(dataset: int, out: Path, options: argparse.Namespace) -> hz.results.
         seed=options.seed,
         out=out,
         quiet=False,
+        **more,
     )
 
 

@@ -1,11 +1,12 @@
-"""One HI-SIGMA fit of events in memory, for the comparisons of this study: statistical error, no envelope."""
+"""Data sets in memory and one HI-SIGMA fit of them, for the comparisons of this study: no envelope."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import zfit
-from samples import MASS, RANGE, SIGNAL_REGION
+from samples import MASS, N_BACKGROUND, N_SIGNAL, RANGE, SIGNAL_REGION
 
 import hisigma_zfit as hz
 from hisigma_zfit.inference.fitting import Profiler
@@ -14,10 +15,17 @@ from hisigma_zfit.results_strategies import StrategyResult
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["REGION", "SPACE", "quick_fit"]
+__all__ = ["REGION", "SPACE", "pseudo_data", "quick_fit"]
 
 SPACE = zfit.Space(MASS, *RANGE)
 REGION = hz.SignalRegion(*SIGNAL_REGION)
+
+
+def pseudo_data(background: hz.Dataset, signal: hz.Dataset, dataset: int) -> hz.Dataset:
+    """Events of one of the disjoint data sets: its block of the background and its block of the signal."""
+    return background.select(np.arange(len(background)) // N_BACKGROUND == dataset).concatenate(
+        signal.select(np.arange(len(signal)) // N_SIGNAL == dataset)
+    )
 
 
 def quick_fit(

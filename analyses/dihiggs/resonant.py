@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import zfit
-from samples import COLUMNS, FEATURES, MASS, N_BACKGROUND, N_SIGNAL, RANGE, SAMPLES, SIGNAL_REGION
+from quick_fit import REGION, SPACE, pseudo_data
+from samples import COLUMNS, FEATURES, N_SIGNAL, SAMPLES
 
 import hisigma_zfit as hz
 from hisigma_zfit.inference.contours import contour
@@ -40,21 +41,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/resonant"), help="folder of result and figure")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    space, region = zfit.Space(MASS, *RANGE), hz.SignalRegion(*SIGNAL_REGION)
     background, signal, vh = (
         hz.read(SAMPLES / f"{name}.root", columns=COLUMNS) for name in ("background", "signal", "vh")
     )
     table = json.loads((SAMPLES / "sample.json").read_text())
     n_vh = round(N_SIGNAL * table["vh"]["cross_section_fb"] / table["signal"]["cross_section_fb"])
     injected = np.arange(len(vh)) < n_vh
-    data = background.select(np.arange(len(background)) // N_BACKGROUND == options.dataset).concatenate(
-        signal.select(np.arange(len(signal)) // N_SIGNAL == options.dataset), vh.select(injected)
-    )
+    data = pseudo_data(background, signal, options.dataset).concatenate(vh.select(injected))
     training = vh.select(~injected)
     flow = hz.train_flow(
-        training, hz.feature_space(*FEATURES), given=space, members=options.members, seed=options.seed, name="vh"
+        training, hz.feature_space(*FEATURES), given=SPACE, members=options.members, seed=options.seed, name="vh"
     )
-    peak = hz.fit_shape(zfit.pdf.DoubleCB, training, space, prefix="vh_")
+    peak = hz.fit_shape(zfit.pdf.DoubleCB, training, SPACE, prefix="vh_")
     model = load_model(options.run)
     hh, continuum = (next(c.pdf for c in model.components if c.is_signal is kind) for kind in (True, False))
     flow_b = continuum.flow
@@ -65,7 +63,7 @@ def main() -> None:
         [component(hh, yields["n_HH"], "HH")],
         [component(continuum, n_bkg, "continuum"), hz.FlowProductPDF(peak, flow, extended=yields["n_VH"], name="VH")],
         poi=yields["n_HH"],
-        region=region,
+        region=REGION,
     )
     loss = hz.ExtendedNLL(joint, data)
     result = hz.fit(loss)

@@ -78,6 +78,7 @@ def main() -> None:
     training_signal = signal.select(fold_s >= N_DATASETS)
     results: list[StrategyResult] = []
     for k in range(N_DATASETS):
+        model = load_model(options.runs / f"measurement{k}")  # before the training: a missing run is said at once
         in_data, rest = split(background, fold_b == k)
         injected = signal.select(fold_s == k)
         prepared = prepare(training_signal, rest, kind=options.classifier, seed=options.seed)
@@ -86,7 +87,6 @@ def main() -> None:
             for name, strategy in {"mass": prepared[0], "cut": prepared[2], "score": prepared[4]}.items():
                 drawn = strategy.projections(whole)[-1].to_json()
                 (options.runs / f"figure4_{name}.json").write_text(drawn + "\n")
-        model = load_model(options.runs / f"measurement{k}")
         for part in range(options.parts):
             share = [np.arange(len(events)) % options.parts == part for events in (in_data, injected)]
             data = in_data.select(share[0]).concatenate(injected.select(share[1]))

@@ -13,8 +13,8 @@ import argparse
 from pathlib import Path
 
 import uproot
-from measure import add_options
-from samples import COLUMNS, FEATURES, MASS, RANGE, SIGNAL_REGION, write_dataset
+from measure import add_options, measure
+from samples import COLUMNS, write_dataset
 
 import hisigma_zfit as hz
 
@@ -60,22 +60,7 @@ def main() -> None:
         },
     }
     for name, more in systematic.items():
-        measurement = hz.measure(
-            **paths,
-            mass=MASS,
-            range=RANGE,
-            signal_region=SIGNAL_REGION,
-            features=FEATURES,
-            columns=COLUMNS,
-            bootstraps=options.bootstraps,
-            members=options.members,
-            flow=options.flow,
-            preset=options.preset,
-            seed=options.seed,
-            out=options.out / name,
-            quiet=False,
-            **more,
-        )
+        measurement = measure(options.dataset, options.out / name, options, **more)
         print(f"{name}\n{hz.tables.measurement(measurement)}\n")
 
 

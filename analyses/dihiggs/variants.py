@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from quick_fit import quick_fit
+from quick_fit import pseudo_data, quick_fit
 from samples import COLUMNS, FEATURES, N_BACKGROUND, N_DATASETS, N_SIGNAL, SAMPLES
 
 import hisigma_zfit as hz
@@ -88,10 +88,9 @@ def measure(name: str, events: Events, features: tuple[str, ...], dataset: int, 
     """Fit one data set; the yield is that before the preselection."""
     background, signal = events["background"], events["signal"]
     in_data = np.arange(len(background)) // N_BACKGROUND == dataset
-    injected = np.arange(len(signal)) // N_SIGNAL
     parts = [
-        background.select(in_data).concatenate(signal.select(injected == dataset)),
-        signal.select(injected >= N_DATASETS),
+        pseudo_data(background, signal, dataset),
+        signal.select(np.arange(len(signal)) >= N_SIGNAL * N_DATASETS),
         background.select(~in_data),
     ]
     efficiency = 1.0
@@ -107,7 +106,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=("smearing", "features", "preselection"), help="what to vary")
     parser.add_argument("--full", type=Path, help="folder of the full samples, made by simulation/generate.py")
-    parser.add_argument("--datasets", type=int, default=2, help="data sets to fit, 2 to 5 (default 2)")
+    parser.add_argument(
+        "--datasets", type=int, choices=range(2, N_DATASETS + 1), default=2, help="data sets to fit (default 2)"
+    )
     parser.add_argument("--members", type=int, default=2, help="seeds of each density (default 2)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the smearing (default 1)")
     parser.add_argument("--out", type=Path, default=Path("runs/variants"), help="folder of results and figure")
