@@ -74,8 +74,9 @@ class PseudoLikelihood(EvaluatorSum):
         super().__init__(parts[0].parameters, parts)
         self._start = start
 
-    def evaluator(self) -> PseudoLikelihood:
+    def evaluator(self, *, around: Array | None = None) -> PseudoLikelihood:
         """Itself, in the place of `ExtendedNLL.evaluator`."""
+        del around
         return self
 
     def theta(self) -> Array:

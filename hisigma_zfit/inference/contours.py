@@ -50,8 +50,8 @@ class JointProfiler:
             raise InputError.from_parts(
                 expected="different parameters", got=", ".join(self.names), do="name each of them once"
             )
-        self.evaluator = loss.evaluator()
         self.minimum = min((p.minimum for p in profilers), key=lambda minimum: minimum.value)
+        self.evaluator = loss.evaluator(around=self.minimum.theta)
         self._limits = _limits(loss.parameters)
         floating = [k for k, p in enumerate(loss.parameters) if p.floating]
         self._others = [k for k in floating if k not in self.index]

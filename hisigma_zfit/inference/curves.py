@@ -76,7 +76,7 @@ class ProfileCurve:
     def _exact(self, value: float, below: _Point, above: _Point) -> _Point | None:
         """The profile at a value between two points; None where there is no minimum."""
         if below.free == above.free and below is not above:
-            start = _hermite(below, above, [below.theta, below.slope], [above.theta, above.slope], value)
+            start = _hermite(below, above, (below.theta, below.slope), (above.theta, above.slope), value)
         else:
             nearest = min((below, above), key=lambda point: abs(point.value - value))
             start = nearest.theta + nearest.slope * (value - nearest.value)
@@ -128,6 +128,7 @@ class ProfileCurve:
 # Hermite's polynomials on [0, 1], coefficients of 1, u, u^2, ...: rows belong to value (and slope, and curvature) at 0,
 # then at 1.
 _CUBIC = np.array([[1, 0, -3, 2], [0, 1, -2, 1], [0, 0, 3, -2], [0, 0, -1, 1]], dtype=np.float64)
+_EXPONENTS = np.arange(6)
 _QUINTIC = np.array(
     [
         [1, 0, 0, -10, 15, -6],
@@ -150,8 +151,9 @@ def _hermite(a: _Point, b: _Point, at_a: Any, at_b: Any, x: npt.ArrayLike) -> Ar
         at_b: The same at the second.
         x: Where it is asked for: a number, or shape (n,) where the polynomial is that of numbers.
     """
-    basis, width = (_CUBIC if len(at_a) == 2 else _QUINTIC), b.value - a.value
+    derivatives, width = len(at_a), b.value - a.value
     u = (np.asarray(x, dtype=np.float64) - a.value) / width
-    scales = width ** np.arange(len(at_a))
-    weights = (basis * np.tile(scales, 2)[:, None]) @ np.stack([u**k for k in range(basis.shape[1])])
-    return np.asarray(np.tensordot(np.stack([*at_a, *at_b]), weights, axes=(0, 0)))
+    powers = np.power.outer(u, _EXPONENTS[: 2 * derivatives])
+    weights = powers @ (_CUBIC if derivatives == 2 else _QUINTIC).T
+    weights *= width ** (_EXPONENTS[: 2 * derivatives] % derivatives)
+    return np.asarray(weights @ np.array([*at_a, *at_b]))

@@ -185,7 +185,8 @@ class Profiler:
 
     def __init__(self, loss: ExtendedNLL, poi: str | Any) -> None:
         self.loss = loss
-        self.evaluator = loss.evaluator()
+        start = loss.theta()
+        self.evaluator = loss.evaluator(around=start)
         names = [p.name for p in loss.parameters]
         name = poi if isinstance(poi, str) else poi.name
         if name not in names:
@@ -198,7 +199,7 @@ class Profiler:
         floating = [k for k, p in enumerate(loss.parameters) if p.floating]
         self._free = sorted({*floating, self.index})
         self._others = [k for k in floating if k != self.index]
-        self.minimum = minimise(self.evaluator, loss.theta(), self._free, limits=self._limits, tolerance=1e-9)
+        self.minimum = minimise(self.evaluator, start, self._free, limits=self._limits, tolerance=1e-9)
         if not self.minimum.converged:
             raise FitError(f"the fit did not converge (edm {self.minimum.edm:.3g}); check start values and limits")
 

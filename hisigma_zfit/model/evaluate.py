@@ -12,21 +12,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from hisigma_zfit.model.slots import Component, ComposedYield, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hisigma_zfit.model.cached import Columns
     from hisigma_zfit.model.columns import Term
-    from hisigma_zfit.model.families import ExponentialFamily
-    from hisigma_zfit.model.morphing import MorphForm, MorphWeights
-    from hisigma_zfit.model.yields import Size
+    from hisigma_zfit.model.expansion import FarEvents
 
-__all__ = ["ColumnEvaluator", "ComposedYield", "Evaluation", "Evaluator", "EvaluatorSum", "column_evaluator"]
+__all__ = ["ColumnEvaluator", "Evaluation", "Evaluator", "EvaluatorSum", "column_evaluator"]
 
 Array = npt.NDArray[np.float64]
 
@@ -58,88 +58,6 @@ class Evaluator(Protocol):
         """-log L, gradient and Hessian at `theta`, shape (P,)."""
 
 
-@runtime_checkable
-class ComposedYield(Protocol):
-    """A yield that depends on several parameters and knows its derivatives, such as `systematics.LogNormalYield`."""
-
-    sources: tuple[Any, ...]
-    size: Size
-
-
-@dataclass(frozen=True)
-class _Slot:
-    """Where one component finds its numbers in the parameter vector.
-
-    Attributes:
-        extended: Parameters of the yield; one, unless the yield is composed.
-        composed: The yield if it is composed.
-        family: The mass shape, or None if it is cached.
-        shape: Parameters of the family, q of them.
-        morph: The systematic variations, or None.
-        nuisances: Their parameters, J of them.
-    """
-
-    extended: tuple[int, ...]
-    composed: Size | None
-    family: ExponentialFamily | None
-    shape: tuple[int, ...]
-    morph: MorphForm | None
-    nuisances: tuple[int, ...]
-
-    def size(self, theta: Array) -> tuple[float, Array, Array]:
-        """The yield with its gradient and Hessian with respect to the parameters in `extended`."""
-        if self.composed is None:
-            return float(theta[self.extended[0]]), np.ones(1), np.zeros((1, 1))
-        return self.composed.derivatives(theta[list(self.extended)])
-
-
-class _Component:
-    """One row of the columns with its slot, ready for the loop over blocks.
-
-    Derivatives are summed with respect to the yield, the powers of t in the family's exponent and the nuisances, one
-    row each, `start` being the first of them.
-    """
-
-    def __init__(self, slot: _Slot, columns: Columns, k: int, start: int) -> None:
-        self.slot, self.ratio, self.morph = slot, columns.ratio[k], columns.morphs[k]
-        self.plain = bool(np.all(self.ratio == 1.0))  # what the ratios refer to
-        self.powers = None if slot.family is None else slot.family.powers(columns.mass)
-        self.q = len(slot.shape)
-        self.signs = np.array([*(() if slot.family is None else slot.family.signs), *[1.0] * len(slot.nuisances)])
-        self.parameters = np.array([*slot.shape, *slot.nuisances], dtype=np.intp)
-        self.start, self.rest = start, slice(start + 1, start + 1 + self.parameters.size)
-
-    def slope(self, block: slice) -> Array | None:
-        """Powers of t of the events in a block, shape (q, B)."""
-        return None if self.powers is None else self.powers[:, block]
-
-    def weights(self, theta: Array) -> MorphWeights | None:
-        """Weights of the variations at `theta`."""
-        if self.slot.morph is None or self.morph is None:
-            return None
-        return self.slot.morph.weights(self.morph, theta[list(self.slot.nuisances)])
-
-    def density(self, polynomial: Sequence[float], block: slice, out: Array) -> Array:
-        """Ratio times exp(c_0 + c_1 t + ...) of the events in a block, shape (B,); in `out` unless it is cached."""
-        if self.powers is None:
-            return self.ratio[block]
-        t = self.powers[0, block]
-        np.multiply(t, polynomial[-1], out=out)
-        for coefficient in polynomial[-2:0:-1]:
-            out += coefficient
-            out *= t
-        if polynomial[0] != 0.0:
-            out += polynomial[0]
-        np.exp(out, out=out)
-        if not self.plain:
-            out *= self.ratio[block]
-        return out
-
-    def polynomial(self, theta: Array, constant: float) -> list[float]:
-        """Coefficients of the exponent, the constant first."""
-        return [constant, *(self.signs[: self.q] * theta[self.parameters[: self.q]]).tolist()]
-
-
 class ColumnEvaluator:
     """Quick path for one data set; see the module's text.
 
@@ -147,23 +65,43 @@ class ColumnEvaluator:
         slots: One for each row of the columns.
         columns: The data set.
         parameters: All parameters, P of them, or their names: they are only handed on.
+        far: Further events, summed by a series; see `hisigma_zfit.model.compression`.
     """
 
-    def __init__(self, slots: Sequence[_Slot], columns: Columns, parameters: tuple[Any, ...]) -> None:
+    def __init__(
+        self, slots: Sequence[Slot], columns: Columns, parameters: tuple[Any, ...], *, far: FarEvents | None = None
+    ) -> None:
         self.parameters = parameters
-        self._slots = tuple(slots)
+        self._slots, self._far = tuple(slots), far
         # events where variations act come first: the others are spared their weights
         acting = [morph.active for morph in columns.morphs if morph is not None]
         active = np.logical_or.reduce(acting) if acting else np.zeros(columns.mass.size, dtype=bool)
         self._n_active, n = int(np.count_nonzero(active)), active.size
         if 0 < self._n_active < n:
             columns = columns.take(np.argsort(~active, kind="stable"))
-        self._weights, self._total = columns.weights, columns.total
-        self._components, self._rows = [], 0
+        self.columns, self._weights, self._total = columns, columns.weights, columns.total
+        self.components, self._rows = [], 0
         for k, slot in enumerate(self._slots):
-            self._components.append(_Component(slot, columns, k, self._rows))
-            self._rows = self._components[-1].rest.stop
+            self.components.append(Component(slot, columns, k, self._rows))
+            self._rows = self.components[-1].rest.stop
         self._n = n
+
+    def split(self, near: npt.NDArray[np.intp], far: FarEvents) -> ColumnEvaluator:
+        """The same likelihood with only some of the events, by index, visited one by one, the others by `far`."""
+        return ColumnEvaluator(self._slots, self.columns.take(near), self.parameters, far=far)
+
+    def yields(self, theta: Array) -> Array:
+        """Yields of the components, shape (K,)."""
+        return np.array([slot.size(theta)[0] for slot in self._slots])
+
+    def shapes(self, theta: Array) -> list[list[float]]:
+        """Coefficients of each component's log mass density as a polynomial in t, the constant first."""
+        return [
+            c.polynomial(
+                theta, 0.0 if c.slot.family is None else -c.slot.family.log_integral(theta[c.parameters[: c.q]])
+            )
+            for c in self.components
+        ]
 
     def _blocks(self, size: int) -> list[slice]:
         """Blocks of events, with a border where the variations cease to act."""
@@ -186,18 +124,18 @@ class ColumnEvaluator:
     @np.errstate(all="ignore")  # a density that is not positive is answered, not warned of
     def value(self, theta: Array) -> float:
         """-log L at `theta`, shape (P,); inf where the density is not positive."""
-        yields = np.array([slot.size(theta)[0] for slot in self._slots])
-        morphs = [c.weights(theta) for c in self._components]
+        yields = self.yields(theta)
+        morphs = [c.weights(theta) for c in self.components]
         # the yield goes into the exponent: that of no events, minus infinity, makes a density of zero
         polynomials, factors = [], []
-        for c, size in zip(self._components, yields, strict=True):
+        for c, size in zip(self.components, yields, strict=True):
             family = c.slot.family
             shift = 0.0 if family is None else np.log(abs(size)) - family.log_integral(theta[c.parameters[: c.q]])
             polynomials.append(c.polynomial(theta, float(shift)))
             factors.append(size if family is None else 1.0 if size >= 0.0 else -1.0)
-        common = next((p[0] for p, c in zip(polynomials, self._components, strict=True) if c.powers is not None), 0.0)
+        common = next((p[0] for p, c in zip(polynomials, self.components, strict=True) if c.powers is not None), 0.0)
         common = common if abs(common) < _MAX_COMMON else 0.0
-        for k, c in enumerate(self._components):  # a factor of the whole density is cheaper outside of the loop
+        for k, c in enumerate(self.components):  # a factor of the whole density is cheaper outside of the loop
             if c.powers is None:
                 factors[k] *= float(np.exp(-common))
             else:
@@ -205,7 +143,7 @@ class ColumnEvaluator:
         buffers, total, positive = np.empty((2, min(_BLOCK, self._n))), 0.0, bool(yields.min() >= 0.0)
         for block in self._blocks(_BLOCK):
             density, scratch = buffers[:, : block.stop - block.start]
-            for k, (c, morph) in enumerate(zip(self._components, morphs, strict=True)):
+            for k, (c, morph) in enumerate(zip(self.components, morphs, strict=True)):
                 part = scratch if k else density
                 own = c.density(polynomials[k], block, part)
                 if own is not part or factors[k] != 1.0:
@@ -215,6 +153,8 @@ class ColumnEvaluator:
                 if k:
                     density += part
             total += _sum_of_logs(density, self._block_weights(block), positive=positive)
+        if self._far is not None:
+            total += self._far.log_sum(yields, self.shapes(theta))
         return float(yields.sum() - total - common * self._total) if np.isfinite(total) else np.inf
 
     @np.errstate(all="ignore")
@@ -227,27 +167,27 @@ class ColumnEvaluator:
         """
         moments = [
             None if c.slot.family is None else c.slot.family.log_partition(theta[c.parameters[: c.q]])
-            for c in self._components
+            for c in self.components
         ]
-        sizes, morphs = [slot.size(theta) for slot in self._slots], [c.weights(theta) for c in self._components]
+        sizes, morphs = [slot.size(theta) for slot in self._slots], [c.weights(theta) for c in self.components]
         yields = np.array([size for size, _, _ in sizes])
         polynomials = [
             c.polynomial(theta, 0.0 if moment is None else -moment[0])
-            for c, moment in zip(self._components, moments, strict=True)
+            for c, moment in zip(self.components, moments, strict=True)
         ]
         length = min(_BLOCK, self._n, max(_ONE_THREAD // (self._rows * (self._rows + 1)), _BLOCK // 8))
         # the last row of ones makes the sums of the derivatives one more column of their products, and hides from BLAS
         # that these are symmetric, for which its kernel is four times slower
         buffer, buffers = np.ones((self._rows + 1, length)), np.empty((2, length))
         products, total, positive = np.zeros((self._rows, self._rows + 1)), 0.0, bool(yields.min() >= 0.0)
-        seconds = [np.zeros((c.parameters.size,) * 2) for c in self._components]
+        seconds = [np.zeros((c.parameters.size,) * 2) for c in self.components]
         for block in self._blocks(max(length, 1)):
             size, acting = block.stop - block.start, block.start < self._n_active
             derivatives, (density, scratch) = buffer[:, :size], buffers[:, :size]
             densities: list[Array] = []
             slopes: list[Array | None] = []
             bends: list[Array | None] = []
-            for k, (c, morph) in enumerate(zip(self._components, morphs, strict=True)):
+            for k, (c, morph) in enumerate(zip(self.components, morphs, strict=True)):
                 own, slope, bend = c.density(polynomials[k], block, derivatives[c.start]), c.slope(block), None
                 if morph is not None and acting:
                     weight, varied, bend = morph.derivatives(block)
@@ -261,19 +201,21 @@ class ColumnEvaluator:
                 densities.append(own)
                 slopes.append(slope)
                 bends.append(bend)
-            for c, own, slope in zip(self._components, densities, slopes, strict=True):
+            for c, own, slope in zip(self.components, densities, slopes, strict=True):
                 share = np.divide(own, density, out=derivatives[c.start])
                 if slope is not None:
                     np.multiply(share, slope, out=derivatives[c.start + 1 : c.start + 1 + len(slope)])
             weights = self._block_weights(block)
             weighted = derivatives[:-1] if weights is None else derivatives[:-1] * weights
             products += weighted @ derivatives.T
-            for c, second, slope, bend in zip(self._components, seconds, slopes, bends, strict=True):
+            for c, second, slope, bend in zip(self.components, seconds, slopes, bends, strict=True):
                 if slope is not None:
                     second[: len(slope), : len(slope)] += weighted[c.start + 1 : c.start + 1 + len(slope)] @ slope.T
                 if bend is not None:
                     _add_symmetric(second[c.q :, c.q :], bend @ weighted[c.start])
             total += _sum_of_logs(density, weights, positive=positive)
+        if self._far is not None:
+            total += self._far.add(yields, polynomials, products, seconds)
         if not np.isfinite(total):
             nan = np.full(theta.size, np.nan)
             return Evaluation(np.inf, nan, np.outer(nan, nan))
@@ -288,33 +230,36 @@ class ColumnEvaluator:
         moments: list[tuple[float, Array, Array] | None],
         sizes: list[tuple[float, Array, Array]],
     ) -> Evaluation:
-        """Turn sums over raw slopes into derivatives with respect to the parameters."""
-        first = products[:, -1]
-        jacobian = np.zeros((theta.size, self._rows))  # derivative rows -> derivatives of log L by parameter
-        gradient, hessian = np.zeros(theta.size), np.zeros((theta.size, theta.size))
-        for c, second, moment, (size, slope, bend) in zip(self._components, seconds, moments, sizes, strict=True):
-            extended, number = np.array(c.slot.extended), first[c.start]
-            jacobian[extended, c.start] += slope
-            gradient[extended] += slope
-            hessian[extended[:, None], extended] += bend * (1.0 - number)
+        """Turn sums over raw slopes into derivatives with respect to the parameters.
+
+        First into those by yields and shape parameters of each component, in the order of the rows, then by parameter.
+        """
+        first, starts = products[:, -1], [c.start for c in self.components]
+        local = np.eye(self._rows)  # from raw slopes to derivatives of log L
+        place = np.zeros((theta.size, self._rows))  # where each of them belongs among the parameters
+        bends, curved = np.zeros((self._rows, self._rows)), np.zeros((theta.size, theta.size))
+        for c, second, moment, (size, slope, bend) in zip(self.components, seconds, moments, sizes, strict=True):
+            number, extended = first[c.start], list(c.slot.extended)
+            place[extended, c.start] = slope
+            if c.slot.composed is not None:
+                curved[np.ix_(extended, extended)] += bend * (1.0 - number)
             if not c.parameters.size:
                 continue
+            place[c.parameters, range(c.rest.start, c.rest.stop)] = 1.0
             mean, covariance = np.zeros(c.parameters.size), np.zeros((c.parameters.size,) * 2)
             if moment is not None:
                 _, mean[: c.q], covariance[: c.q, : c.q] = moment
-            jacobian[c.parameters, range(c.rest.start, c.rest.stop)] = size * c.signs
-            jacobian[c.parameters, c.start] += -size * mean
+            local[c.rest, c.rest] = np.diag(size * c.signs)
+            local[c.rest, c.start] = -size * mean
             sums = c.signs * first[c.rest]
-            centred = (sums - mean * number) * slope[:, None]
-            hessian[extended[:, None], c.parameters] -= centred
-            hessian[c.parameters[:, None], extended] -= centred.T
+            bends[c.start, c.rest] = bends[c.rest, c.start] = sums - mean * number
             mixed = mean[:, None] * sums
             spread = second * (c.signs[:, None] * c.signs) - mixed - mixed.T
-            spread += (mean[:, None] * mean - covariance) * number
-            hessian[c.parameters[:, None], c.parameters] -= size * spread
-        gradient -= jacobian @ first
-        hessian += jacobian @ products[:, :-1] @ jacobian.T
-        return Evaluation(value, gradient, hessian)
+            bends[c.rest, c.rest] = size * (spread + (mean[:, None] * mean - covariance) * number)
+        slopes = -local @ first
+        slopes[starts] += 1.0  # of the expected number of events
+        hessian = place @ (local @ products[:, :-1] @ local.T - bends) @ place.T
+        return Evaluation(value, place @ slopes, hessian + curved)
 
 
 def _add_symmetric(matrix: Array, rows: Array) -> None:
@@ -366,7 +311,7 @@ def column_evaluator(terms: Sequence[Term], columns: Columns, parameters: tuple[
         if family is None and not term.frozen:
             return None
         slots.append(
-            _Slot(
+            Slot(
                 extended=tuple(index[p] for p in sources),
                 composed=None if composed is None else composed.size,
                 family=family,
@@ -383,15 +328,15 @@ class EvaluatorSum:
 
     def __init__(self, parameters: tuple[Any, ...], parts: Sequence[Evaluator]) -> None:
         self.parameters = parameters
-        self._parts = tuple(parts)
+        self.parts = tuple(parts)
 
     def value(self, theta: Array) -> float:
         """-log L at `theta`, shape (P,)."""
-        return float(sum(part.value(theta) for part in self._parts))
+        return float(sum(part.value(theta) for part in self.parts))
 
     def evaluate(self, theta: Array) -> Evaluation:
         """-log L, gradient and Hessian at `theta`, shape (P,)."""
-        results = [part.evaluate(theta) for part in self._parts]
+        results = [part.evaluate(theta) for part in self.parts]
         return Evaluation(
             float(sum(r.value for r in results)),
             np.sum([r.gradient for r in results], axis=0),

@@ -20,6 +20,7 @@ import zfit.z.numpy as znp
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.columns import Columns, Term, build_columns, data_version, terms_of
+from hisigma_zfit.model.compression import compress, covers
 from hisigma_zfit.model.constraints import constraint_evaluators
 from hisigma_zfit.model.evaluate import Evaluation, Evaluator, EvaluatorSum, column_evaluator
 from hisigma_zfit.model.graph import GraphEvaluator, log_density, morph_inputs
@@ -34,6 +35,16 @@ __all__ = ["ExtendedNLL"]
 Array = npt.NDArray[np.float64]
 
 _log = logging.getLogger(__name__)
+
+
+def _current(parameter: Any) -> float:
+    """Value of a parameter within its limits; ten times quicker than zfit's, which clips it in TensorFlow."""
+    if not isinstance(parameter, zfit.Parameter):
+        return float(parameter.value())  # a constant
+    value = float(tf.raw_ops.ReadVariableOp(resource=parameter.handle, dtype=tf.float64))
+    if parameter.has_limits:
+        value = min(max(value, float(parameter.lower)), float(parameter.upper))
+    return value
 
 
 def _data_constant(columns: Columns) -> float:
@@ -84,28 +95,25 @@ class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
         terms = {id(term): term for term in (*(constraints or ()), *constraints_of(parameters))}
         super().__init__(model=models, data=datasets, constraints=list(terms.values()) or None, options=options)
         self._terms: list[tuple[Term, ...]] = [terms_of(m) for m in models]
+        self._frozen = [
+            [p for t in terms if t.frozen for p in t.mass.get_params(floating=None, is_yield=False)]
+            for terms in self._terms
+        ]
         self._versions: list[Any] = [None] * len(models)
         self._columns: list[Columns] = []
         self._parts: list[Evaluator] = []
+        self._near: Evaluator | None = None
         self.parameters = tuple(self.get_params(floating=None, is_yield=None, extract_independent=True))
         self._constraint_parts = constraint_evaluators(self.constraints or (), self.parameters)
         self._refresh()
 
-    def _frozen_values(self, terms: tuple[Term, ...]) -> tuple[float, ...]:
-        return tuple(
-            float(p.value())
-            for term in terms
-            if term.frozen
-            for p in term.mass.get_params(floating=None, is_yield=False)
-        )
-
     def _refresh(self) -> None:
         """Bring the columns up to date with data that changed in place and with frozen shapes that were moved."""
-        for k, (terms, data) in enumerate(zip(self._terms, self.data, strict=True)):
-            version = (data_version(data), self._frozen_values(terms))
+        for k, (terms, data, frozen) in enumerate(zip(self._terms, self.data, self._frozen, strict=True)):
+            version = (data_version(data), tuple(map(_current, frozen)))
             if version == self._versions[k]:
                 continue
-            columns = build_columns(terms, data)
+            columns, self._near = build_columns(terms, data), None
             if k == len(self._columns):
                 self._columns.append(columns)
                 self._parts.append(self._make_part(terms, columns))
@@ -126,18 +134,27 @@ class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
         self._refresh()
         return tuple(self._columns)
 
-    def evaluator(self) -> Evaluator:
+    def evaluator(self, *, around: Array | None = None) -> Evaluator:
         """The likelihood as plain functions of a parameter vector, for minimisers and scans.
 
         Its value lacks the constants of the data; `value(full=True)` has them.
+
+        Args:
+            around: Parameters, shape (P,), in whose neighbourhood many values will be asked for: the likelihood is then
+                prepared to be quicker there, see `hisigma_zfit.model.compression`.
         """
         self._refresh()
         parts = [*self._parts, *self._constraint_parts]
-        return parts[0] if len(parts) == 1 else EvaluatorSum(self.parameters, parts)
+        full = parts[0] if len(parts) == 1 else EvaluatorSum(self.parameters, parts)
+        if around is None:
+            return full
+        if self._near is None or not covers(self._near, around):
+            self._near = compress(full, around)
+        return self._near
 
     def theta(self) -> Array:
         """Current values of `parameters`, shape (P,)."""
-        return np.array([float(p.value()) for p in self.parameters])
+        return np.array([_current(p) for p in self.parameters])
 
     # zfit's public methods, answered by the fast evaluation.  Inside someone's tf.function the graph below is used.
 
