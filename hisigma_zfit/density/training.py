@@ -25,6 +25,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from hisigma_zfit.density.cube import spline_flow
+from hisigma_zfit.density.dependence import require_independent
 from hisigma_zfit.density.flows import MixtureFlow
 from hisigma_zfit.density.optimiser import Schedule, Stack, StackState, train_stack
 from hisigma_zfit.density.preprocess import FeatureTransform, Support
@@ -93,8 +94,8 @@ def train_flow(
         The mixture of all members; `bootstraps` and `members` give its parts, `history` its losses.
 
     Raises:
-        InputError: A column is missing, constant, discrete or outside its limits, a weight is negative, an option
-            is out of its range, or the checkpoint belongs to another training.
+        InputError: A column is missing, constant, discrete or outside its limits, a feature is a function of the
+            others, a weight is negative, an option is out of its range, or the checkpoint belongs to another training.
     """
     task = _Task.check(
         data,
@@ -196,6 +197,7 @@ class _Task:
             Support.infer(x[:, j], name=column, limits=limits)
             for j, (column, limits) in enumerate(zip(names, _limits(features, len(names)), strict=True))
         )
+        require_independent(x, m, names, mass[0])
         held_out = np.zeros(len(x), dtype=bool)
         n_held_out = min(int(HELD_OUT * len(x)), MAX_HELD_OUT)
         held_out[np.random.default_rng([seed, SPLIT]).permutation(len(x))[:n_held_out]] = True
