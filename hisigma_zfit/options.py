@@ -40,7 +40,7 @@ class MeasureOptions(BaseModel):
         members: Seeds of each model, averaged.
         combine: How the bootstraps are combined.
         sidebands: Whether the features count in the sidebands of the fit; paper: they do not.
-        flow: Kind of density: ``"spline"`` is fast, ``"maf"`` also learns edges of one feature that move with another.
+        flow: Kind of density: ``"spline"`` is fast, ``"maf"`` an independent and slower one to compare with.
         preset: Length of the training.
         seed: Seed of every random step.
         poi: Name of the parameter of interest.

@@ -14,11 +14,14 @@ REGION = SignalRegion(*toys.REGION)
 SMALL = SplineConfig(knots=8, hidden=8, layers=2)
 
 
-def random_flow(n_features, *, seed=1, members=2, config=SMALL):
-    """A flow with strong random dependence of everything on everything, without training."""
+def random_flow(n_features, *, seed=1, members=2, config=SMALL, strength=0.6):
+    """A flow with strong random dependence of everything on everything, without training.
+
+    `strength` is the standard deviation of what is added to the starting parameters.
+    """
     rng = np.random.default_rng(seed)
     parameters = np.stack([config.init(rng, n_features) for _ in range(members)])
-    parameters += 0.6 * rng.normal(size=parameters.shape)
+    parameters += strength * rng.normal(size=parameters.shape)
     x = np.stack(
         [rng.random(4000), rng.exponential(size=4000), rng.normal(size=4000), -rng.gamma(2, size=4000)], axis=1
     )

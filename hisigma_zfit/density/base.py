@@ -45,6 +45,7 @@ _FLOWS = {
 }
 _CONFIGS = {
     "spline": ("hisigma_zfit.density.cube", "SplineConfig"),
+    "warped spline": ("hisigma_zfit.density.warped", "WarpedSplineConfig"),
     "maf": ("hisigma_zfit.density.tfp_flows", "MAFConfig"),
 }
 

@@ -1,8 +1,9 @@
-"""Autoregressive spline densities on the unit cube: the default density of the package.
+"""Autoregressive spline densities on the unit cube.
 
     p(u | m) = prod_j sum_k softmax(net_j(u_<j, m))_k M_k(u_j)
 
-with M_k the M-splines of `splines`.  Normalised by construction; sampled without inversion.
+with M_k the M-splines of `splines`.  Normalised by construction; sampled without inversion.  `warped` puts a map that
+moves with u_<j before the splines; that is the default density of the package.
 """
 
 from __future__ import annotations
@@ -20,36 +21,15 @@ from hisigma_zfit.density.base import Array, FlowConfig
 from hisigma_zfit.density.splines import knot_vector, m_splines, uniform_coefficients
 from hisigma_zfit.errors import InputError
 
-__all__ = ["SplineConfig", "spline_flow"]
+__all__ = ["SplineConfig", "log_mixture"]
 
 EDGE = 2e-4  # the nets see the normal quantile of u clipped here, at 3.5 sigma
 SAMPLE_BLOCK = 8192
 
 
-def spline_flow(
-    *, knots: int = 16, hidden: int = 32, layers: int = 3, degree: int = 3, learning_rate: float = 3e-3
-) -> SplineConfig:
-    """Configure the autoregressive spline density.
-
-    It fails where the edge of one feature moves with another one (ordered momenta): re-parametrise to a ratio, or
-    use `maf`.
-
-    Args:
-        knots: Number K of M-splines per feature.
-        hidden: Width of each net; there is one net per feature.
-        layers: Hidden layers of each net.
-        degree: Degree of the splines.
-        learning_rate: Peak of the Adam learning rate.
-
-    Raises:
-        InputError: A number is out of its range.
-    """
-    return SplineConfig(knots=knots, hidden=hidden, layers=layers, degree=degree, learning_rate=learning_rate)
-
-
 @dataclass(frozen=True)
 class SplineConfig(FlowConfig):
-    """What `spline_flow` returns; see there."""
+    """What ``spline_flow(bins=0)`` returns; see `hisigma_zfit.density.warped.spline_flow`."""
 
     kind: ClassVar[str] = "spline"
     knots: int = 16
@@ -71,9 +51,13 @@ class SplineConfig(FlowConfig):
     def _t(self) -> Array:
         return knot_vector(self.knots, self.degree)
 
+    def _start(self) -> Array:
+        """Outputs of a net that give the uniform density, shape (K,)."""
+        return np.log(uniform_coefficients(self._t, self.degree))
+
     def _shapes(self, d: int) -> list[tuple[int, ...]]:
         """Weights and biases of the d nets, layer by layer."""
-        widths = [2 * d + 1, *[self.hidden] * self.layers, self.knots]
+        widths = [2 * d + 1, *[self.hidden] * self.layers, len(self._start())]
         return [shape for a, b in pairwise(widths) for shape in ((d, a, b), (d, b))]
 
     def _mask(self, d: int) -> npt.NDArray[np.float32]:
@@ -87,8 +71,8 @@ class SplineConfig(FlowConfig):
         parts: list[Array] = []
         for layer, (weight, bias) in enumerate(zip(shapes[::2], shapes[1::2], strict=True)):
             if layer == self.layers:
-                start = np.log(uniform_coefficients(self._t, self.degree))
-                parts += [rng.normal(size=weight) * 0.01 / np.sqrt(self.hidden), np.broadcast_to(start, bias)]
+                start = np.broadcast_to(self._start(), bias)
+                parts += [rng.normal(size=weight) * 0.01 / np.sqrt(self.hidden), start]
             elif layer == 0:
                 parts += [rng.normal(size=weight) * 0.5, rng.uniform(-1, 1, size=bias)]
             else:
@@ -118,7 +102,7 @@ class SplineConfig(FlowConfig):
         return nets
 
     def _logits(self, nets: list[tf.Tensor], inputs: tf.Tensor) -> tf.Tensor:
-        """Evaluate nets of weights [E, d, ...] on inputs (n, 2 d + 1); returns (E, d, n, K)."""
+        """Evaluate nets of weights [E, d, ...] on inputs (n, 2 d + 1); returns (E, d, n, outputs)."""
         first = nets[0]
         n_members, d, n_inputs, width = first.shape
         # one wide product for all nets: the inputs are the same
@@ -134,11 +118,7 @@ class SplineConfig(FlowConfig):
         """See `FlowConfig.log_prob`."""
         inputs, basis = prepared
         logits = tf.cast(self._logits(self._nets(parameters, basis.shape[1]), inputs), basis.dtype)
-        weights = tf.exp(logits - tf.stop_gradient(tf.reduce_max(logits, axis=-1, keepdims=True)))
-        # the floor is below any density that can matter; it keeps the gradient finite where all weights underflow
-        tiny = 1e-300 if basis.dtype == tf.float64 else 1e-30
-        numerator = tf.reduce_sum(weights * tf.transpose(basis, [1, 0, 2])[None], axis=-1)
-        return tf.reduce_sum(tf.math.log(numerator + tiny) - tf.math.log(tf.reduce_sum(weights, axis=-1)), axis=1)
+        return tf.reduce_sum(log_mixture(logits, tf.transpose(basis, [1, 0, 2])[None]), axis=1)
 
     def sample(self, parameters: Array, c: Array, rng: np.random.Generator, *, n_features: int) -> Array:
         """See `FlowConfig.sample`; k from the weights, then u = sum_i D_i t_{k+i} with D uniform on the simplex."""
@@ -159,18 +139,30 @@ class SplineConfig(FlowConfig):
         """Turn uniforms (n, d) and simplex points (n, d, degree + 2) into u, feature after feature."""
         d = choice.shape[1]
         nets = self._nets(parameters, d)
-        windows = tf.constant(np.lib.stride_tricks.sliding_window_view(self._t, self.degree + 2).copy())
-        summation = tf.constant(np.triu(np.ones((self.knots, self.knots))))
         columns: list[tf.Tensor] = []
         for j in range(d):
             # the mask hides what is not drawn yet: any number will do there
             u = tf.stack(columns + [tf.fill(tf.shape(c), tf.constant(0.5, c.dtype))] * (d - j), axis=1)
-            logits = self._logits([weight[:, j : j + 1] for weight in nets], self._inputs(u, c))[0, 0]
-            logits = tf.cast(logits, u.dtype)
-            cumulative = tf.matmul(tf.nn.softmax(logits), summation)
-            k = tf.reduce_sum(tf.cast(choice[:, j, None] > cumulative[:, :-1], tf.int32), axis=1)
-            columns.append(tf.reduce_sum(simplex[:, j] * tf.gather(windows, k), axis=1))
+            outputs = self._logits([weight[:, j : j + 1] for weight in nets], self._inputs(u, c))[0, 0]
+            columns.append(self._draw_feature(tf.cast(outputs, u.dtype), choice[:, j], simplex[:, j]))
         return tf.stack(columns, axis=1)
+
+    def _draw_feature(self, outputs: tf.Tensor, choice: tf.Tensor, simplex: tf.Tensor) -> tf.Tensor:
+        """Draw one feature, shape (n,), from the outputs of its net, shape (n, outputs)."""
+        windows = tf.constant(np.lib.stride_tricks.sliding_window_view(self._t, self.degree + 2).copy())
+        summation = tf.constant(np.triu(np.ones((self.knots, self.knots))))
+        cumulative = tf.matmul(tf.nn.softmax(outputs), summation)
+        k = tf.reduce_sum(tf.cast(choice[:, None] > cumulative[:, :-1], tf.int32), axis=1)
+        return tf.reduce_sum(simplex * tf.gather(windows, k), axis=1)
+
+
+def log_mixture(logits: tf.Tensor, basis: tf.Tensor) -> tf.Tensor:
+    """Log of sum_k softmax(logits)_k basis_k over the last axis."""
+    weights = tf.exp(logits - tf.stop_gradient(tf.reduce_max(logits, axis=-1, keepdims=True)))
+    # the floor is below any density that can matter; it keeps the gradient finite where all weights underflow
+    tiny = 1e-300 if basis.dtype == tf.float64 else 1e-30
+    numerator = tf.reduce_sum(weights * basis, axis=-1)
+    return tf.math.log(numerator + tiny) - tf.math.log(tf.reduce_sum(weights, axis=-1))
 
 
 @lru_cache

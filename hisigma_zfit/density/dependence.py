@@ -131,21 +131,41 @@ def _everything(normal: Array) -> Tier:
     degree = max((p for p in range(1, 6) if math.comb(k + p, p) <= _MAX_TERMS), default=1)
     powers = [c for p in range(degree + 1) for c in itertools.combinations_with_replacement(range(k), p)]
     basis = np.stack([np.prod(normal[:, list(c)], axis=1) for c in powers], axis=1)
+    equations, held_out = _normal_equations(basis, normal)
     widths = np.empty(k)
     for j in range(k):
-        without = np.array([j not in c for c in powers])
-        widths[j] = _widths(basis[:, without], normal[:, j : j + 1], exclude=())[0]
+        kept = np.flatnonzero([j not in c for c in powers])
+        solution = np.linalg.solve(equations.gram[np.ix_(kept, kept)], equations.rhs[kept, j])
+        widths[j] = _width(normal[len(normal) - len(held_out) :, j], held_out[:, kept] @ solution)
     yield (), widths
 
 
-def _widths(basis: Array, targets: Array, *, exclude: tuple[int, ...]) -> Array:
-    """Held-out error of the least-squares fit of every target, shape (k,); NaN for excluded ones."""
+class _Equations(NamedTuple):
+    """Normal equations of a least-squares fit."""
+
+    gram: Array
+    rhs: Array
+
+
+def _normal_equations(basis: Array, targets: Array) -> tuple[_Equations, Array]:
+    """Equations of the first two thirds of the events, and the scaled basis of the rest."""
     train = 2 * len(basis) // 3
-    scale = np.sqrt(np.mean(basis[:train] ** 2, axis=0)) + 1e-12
-    fitted, held_out = basis[:train] / scale, basis[train:] / scale
-    gram = fitted.T @ fitted
+    scaled = basis / (np.sqrt(np.mean(basis[:train] ** 2, axis=0)) + 1e-12)
+    gram = scaled[:train].T @ scaled[:train]
     gram[np.diag_indices(len(gram))] += _RIDGE * train
-    left = targets[train:] - held_out @ np.linalg.solve(gram, fitted.T @ targets[:train])
-    widths = np.sqrt(np.mean(left**2, axis=0) / np.var(targets[train:], axis=0))
+    return _Equations(gram, scaled[:train].T @ targets[:train]), scaled[train:]
+
+
+def _width(target: Array, prediction: Array) -> Array:
+    """Root mean square of what is left of each target, in units of its spread."""
+    width: Array = np.sqrt(np.mean((target - prediction) ** 2, axis=0) / np.var(target, axis=0))
+    return width
+
+
+def _widths(basis: Array, targets: Array, *, exclude: tuple[int, ...]) -> Array:
+    """Held-out width of every target, shape (k,); NaN for excluded ones."""
+    equations, held_out = _normal_equations(basis, targets)
+    prediction = held_out @ np.linalg.solve(equations.gram, equations.rhs)
+    widths = _width(targets[len(targets) - len(held_out) :], prediction)
     widths[list(exclude)] = np.nan
     return widths

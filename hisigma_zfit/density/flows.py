@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 # `maf` is loaded on first use: TensorFlow Probability costs another second
-_LAZY = {"maf": "hisigma_zfit.density.tfp_flows", "spline_flow": "hisigma_zfit.density.cube"}
+_LAZY = {"maf": "hisigma_zfit.density.tfp_flows", "spline_flow": "hisigma_zfit.density.warped"}
 
 
 def __getattr__(name: str) -> Any:
@@ -295,5 +295,5 @@ class DistributionFlow(ConditionalFlow):
 
 
 if TYPE_CHECKING:
-    from hisigma_zfit.density.cube import spline_flow
     from hisigma_zfit.density.tfp_flows import maf
+    from hisigma_zfit.density.warped import spline_flow

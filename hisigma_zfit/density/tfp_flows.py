@@ -1,7 +1,7 @@
 """Masked autoregressive flows on TensorFlow Probability: rational-quadratic splines or affine maps.
 
-The alternative to `spline_flow` where the edge of one feature moves with another one (ordered momenta, x2 < x1).  The
-cube coordinate u is turned into z = ndtri(u), on which the layers act; with f(z) standard normal,
+The alternative to `spline_flow`: slower, of two layers in opposite orders of the features.  The cube coordinate u is
+turned into z = ndtri(u), on which the layers act; with f(z) standard normal,
 
     log p(u | c) = log N(f(z)) + log |det df/dz| - log N(z).
 

@@ -24,12 +24,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from hisigma_zfit.density.cube import spline_flow
 from hisigma_zfit.density.dependence import require_independent
 from hisigma_zfit.density.flows import MixtureFlow
 from hisigma_zfit.density.optimiser import Schedule, Stack, StackState, train_stack
 from hisigma_zfit.density.preprocess import FeatureTransform, Support
 from hisigma_zfit.density.trained import MassScale, TrainedFlow
+from hisigma_zfit.density.warped import spline_flow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.results import TrainingHistory
 
