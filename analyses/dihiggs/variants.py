@@ -30,14 +30,18 @@ from hisigma_zfit.results_strategies import StrategyResult, StrategySummary
 
 SMEARING = 0.2
 EDGE = {"opening_gg": "dR_gg - 2 * arctan2(Hgg_mass, Hgg_pt)"}
-MORE = {  # branches of the full samples, in the order in which they are added
+# Features from branches of the full samples, in the order in which they are added.  Four momenta without a common
+# rotation and boost have ten invariants, the mass among them: only jet masses and the boost make room for more than
+# nine features, and the distances dR of all pairs beside m_bb and m_tot would nearly be functions of each other.
+MORE = {
     "m_bb": "Hbb_mass",
-    "dr_b1g1": "dR_b1_phot1",
-    "dr_b1g2": "dR_b1_phot2",
-    "dr_b2g1": "dR_b2_phot1",
-    "dr_b2g2": "dR_b2_phot2",
     "m_tot_over_m": "tot_mass / Hgg_mass",
-    "pt_bb_over_m_bb": "Hbb_pt / Hbb_mass",
+    "pt_g1_over_m": "g1_pt / Hgg_mass",
+    "pt_b1_over_m_bb": "b1_pt / Hbb_mass",
+    "pt_hh": "sqrt((b1_pt * cos(b1_phi) + b2_pt * cos(b2_phi) + g1_pt * cos(g1_phi) + g2_pt * cos(g2_phi)) ** 2"
+    " + (b1_pt * sin(b1_phi) + b2_pt * sin(b2_phi) + g1_pt * sin(g1_phi) + g2_pt * sin(g2_phi)) ** 2)",
+    "eta_mean": "(b1_eta + b2_eta + g1_eta + g2_eta) / 4",
+    "m_b1_over_pt": "b1_mass / b1_pt",
 }
 STEPS = (1, 2, 3, 4, 5, 7, 9, 11)
 PRESELECTION = {"pt_bb": 60.0, "pt_gg_over_m": 0.4}
