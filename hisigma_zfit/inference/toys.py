@@ -74,7 +74,7 @@ def make_pool(
         seed: Same seed, same events.
 
     Raises:
-        InputError: The likelihood has no such parameter, or fewer events than none are to be injected.
+        InputError: The likelihood has no such parameter, or fewer signal events than none are to be injected.
         FitError: The events do not represent the hypothesis; ask for more of them.
     """
     from hisigma_zfit.inference.asimov import ImportanceSample
@@ -87,7 +87,7 @@ def make_pool(
             raise InputError.from_parts(
                 expected=f"one of the parameters {', '.join(names)}", got=repr(name), do="correct the name"
             )
-    if not inject >= 0.0:
+    if not inject >= 0.0 and _is_yield(loss, poi):
         raise InputError.from_parts(expected="a signal that is not negative", got=f"{inject:g}", do="inject 0 or more")
     theta = loss.theta()
     for parameter, found in getattr(result, "params", {}).items():
@@ -96,6 +96,15 @@ def make_pool(
         theta[names.index(name)] = value
     sample = ImportanceSample(loss, theta=theta, events=events, seed=seed)
     return Pool.from_asimov(sample.asimov(theta, poi=poi))
+
+
+def _is_yield(loss: Any, poi: str) -> bool:
+    """Whether a parameter is a number of events or a factor of one; couplings may be negative."""
+    from hisigma_zfit.model.columns import terms_of
+
+    sizes = [term.extended for model in loss.model for term in terms_of(model)]
+    bases = [getattr(size, "base", size) for size in sizes]  # that of a log-normal yield may be a number
+    return poi in {str(base.name) for base in bases if hasattr(base, "name")}
 
 
 def run_toys(

@@ -18,6 +18,7 @@ from hisigma_zfit.density.base import load_flow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.compose import Component, SignalPlusBackground
 from hisigma_zfit.model.interpolation import PolynomialExponential, Quadratic
+from hisigma_zfit.model.kappa import PolynomialYield
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import ExpQuadratic, finite_limits
 from hisigma_zfit.model.systematics import (
@@ -79,6 +80,10 @@ class _Writer:
 
     def extended(self, size: Any) -> Any:
         """Describe a yield."""
+        if isinstance(size, PolynomialYield):
+            coupling, *strength = (self.parameter(source) for source in size.sources)
+            polynomial = {"coupling": coupling, "coefficients": list(size.size.coefficients)}
+            return {"name": str(size.name), **polynomial, "strength": strength[0] if strength else 1.0}
         if not isinstance(size, LogNormalYield):
             return self.parameter(size)
         base = self.parameter(size.base) if size.base is not None else float(size._number)
@@ -217,6 +222,10 @@ class _Reader:
     def _extended(self, described: Any) -> Any:
         if isinstance(described, str):
             return self.parameters[described]
+        if "coupling" in described:
+            coupling, strength = self.parameters[described["coupling"]], described["strength"]
+            strength = self.parameters[strength] if isinstance(strength, str) else strength
+            return PolynomialYield(described["name"], coupling, described["coefficients"], strength=strength)
         base = described["base"]
         factors = [(self.parameters[name], log) for name, log in described["factors"]]
         return LogNormalYield(described["name"], self.parameters[base] if isinstance(base, str) else base, factors)

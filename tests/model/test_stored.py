@@ -11,7 +11,9 @@ import zfit
 from untrained import REGION, random_flow
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.model.compose import signal_plus_background
+from hisigma_zfit.inference.toys import make_pool, run_toys
+from hisigma_zfit.model.compose import compose, signal_plus_background
+from hisigma_zfit.model.kappa import polynomial_signal
 from hisigma_zfit.model.likelihood import ExtendedNLL
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import ExpQuadratic
@@ -45,25 +47,58 @@ def variation(parameter, seed):
     return ShapeVariation(parameter, up, down, form="quadratic")
 
 
+def build_coupling(strength=1.0):
+    """A signal that is polynomial in a coupling, over a background."""
+    space = zfit.Space("m", 90, 180)
+    kappa = zfit.Parameter("kappa", 1.4, -10.0, 15.0)
+    peak = zfit.pdf.Gauss(models.frozen("mu", 125.0), models.frozen("sigma", 1.7), space)
+    falling = ExpQuadratic(space, zfit.Parameter("p1", 1.3, -5, 5), zfit.Parameter("p2", 0.1))
+    # one density at all couplings, so that the sum is positive whatever the coefficients are
+    signals = polynomial_signal(
+        [FlowProductPDF(peak, random_flow(2, seed=1), name="hh")] * 3,
+        parameter=kappa,
+        points=(0.0, 1.0, 5.0),
+        yields=(300.0, 170.0, 220.0),
+        strength=strength,
+    )
+    background = FlowProductPDF(
+        falling, random_flow(2, seed=11), extended=zfit.Parameter("n_bkg", 900.0, 0.0), name="background"
+    )
+    return compose(signals, [background], poi=kappa, region=REGION)
+
+
 def events(model):
-    pdf = model.components[1].pdf
+    pdf = model.components[-1].pdf
     m = np.random.default_rng(3).uniform(90.0, 180.0, 300)
     x = pdf.flow.sample(m, seed=4)
     columns = {"m": m} | dict(zip(pdf.flow.features, x.T, strict=True))
     return np.stack([columns[name] for name in model.obs], axis=1)
 
 
-def test_the_likelihood_survives(tmp_path):
+def build_strength():
+    return build_coupling(zfit.Parameter("mu_hh", 1.1, 0.0, 5.0))
+
+
+@pytest.mark.parametrize(
+    ("build", "moved"),
+    [
+        (build, {"jes": 0.8, "lumi": -1.2, "n_sig": 80.0, "p1": 1.9}),
+        (build_coupling, {"kappa": 3.1, "p1": 1.9}),
+        (build_strength, {"kappa": -0.7, "mu_hh": 0.6}),
+    ],
+)
+def test_the_likelihood_survives(build, moved, tmp_path):
     model = build()
     values = events(model)
     save_model(model, tmp_path / "model")
     again = load_model(tmp_path / "model")
     assert again.obs == model.obs
     assert again.region == REGION
+    assert again.poi.name == model.poi.name
     losses = [ExtendedNLL(each, zfit.Data.from_numpy(obs=each.space, array=values)) for each in (model, again)]
     names = [[p.name for p in loss.parameters] for loss in losses]
     assert sorted(names[0]) == sorted(names[1])
-    for point in ({}, {"jes": 0.8, "lumi": -1.2, "n_sig": 80.0, "p1": 1.9}):
+    for point in ({}, moved):
         found = []
         for loss in losses:
             theta = loss.theta()
@@ -79,6 +114,21 @@ def test_the_likelihood_survives(tmp_path):
         assert float(new.value()) == float(old.value())
         assert new.floating == old.floating
         assert (new.lower is None) == (old.lower is None)
+
+
+def test_toys_of_a_stored_coupling(tmp_path):
+    """The model that `hisigma toys` finds in a run folder; couplings may be negative, yields may not."""
+    save_model(build_coupling(), tmp_path / "model")
+    model = load_model(tmp_path / "model")
+    loss = ExtendedNLL(model, zfit.Data.from_numpy(obs=model.space, array=events(model)))
+    pool = make_pool(loss, "kappa", -1.5, events=1000, seed=1)
+    fits = run_toys(pool, "kappa", n=20, seed=2)
+    assert fits.fitted.all()
+    index = pool.parameters.index("kappa")
+    pulls = (fits.values[:, index] + 1.5) / fits.errors[:, index]
+    assert abs(pulls.mean()) < 5 / np.sqrt(20)  # false alarm 6e-7
+    with pytest.raises(InputError, match="not negative"):
+        make_pool(loss, "n_bkg", -1.0)
 
 
 def test_what_cannot_be_stored_or_read_is_named(tmp_path):
