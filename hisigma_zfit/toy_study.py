@@ -65,7 +65,7 @@ def study_toys(
     inject = float(model.poi.value()) if inject is None else inject
     options = {"poi": poi, "inject": inject, "seed": seed, "limit": limit, "events": events}
     place = Path(out) if out is not None else Path(folder) / f"toys-{inject:.6g}-{seed}"
-    pool = make_pool(_likelihood(model), poi, inject, events=events, seed=seed)
+    pool = make_pool(_likelihood(model), poi, inject, events=events, seed=seed, limits=limit is not None)
     with ToyFolder.open(place, options | {"events_digest": pool.digest}) as study:
         fits = run_toys(
             pool,

@@ -10,7 +10,7 @@ calibrated so that the score of the likelihood vanishes at theta, as it does for
 *is* theta, and what is left of the sampling noise is in the curvature (0.2 % of Z for 100,000 events).
 
 What to use when: `ImportanceSample` once for a likelihood, its `asimov` for every hypothesis (no density is evaluated
-again), `AsimovSet.profiler` for the test statistic, `AsimovSet.toy` for pseudo-experiments of the same hypothesis.
+again), `AsimovSet.profiler` for the test statistic, `hisigma_zfit.inference.pool.Pool` for pseudo-experiments.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from hisigma_zfit.model.likelihood import ExtendedNLL
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["AsimovSet", "ImportanceSample", "PseudoLikelihood", "ToyFits", "fit_toys"]
+__all__ = ["AsimovSet", "ImportanceSample", "PseudoLikelihood"]
 
 Array = npt.NDArray[np.float64]
 
@@ -66,12 +66,13 @@ class PseudoLikelihood(EvaluatorSum):
     """-log L of pseudo-data, up to a constant: what a `Profiler` asks of a likelihood, without zfit objects.
 
     Args:
+        parameters: All parameters, P of them.
         parts: Evaluators of the categories and of the constraints.
         start: Where fits start, shape (P,).
     """
 
-    def __init__(self, parts: Sequence[Evaluator], start: Array) -> None:
-        super().__init__(parts[0].parameters, parts)
+    def __init__(self, parameters: tuple[Any, ...], parts: Sequence[Evaluator], start: Array) -> None:
+        super().__init__(parameters, parts)
         self._start = start
 
     def evaluator(self, *, around: Array | None = None) -> PseudoLikelihood:
@@ -207,14 +208,12 @@ class AsimovSet:
 
     def events_likelihood(self) -> PseudoLikelihood:
         """-log L of the weighted events without the constraints."""
-        return PseudoLikelihood(self._parts(), self.theta)
+        return PseudoLikelihood(self.sample.parameters, self._parts(), self.theta)
 
     def _parts(self) -> list[Evaluator]:
         return [
-            category.part(
-                self.sample.parameters,
-                dataclasses.replace(category.columns, weights=w, reference=0.0, total=float(w.sum())),
-                "sample",
+            category.recipe(self.sample.parameters, "sample")(
+                dataclasses.replace(category.columns, weights=w, reference=0.0, total=float(w.sum()))
             )
             for category, w in zip(self.sample.categories, self.weights, strict=True)
         ]
@@ -222,11 +221,9 @@ class AsimovSet:
     @cached_property
     def likelihood(self) -> PseudoLikelihood:
         """-log L of the set."""
-        return self._with_auxiliary(self._parts(), self.observation)
-
-    def _with_auxiliary(self, parts: list[Evaluator], observation: Array) -> PseudoLikelihood:
-        auxiliary = self.sample.auxiliary
-        return PseudoLikelihood([*parts, auxiliary.evaluator(observation)] if auxiliary.terms else parts, self.theta)
+        auxiliary, parts = self.sample.auxiliary, self._parts()
+        own = [auxiliary.evaluator(self.observation)] if auxiliary.terms else []
+        return PseudoLikelihood(self.sample.parameters, [*parts, *own], self.theta)
 
     def profiler(self, poi: str) -> Profiler:
         """Its profile likelihood in one parameter: t(s) is the Asimov value of the test statistic."""
@@ -247,72 +244,3 @@ class AsimovSet:
         """The same as a zfit loss; it evaluates the densities again, which `profiler` does not."""
         with _own_constraints_set_aside(self.sample.parameters):
             return ExtendedNLL(list(self.sample.loss.model), self.data(), constraints=self.constraints() or None)
-
-    @cached_property
-    def _cumulative(self) -> tuple[Array, ...]:
-        return tuple(np.cumsum(w) for w in self.weights)
-
-    def toy(self, rng: np.random.Generator) -> PseudoLikelihood:
-        """One pseudo-experiment: Poisson-distributed numbers of events and fluctuating auxiliary observations.
-
-        Events are drawn from the weighted sample, so no density is evaluated.
-        """
-        parts: list[Evaluator] = []
-        for category, cumulative in zip(self.sample.categories, self._cumulative, strict=True):
-            n = int(rng.poisson(cumulative[-1]))
-            at = np.searchsorted(cumulative, rng.random(n) * cumulative[-1], side="right")
-            columns = category.columns.take(np.minimum(at, cumulative.size - 1))
-            parts.append(category.part(self.sample.parameters, columns, "toys"))
-        return self._with_auxiliary(parts, self.sample.auxiliary.draw(self.theta, rng))
-
-
-@dataclass(frozen=True)
-class ToyFits:
-    """Fits of n pseudo-experiments; entries of fits that failed are NaN.
-
-    Attributes:
-        best: Best value of the parameter of interest, shape (n,).
-        minimum: -log L there, shape (n,).
-        conditional: -log L with the parameter held at V values, shape (n, V).
-    """
-
-    best: Array
-    minimum: Array
-    conditional: Array
-
-    def t_bounded(self, k: int, zero: int) -> Array:
-        """t-tilde of the k-th value, with column `zero` held at zero; failed toys are left out."""
-        reference = np.where(self.best < 0.0, self.conditional[:, zero], self.minimum)
-        t = 2.0 * (self.conditional[:, k] - reference)
-        return np.maximum(t[np.isfinite(t)], 0.0)
-
-
-def fit_toys(asimov: AsimovSet, poi: str, values: npt.ArrayLike, *, toys: int, seed: Sequence[int]) -> ToyFits:
-    """Draw and fit pseudo-experiments of one hypothesis, with as many conditional fits as there are `values`.
-
-    Args:
-        asimov: The hypothesis.
-        poi: Name of the parameter of interest.
-        values: Where it is held, shape (V,).
-        toys: Number of pseudo-experiments n.
-        seed: Same numbers, same toys; the first of them do not depend on `toys`.
-
-    Raises:
-        FitError: More than one toy in ten could not be fitted.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    best, minimum, conditional = np.full(toys, np.nan), np.full(toys, np.nan), np.full((toys, values.size), np.nan)
-    for k in range(toys):
-        try:
-            profiler = asimov.toy(np.random.default_rng([*seed, k])).profiler(poi)
-        except FitError:
-            continue
-        held = [profiler.at(value) for value in values]
-        if all(h.converged for h in held):
-            best[k], minimum[k], conditional[k] = profiler.best, profiler.minimum.value, [h.value for h in held]
-    failed = int(np.isnan(best).sum())
-    if failed > 0.1 * toys:
-        raise FitError(f"{failed} of {toys} toys could not be fitted; check limits of parameters and numbers of events")
-    if failed:
-        _log.warning("%d of %d toys could not be fitted and are left out", failed, toys)
-    return ToyFits(best, minimum, conditional)

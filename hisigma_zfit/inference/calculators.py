@@ -35,9 +35,11 @@ from hepstats.utils import base_sample, base_sampler
 from scipy.stats import norm
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.asimov import AsimovSet, ImportanceSample, fit_toys
+from hisigma_zfit.inference.asimov import AsimovSet, ImportanceSample
 from hisigma_zfit.inference.fitting import Profiler
 from hisigma_zfit.inference.hepstats_tests import ConfidenceInterval, Discovery, UpperLimit
+from hisigma_zfit.inference.pool import Pool
+from hisigma_zfit.inference.toy_fits import conditional_fits
 from hisigma_zfit.model.likelihood import ExtendedNLL
 
 if TYPE_CHECKING:
@@ -271,7 +273,8 @@ class FrequentistCalculator(_Sampled, _FrequentistCalculator):
         poieval = result.poieval
         # the value and the number of toys so far are part of the seed: every hypothesis and every addition is new
         stream = (self._seed, result.ntoys, *np.array([poigen.value], dtype=np.float64).view(np.uint32).tolist())
-        fits = fit_toys(self._hypothesis(poigen), poigen.name, poieval.values, toys=ntoys, seed=stream)
+        pool = Pool.from_asimov(self._hypothesis(poigen))
+        fits = conditional_fits(pool, poigen.name, poieval.values, toys=ntoys, seed=stream)
         nlls = {p: fits.conditional[:, k] for k, p in enumerate(poieval)}
         result.add_entries(bestfit=fits.best, nll_bestfit=fits.minimum, nlls=nlls)
 

@@ -27,7 +27,8 @@ from scipy.stats import chi2
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.fitting import Profiler
-from hisigma_zfit.inference.hypotests import background_t, cls_limit, significance
+from hisigma_zfit.inference.hypotests import background_t, significance
+from hisigma_zfit.inference.limits import cls_limit
 from hisigma_zfit.model.likelihood import ExtendedNLL
 from hisigma_zfit.results import Discovery, Interval, LikelihoodScan, UpperLimit
 

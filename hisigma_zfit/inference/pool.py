@@ -8,18 +8,19 @@ processes, and needs no TensorFlow there as long as the likelihood has no system
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.model.evaluate import Evaluation, Evaluator, column_evaluator
+from hisigma_zfit.model.evaluate import Evaluator, EvaluatorSum, column_evaluator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.inference.asimov import AsimovSet
@@ -29,36 +30,16 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.graph import GraphEvaluator
     from hisigma_zfit.model.likelihood import ExtendedNLL
 
-__all__ = ["Experiment", "Pool", "PoolCategory"]
+__all__ = ["Pool", "PoolCategory", "Recipe", "likelihood_recipe"]
 
 Array = npt.NDArray[np.float64]
 
 
-class Experiment:
-    """-log L of one pseudo-experiment, up to a constant.
+class Recipe(Protocol):
+    """What makes the likelihood of columns of one data set."""
 
-    Args:
-        parts: Evaluators of the categories and of the constraints.
-    """
-
-    def __init__(self, parts: Sequence[Evaluator]) -> None:
-        self.parameters = parts[0].parameters
-        self._parts = tuple(parts)
-
-    def value(self, theta: Array) -> float:
-        """-log L at `theta`, shape (P,)."""
-        return float(sum(part.value(theta) for part in self._parts))
-
-    def evaluate(self, theta: Array) -> Evaluation:
-        """-log L, gradient and Hessian at `theta`, shape (P,)."""
-        results = [part.evaluate(theta) for part in self._parts]
-        if len(results) == 1:
-            return results[0]
-        return Evaluation(
-            float(sum(r.value for r in results)),
-            np.sum([r.gradient for r in results], axis=0),
-            np.sum([r.hessian for r in results], axis=0),
-        )
+    def __call__(self, columns: Columns, /) -> Evaluator:
+        """The likelihood, which keeps these columns."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +54,7 @@ class PoolCategory:
 
     columns: Columns
     cumulative: Array
-    likelihood: Callable[[Columns], Evaluator]
+    likelihood: Recipe
 
     def draw(self, rng: np.random.Generator) -> Columns:
         """Columns of one pseudo-experiment with a Poisson-distributed number of events."""
@@ -82,6 +63,11 @@ class PoolCategory:
         positions = np.sort(rng.random(n)) * self.cumulative[-1]
         at = np.searchsorted(self.cumulative, positions, side="right")
         return self.columns.take(np.minimum(at, self.cumulative.size - 1))
+
+    def weighted(self) -> Evaluator:
+        """Likelihood of all events with their weights."""
+        weights = np.diff(self.cumulative, prepend=0.0)
+        return self.likelihood(replace(self.columns, weights=weights, total=float(weights.sum())))
 
 
 @dataclass(frozen=True)
@@ -95,6 +81,8 @@ class Pool:
         limits: Lower and upper limits, each of shape (P,).
         categories: Events of each data set.
         auxiliary: Measurements behind the constraint terms.
+        background: The background-only hypothesis, from which upper limits of toys have the Asimov value of their test
+            statistic; None if it was not prepared.
     """
 
     parameters: tuple[str, ...]
@@ -103,13 +91,18 @@ class Pool:
     limits: tuple[Array, Array]
     categories: tuple[PoolCategory, ...]
     auxiliary: AuxiliaryData
+    background: Pool | None = None
 
     @classmethod
     def from_asimov(cls, asimov: AsimovSet) -> Pool:
         """Pseudo-experiments of the fitted model: the bias of fits to them is that of the fit alone."""
         sample = asimov.sample
         categories = [
-            _category(category.columns, weights, category.terms, sample.parameters)
+            PoolCategory(
+                replace(category.columns, weights=None),
+                np.cumsum(weights),
+                category.recipe(sample.parameters, "toys"),
+            )
             for category, weights in zip(sample.categories, asimov.weights, strict=True)
         ]
         return cls._build(sample.parameters, asimov.theta, categories, sample.auxiliary)
@@ -155,7 +148,9 @@ class Pool:
             values.append(data.array(model.obs))
             weights.append(own * (float(term.extended.value()) / own.sum()))
         columns = build_columns(terms, zfit.Data.from_numpy(obs=model.space, array=np.concatenate(values)))
-        category = _category(columns, np.concatenate(weights), terms, loss.parameters)
+        columns = replace(columns, weights=None)
+        likelihood = likelihood_recipe(terms, columns, loss.parameters)
+        category = PoolCategory(columns, np.cumsum(np.concatenate(weights)), likelihood)
         auxiliary = AuxiliaryData(loss.constraints or (), loss.parameters)
         return cls._build(loss.parameters, loss.theta(), [category], auxiliary)
 
@@ -188,12 +183,20 @@ class Pool:
         for category in self.categories:
             for array in (category.columns.mass, category.columns.ratio, category.cumulative):
                 digest.update(np.ascontiguousarray(array).tobytes())
+        if self.background is not None:
+            digest.update(self.background.digest.encode())
         return digest.hexdigest()
 
-    def draw(self, rng: np.random.Generator) -> tuple[Experiment, list[int], Array]:
-        """One pseudo-experiment.
+    def asimov(self) -> EvaluatorSum:
+        """-log L of the events themselves with their weights, and auxiliary observations that agree with the truth."""
+        return self._sum([category.weighted() for category in self.categories], self.auxiliary.asimov(self.theta))
 
-        A likelihood with generic mass shapes moves on to the next experiment's data: use it before the next draw.
+    def _sum(self, parts: list[Evaluator], observation: Array) -> EvaluatorSum:
+        own = [self.auxiliary.evaluator(observation)] if observation.size else []
+        return EvaluatorSum(parts[0].parameters, [*parts, *own])
+
+    def draw(self, rng: np.random.Generator) -> tuple[EvaluatorSum, list[int], Array]:
+        """One pseudo-experiment.
 
         Returns:
             Its likelihood, the Poisson-distributed numbers of events of the categories, and the observations of the
@@ -202,28 +205,30 @@ class Pool:
         columns = [category.draw(rng) for category in self.categories]
         parts = [category.likelihood(own) for category, own in zip(self.categories, columns, strict=True)]
         observation = self.auxiliary.draw(self.theta, rng)
-        if observation.size:
-            parts.append(self.auxiliary.evaluator(observation))
-        return Experiment(parts), [own.mass.size for own in columns], observation
+        return self._sum(parts, observation), [own.mass.size for own in columns], observation
 
 
 class _Compiled:
-    """Likelihood of columns through one compiled graph, which is loaded with one data set after the other."""
+    """Likelihood of columns through one compiled graph; each has its own columns."""
 
     def __init__(self, evaluator: GraphEvaluator) -> None:
         self._evaluator = evaluator
 
-    def __call__(self, columns: Columns) -> Evaluator:
+    def __call__(self, columns: Columns, /) -> Evaluator:
         self._evaluator.load(columns)
-        return self._evaluator
+        return copy.copy(self._evaluator)  # shares the compiled functions, not the columns
 
 
-def _category(columns: Columns, weights: Array, terms: Sequence[Term], parameters: tuple[Any, ...]) -> PoolCategory:
-    """Weighted events of finished columns."""
+def likelihood_recipe(terms: Sequence[Term], columns: Columns, parameters: tuple[Any, ...]) -> Recipe:
+    """What makes the likelihood of any columns of a model.
+
+    Args:
+        terms: Components of the model.
+        columns: Some of its columns; one event of them is looked at.
+        parameters: All parameters.
+    """
     from hisigma_zfit.model.graph import GraphEvaluator
 
-    columns = replace(columns, weights=None)
     one = columns.take(np.arange(1))
     quick = column_evaluator(terms, one, parameters)
-    likelihood = _Compiled(GraphEvaluator(terms, one, parameters)) if quick is None else quick.recipe()
-    return PoolCategory(columns, np.cumsum(weights), likelihood)
+    return _Compiled(GraphEvaluator(terms, one, parameters)) if quick is None else quick.recipe()

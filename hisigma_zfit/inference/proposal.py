@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,9 +12,9 @@ import numpy.typing as npt
 import zfit
 from zfit.core.parameter import assign_values
 
+from hisigma_zfit.inference.pool import Recipe, likelihood_recipe
 from hisigma_zfit.model.columns import Columns, Term, build_columns, terms_of
-from hisigma_zfit.model.evaluate import Evaluator, column_evaluator
-from hisigma_zfit.model.graph import GraphEvaluator, log_density, morph_inputs
+from hisigma_zfit.model.graph import log_density, morph_inputs
 from hisigma_zfit.model.projections import sample_mass
 from hisigma_zfit.model.shapes import evaluate
 
@@ -47,7 +46,7 @@ class Proposal:
         values: The events, shape (n, d), in the order of the model's observables.
         columns: Their cached columns.
         density: sum_k M p_k(x; theta_0) / exp(r), shape (n,); see `Columns` for r.
-        compiled: Evaluators of generic mass shapes by purpose, filled when they are needed.
+        recipes: What makes the likelihood of columns, by purpose, filled when they are needed.
     """
 
     model: Any
@@ -55,7 +54,7 @@ class Proposal:
     values: Array
     columns: Columns
     density: Array
-    compiled: dict[str, GraphEvaluator] = field(default_factory=dict)
+    recipes: dict[str, Recipe] = field(default_factory=dict)
 
     @classmethod
     def draw(cls, model: Any, *, events: int, seed: Sequence[int]) -> Proposal:
@@ -117,19 +116,13 @@ class Proposal:
             rows.append(np.divide(change, width, out=np.zeros_like(width), where=width > 0.0))
         return np.stack(rows)
 
-    def part(self, parameters: tuple[Any, ...], columns: Columns, purpose: str) -> Evaluator:
-        """Likelihood of some columns.
+    def recipe(self, parameters: tuple[Any, ...], purpose: str) -> Recipe:
+        """What makes the likelihood of columns of this data set's model.
 
         Args:
             parameters: All parameters.
-            columns: Of this data set's model.
             purpose: Generic mass shapes are compiled once for each purpose, that is, for each size of a data set.
         """
-        quick = column_evaluator(self.terms, columns, parameters)
-        if quick is not None:
-            return quick
-        if purpose not in self.compiled:
-            self.compiled[purpose] = GraphEvaluator(self.terms, columns, parameters)
-        part = copy.copy(self.compiled[purpose])  # shares the compiled functions, not the columns
-        part.load(columns)
-        return part
+        if purpose not in self.recipes:
+            self.recipes[purpose] = likelihood_recipe(self.terms, self.columns, parameters)
+        return self.recipes[purpose]

@@ -20,17 +20,18 @@ import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
 from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.inference.limits import AsimovCurve
 from hisigma_zfit.inference.pool import Pool
-from hisigma_zfit.inference.toy_fits import ToyFits, ToyPlan, fit_toys
+from hisigma_zfit.inference.toy_fits import ToyFits, ToyPlan, ToyProfile, fit_toys, require_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import numpy as np
     import numpy.typing as npt
 
 __all__ = ["Chunks", "make_pool", "run_toys"]
@@ -61,6 +62,7 @@ def make_pool(
     others: Mapping[str, float] | None = None,
     events: int = 100_000,
     seed: int = 0,
+    limits: bool = False,
 ) -> Pool:
     """Draw and evaluate the events from which pseudo-experiments of a fitted model are made.
 
@@ -72,6 +74,7 @@ def make_pool(
         events: Events of each component.  They limit how well the toys represent the model: the error of the parameter
             is right to about 1 / sqrt(events under the signal).
         seed: Same seed, same events.
+        limits: Also prepare the background-only hypothesis, which upper limits of the toys need.
 
     Raises:
         InputError: The likelihood has no such parameter, or fewer signal events than none are to be injected.
@@ -95,7 +98,11 @@ def make_pool(
     for name, value in truth.items():
         theta[names.index(name)] = value
     sample = ImportanceSample(loss, theta=theta, events=events, seed=seed)
-    return Pool.from_asimov(sample.asimov(theta, poi=poi))
+    pool = Pool.from_asimov(sample.asimov(theta, poi=poi))
+    if not limits:
+        return pool
+    theta[names.index(poi)] = 0.0
+    return replace(pool, background=Pool.from_asimov(sample.asimov(theta, poi=poi)))
 
 
 def _is_yield(loss: Any, poi: str) -> bool:
@@ -127,6 +134,8 @@ def run_toys(
         n: Number of toys.
         seed: Same seed, same toys; a longer study with it begins with the shorter one's toys.
         limit: Confidence level of an upper limit (CLs) for each toy, which takes several times as long as the fits.
+            The background-only Asimov value of the test statistic is that of the toys' truth, one curve for all of
+            them; a pool without ``limits=True`` has Wald's form instead, see `limits.cls_limit`.
         processes: Worker processes on this machine.
         scheduler: Address of a Dask scheduler, or a cluster, to be used instead.
         chunks: Where finished toys are kept and looked for.
@@ -159,11 +168,7 @@ def run_toys(
             done[start] = fits
             advance(len(fits))
     fits = ToyFits.join([done[start] for start in sorted(done)])
-    failed = int(np.count_nonzero(~fits.fitted))
-    if failed > 0.1 * n:
-        raise FitError(f"{failed} of {n} toys could not be fitted; check limits of parameters and numbers of events")
-    if failed:
-        _log.warning("%d of %d toys could not be fitted and are left out", failed, n)
+    require_fitted(fits.fitted)
     return fits
 
 
@@ -179,7 +184,18 @@ def _plan(pool: Pool, poi: str, *, n: int, seed: int, limit: float | None, proce
         raise InputError.from_parts(
             expected="a confidence level between 0 and 1", got=str(limit), do="write 0.95 for 95 %"
         )
-    return ToyPlan(pool, pool.parameters.index(poi), seed, limit)
+    index = pool.parameters.index(poi)
+    return ToyPlan(pool, index, seed, limit, None if limit is None else _background(pool, index))
+
+
+def _background(pool: Pool, index: int) -> AsimovCurve | None:
+    """Background-only Asimov value of t, once for all toys: they have the same truth."""
+    if pool.background is None:
+        _log.warning("limits of toys take Wald's form; prepare the pool with limits=True for those of an Asimov set")
+        return None
+    asimov = ToyProfile(pool.background.asimov(), pool.background, index)
+    error = ToyProfile(pool.asimov(), pool, index).error
+    return AsimovCurve.of(asimov, reach=float(pool.theta[index]) + 8.0 * error)
 
 
 def _resume(chunks: Chunks | None, n: int) -> tuple[dict[int, ToyFits], list[_Task]]:

@@ -12,8 +12,11 @@ import zfit
 
 from hisigma_zfit.data import Dataset
 from hisigma_zfit.errors import FitError, InputError
-from hisigma_zfit.inference.asimov import ImportanceSample, fit_toys
+from hisigma_zfit.inference import toy_fits
+from hisigma_zfit.inference.asimov import ImportanceSample
 from hisigma_zfit.inference.fitting import Profiler
+from hisigma_zfit.inference.pool import Pool
+from hisigma_zfit.inference.toy_fits import ToyProfile, conditional_fits
 from hisigma_zfit.model.compose import signal_plus_background
 from hisigma_zfit.model.likelihood import ExtendedNLL
 from hisigma_zfit.model.pdfs import FlowProductPDF
@@ -219,8 +222,8 @@ def test_toys_have_poisson_numbers_and_fluctuating_auxiliary_data():
     theta = loss.theta()
     theta[[index(loss, "s"), index(loss, "b")]] = 0.0, b
     asimov = ImportanceSample(loss, events=200, seed=1).asimov(theta)
-    rng = np.random.default_rng(3)
-    best = np.array([asimov.toy(rng).profiler("s").minimum.theta for _ in range(toys)])
+    rng, pool = np.random.default_rng(3), Pool.from_asimov(asimov)
+    best = np.array([ToyProfile(pool.draw(rng)[0], pool, index(loss, "s")).minimum.theta for _ in range(toys)])
     s, measured = best[:, index(loss, "s")], best[:, index(loss, "b")]
     # one number each, so the fit is exact: b is its measurement and s + b the number of events
     numbers = s + measured
@@ -238,7 +241,7 @@ def test_asimov_significance_is_the_median_of_toys():
     theta[index(loss, "n_sig")] = 40.0
     asimov = ImportanceSample(loss, events=10_000, seed=1).asimov(theta)
     z = np.sqrt(asimov.profiler("n_sig").t(0.0))
-    toys = fit_toys(asimov, "n_sig", [0.0], toys=200, seed=(7,))
+    toys = conditional_fits(Pool.from_asimov(asimov), "n_sig", [0.0], toys=200, seed=(7,))
     median = np.median(np.sqrt(2 * (toys.conditional[:, 0] - toys.minimum)))
     # the median of 200 unit Gaussians has the error 1.25/sqrt(200) = 0.089: 4.5 sigma, false alarms 7e-6
     assert z > 4.0
@@ -261,18 +264,19 @@ def test_generic_shapes_reuse_compiled_functions():
     assert other.profiler("n_sig").best == pytest.approx(30.0, abs=1e-4)
     assert first.profiler("n_sig").best == pytest.approx(60.0, abs=1e-4)  # both keep their own events
     error = first.profiler("n_sig").error
-    toys = fit_toys(first, "n_sig", [0.0], toys=12, seed=(7,))
+    toys = conditional_fits(Pool.from_asimov(first), "n_sig", [0.0], toys=12, seed=(7,))
     assert len(set(toys.best)) == 12
     # 12 toys at 4.5 sigma of their mean, false alarms 7e-6
     assert toys.best.mean() == pytest.approx(60.0, abs=4.5 * error / np.sqrt(12))
     (category,) = sample.categories
-    assert set(category.compiled) == {"sample", "toys"}
+    assert set(category.recipes) == {"sample", "toys"}
 
 
 def test_first_toys_do_not_depend_on_their_number():
     loss = counting.counting(60.0, 50.0, sigma=5.0)
     asimov = ImportanceSample(loss, events=200, seed=1).asimov(loss.theta())
-    few, many = (fit_toys(asimov, "s", [0.0], toys=n, seed=(1,)).best for n in (3, 6))
+    pool = Pool.from_asimov(asimov)
+    few, many = (conditional_fits(pool, "s", [0.0], toys=n, seed=(1,)).best for n in (3, 6))
     np.testing.assert_array_equal(few, many[:3])
     assert len(set(many)) == 6
 
@@ -293,21 +297,21 @@ def test_wrong_input_is_named():
 
 def test_failed_toys_are_counted(monkeypatch, caplog):
     loss = counting.counting(60.0, 50.0)
-    asimov = ImportanceSample(loss, events=200).asimov(loss.theta())
-    toy, calls = type(asimov).toy, []
+    pool = Pool.from_asimov(ImportanceSample(loss, events=200).asimov(loss.theta()))
+    calls = []
 
-    def broken(self, rng):
+    def broken(*arguments):
         calls.append(1)
         if len(calls) % period == 0:
             raise FitError("no fit")
-        return toy(self, rng)
+        return ToyProfile(*arguments)
 
-    monkeypatch.setattr(type(asimov), "toy", broken)
+    monkeypatch.setattr(toy_fits, "ToyProfile", broken)
     period = 20
-    toys = fit_toys(asimov, "s", [0.0], toys=40, seed=(1,))
+    toys = conditional_fits(pool, "s", [0.0], toys=40, seed=(1,))
     assert np.isnan(toys.best).sum() == 2
     assert toys.t_bounded(0, 0).size == 38
     assert "2 of 40 toys" in caplog.text
     period = 4
     with pytest.raises(FitError, match="10 of 40"):
-        fit_toys(asimov, "s", [0.0], toys=40, seed=(1,))
+        conditional_fits(pool, "s", [0.0], toys=40, seed=(1,))

@@ -15,7 +15,7 @@ from hisigma_zfit.density.flows import MixtureFlow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.combine import Combination, bootstrap_profilers, combination
 from hisigma_zfit.inference.fitting import Profiler
-from hisigma_zfit.inference.hypotests import asymptotic_cls, cls_limit
+from hisigma_zfit.inference.limits import asymptotic_cls, cls_limit
 from hisigma_zfit.model.evaluate import Evaluation
 from hisigma_zfit.model.likelihood import ExtendedNLL
 

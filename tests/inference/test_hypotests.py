@@ -14,10 +14,8 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.asimov import ImportanceSample
 from hisigma_zfit.inference.fitting import Profiler
 from hisigma_zfit.inference.hypotests import (
-    asymptotic_cls,
     background_t,
     boundary_pvalue,
-    cls_limit,
     discovery,
     expected_discovery,
     expected_limits,
@@ -25,6 +23,7 @@ from hisigma_zfit.inference.hypotests import (
     significance,
     upper_limit,
 )
+from hisigma_zfit.inference.limits import asymptotic_cls, cls_limit
 from hisigma_zfit.model.likelihood import ExtendedNLL
 
 
