@@ -67,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
             "signal and background is one nuisance",
         )
     measure.add_argument(
+        "--yield-systematic",
+        action="append",
+        default=[],
+        metavar="NAME:FACTOR",
+        help="nuisance that changes the expected signal by this factor at +1 standard deviation (log-normal), such as "
+        "lumi:1.02; may be repeated",
+    )
+    measure.add_argument(
         "--interpolation", default="polyexp", metavar="FORM", help="between the variations: polyexp or quadratic"
     )
     measure.add_argument("--cut", metavar="EXPRESSION", help="selection applied to every file")
@@ -75,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--members", type=int, default=5, metavar="N", help="seeds of each model (default 5)")
     measure.add_argument(
         "--combine", default="envelope", metavar="METHOD", help="envelope, mixture, discrete or weights"
+    )
+    measure.add_argument(
+        "--penalties", nargs="+", type=float, default=[], metavar="X", help="of the bootstraps in discrete profiling"
     )
     measure.add_argument("--sidebands", default="mass-only", metavar="RULE", help="mass-only (paper) or full")
     measure.add_argument("--seed", type=int, default=1, metavar="N", help="seed of every random step (default 1)")
@@ -146,16 +157,35 @@ def _variations(definitions: Sequence[str]) -> dict[str, tuple[str, str]]:
     return variations
 
 
+def _factors(definitions: Sequence[str]) -> dict[str, float]:
+    factors: dict[str, float] = {}
+    for definition in definitions:
+        name, _, factor = (part.strip() for part in definition.partition(":"))
+        try:
+            value = float(factor)
+        except ValueError:
+            name = ""
+        if not name or name in factors:
+            raise InputError.from_parts(
+                expected="each yield systematic once, as NAME:FACTOR",
+                got=repr(definition),
+                do="write it like lumi:1.02 for 2 %",
+            )
+        factors[name] = value
+    return factors
+
+
 def _measure(arguments: argparse.Namespace) -> str:
     from hisigma_zfit.measurement import measure
     from hisigma_zfit.report import tables
 
     names = (
         *("data", "signal", "tree", "mass", "range", "signal_region", "sideband_training", "cut", "weight"),
-        *("bootstraps", "members", "combine", "sidebands", "seed", "flow", "preset", "interpolation"),
+        *("bootstraps", "members", "combine", "penalties", "sidebands", "seed", "flow", "preset", "interpolation"),
     )
     options = {name: getattr(arguments, name) for name in names}
     options |= {name: _variations(getattr(arguments, name)) for name in ("systematic", "background_systematic")}
+    options["yield_systematic"] = _factors(arguments.yield_systematic)
     features = [name.strip() for name in arguments.features.split(",") if name.strip()]
     measurement = measure(
         out=arguments.out, quiet=False, features=features, columns=_columns(arguments.column), **options

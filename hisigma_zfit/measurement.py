@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisigma_zfit.data import Dataset, file_digest, read
-from hisigma_zfit.errors import InputError
+from hisigma_zfit.measurement_inputs import MeasurementInputs, input_digests, read_inputs, warn_of_other_events
 from hisigma_zfit.options import MeasureOptions
 from hisigma_zfit.report import tables
 from hisigma_zfit.report.figures import measurement_figures
@@ -21,19 +20,18 @@ from hisigma_zfit.stages import Stages
 if TYPE_CHECKING:
     import zfit
 
+    from hisigma_zfit.data import Dataset
     from hisigma_zfit.density.base import ConditionalFlow
     from hisigma_zfit.inference.combine import Combination
     from hisigma_zfit.inference.fitting import Profiler
+    from hisigma_zfit.measurement_inputs import Varied
     from hisigma_zfit.model.compose import SignalPlusBackground
-    from hisigma_zfit.model.systematics import ShapeVariation
+    from hisigma_zfit.model.systematics import Nuisance, ShapeVariation
 
 __all__ = ["load_model", "measure"]
 
-Varied = dict[str, tuple[Dataset, Dataset]]  # nuisance -> events at +1 and -1
-
 _log = logging.getLogger(__name__)
 
-_SAME_EVENTS = 0.1  # numbers of nominal and varied events may differ by this fraction, as when the mass itself varies
 _ENRICHED_EFFICIENCY = 0.5  # signal kept by the likelihood-ratio cut of the signal-enriched figures
 
 
@@ -54,7 +52,7 @@ def measure(*, out: str | Path, quiet: bool = True, **options: Any) -> Measureme
         InputError: Files, columns or options are wrong; nothing is left half-written.
     """
     settings = MeasureOptions.build(**options)
-    inputs = _digests(settings)
+    inputs = input_digests(settings)
     with RunFolder.open(out, inputs=inputs, options=settings.numbers()) as run:
         if run.complete:
             _log.info("%s is complete; reading it back", out)
@@ -92,43 +90,6 @@ def load_model(folder: str | Path) -> SignalPlusBackground:
     return load(Path(folder) / "model")
 
 
-def _digests(settings: MeasureOptions) -> dict[str, str]:
-    """Digest of every input file by its name, without the folder unless two files share it."""
-    from hisigma_zfit._reading import expand
-
-    varied = (*settings.systematic.values(), *settings.background_systematic.values())
-    groups = (settings.data, settings.signal, settings.sideband_training, *varied)
-    paths = [path for group in groups if group for path in expand(group)]
-    names = [path.name for path in paths]
-    return {path.name if names.count(path.name) == 1 else str(path): file_digest(path) for path in dict.fromkeys(paths)}
-
-
-def _warn_of_other_events(nominal: Dataset, varied: Varied) -> None:
-    """Say so where variations cannot be the events of the nominal training."""
-    for name, pair in varied.items():
-        for events in pair:
-            if abs(len(events) - len(nominal)) > _SAME_EVENTS * len(nominal):
-                _log.warning(
-                    "%s: expected about the %d events of the nominal training, got %d; vary the same events in "
-                    "the same order, or the noise of the trainings pulls the nuisance",
-                    name,
-                    len(nominal),
-                    len(events),
-                )
-
-
-@dataclass
-class _Inputs:
-    """Events that one measurement starts from."""
-
-    mass: zfit.Space
-    data: Dataset
-    signal: Dataset
-    training: Dataset  # sidebands
-    varied_signal: Varied
-    varied_training: Varied
-
-
 class _Analysis:
     """One measurement in memory; the run folder only keeps trained members."""
 
@@ -141,47 +102,13 @@ class _Analysis:
         # streams of different stages must not overlap, whatever neighbouring seeds the user picks
         return int(np.random.SeedSequence([self.settings.seed, stage]).generate_state(1)[0])
 
-    def _mass(self) -> zfit.Space:
-        import zfit
+    @cached_property
+    def nuisances(self) -> dict[str, Nuisance]:
+        """One parameter for each name, whatever it changes."""
+        from hisigma_zfit.model.systematics import nuisance
 
-        return zfit.Space(self.settings.mass, *self.settings.range)
-
-    def read(self) -> _Inputs:
-        """Steps 0 and 1: events inside the mass range, and the sidebands."""
         s = self.settings
-
-        def load(files: tuple[str, ...], **more: Any) -> Dataset:
-            return read(files, tree=s.tree, columns=s.column_expressions(), cut=s.cut, **more)
-
-        data = load(s.data)
-        signal = load(s.signal, weight=s.weight, nonnegative_weights=True)
-        varied_signal = {
-            name: [load((file,), weight=s.weight, nonnegative_weights=True) for file in files]
-            for name, files in s.systematic.items()
-        }
-        varied_training = {name: [load((file,)) for file in files] for name, files in s.background_systematic.items()}
-        pool = data.concatenate(load(s.sideband_training)) if s.sideband_training else data
-        # only now: importing zfit takes seconds, which a mistake in the files need not wait for
-        mass = self._mass()
-        inputs = _Inputs(
-            mass,
-            data.within(mass),
-            signal.within(mass),
-            pool.sidebands(mass, s.region),
-            {name: (up.within(mass), down.within(mass)) for name, (up, down) in varied_signal.items()},
-            {
-                name: (up.sidebands(mass, s.region), down.sidebands(mass, s.region))
-                for name, (up, down) in varied_training.items()
-            },
-        )
-        for name, events in (("data", inputs.data), ("signal simulation", inputs.signal)):
-            if not s.region.contains(events[s.mass]).any():
-                raise InputError.from_parts(
-                    expected=f"{name} with {s.mass} in the signal region {s.region}",
-                    got=f"none in {len(events)} events of the range",
-                    do="check the region, the range and the unit of the mass",
-                )
-        return inputs
+        return {name: nuisance(name) for name in {**s.systematic, **s.background_systematic, **s.yield_systematic}}
 
     def density(
         self, events: Dataset, mass: zfit.Space, name: str, *, stream: int, bootstraps: int = 1
@@ -204,24 +131,23 @@ class _Analysis:
             checkpoint=self.run.member_folder(name),
         )
 
-    def train(self, inputs: _Inputs, mass: zfit.Space) -> tuple[ConditionalFlow, ConditionalFlow]:
+    def train(self, inputs: MeasurementInputs, mass: zfit.Space) -> tuple[ConditionalFlow, ConditionalFlow]:
         """Steps 2 and 3: p_b(x'|m) from the sidebands, p_s(x'|m) from simulation."""
         background = self.density(inputs.training, mass, "background", stream=1, bootstraps=self.settings.bootstraps)
         return background, self.density(inputs.signal, mass, "signal", stream=2)
 
-    def vary(self, inputs: _Inputs, mass: zfit.Space) -> tuple[list[ShapeVariation], list[ShapeVariation]]:
+    def vary(self, inputs: MeasurementInputs, mass: zfit.Space) -> tuple[list[ShapeVariation], list[ShapeVariation]]:
         """Variations of signal and background: section 3.2."""
-        from hisigma_zfit.model.systematics import ShapeVariation, nuisance
+        from hisigma_zfit.model.systematics import ShapeVariation
 
-        nuisances = {name: nuisance(name) for name in {**inputs.varied_signal, **inputs.varied_training}}
-        _warn_of_other_events(inputs.signal, inputs.varied_signal)
-        _warn_of_other_events(inputs.training, inputs.varied_training)
+        warn_of_other_events(inputs.signal, inputs.varied_signal)
+        warn_of_other_events(inputs.training, inputs.varied_training)
 
         def variations(component: str, events: Varied, **options: int) -> list[ShapeVariation]:
             # the nominal density's seed: the same resamples and starts, so that their noise cancels in the ratios
             return [
                 ShapeVariation(
-                    nuisances[name],
+                    self.nuisances[name],
                     up=self.density(up, mass, f"{component}-{name}-up", **options),
                     down=self.density(down, mass, f"{component}-{name}-down", **options),
                     form=self.settings.interpolation,
@@ -236,7 +162,7 @@ class _Analysis:
 
     def compose(
         self,
-        inputs: _Inputs,
+        inputs: MeasurementInputs,
         mass: zfit.Space,
         background: ConditionalFlow,
         signal: ConditionalFlow,
@@ -248,8 +174,12 @@ class _Analysis:
         from hisigma_zfit.model.compose import signal_plus_background
         from hisigma_zfit.model.pdfs import FlowProductPDF
         from hisigma_zfit.model.shapes import ExpQuadratic, fit_shape
+        from hisigma_zfit.model.systematics import lognormal_yield
 
         s = self.settings
+        n_sig: Any = zfit.Parameter(s.poi, 0.0, stepsize=10.0)
+        for name, factor in s.yield_systematic.items():
+            n_sig = lognormal_yield(n_sig, self.nuisances[name], factor)
         peak = fit_shape(zfit.pdf.DoubleCB, inputs.signal, mass, prefix="peak_")
         falling = ExpQuadratic(
             mass, zfit.Parameter("p1", 1.0, stepsize=0.1), zfit.Parameter("p2", 0.0, stepsize=0.1), name="falling"
@@ -257,13 +187,13 @@ class _Analysis:
         return signal_plus_background(
             FlowProductPDF(peak, signal, variations=variations[0]),
             FlowProductPDF(falling, background, variations=variations[1]),
-            poi=zfit.Parameter(s.poi, 0.0, stepsize=10.0),
+            poi=n_sig,
             yields=[zfit.Parameter("n_bkg", float(len(inputs.data)), 0.0, stepsize=10.0)],
             sidebands=s.sidebands,
             region=s.region,
         )
 
-    def closure(self, background: ConditionalFlow, inputs: _Inputs) -> dict[str, Any]:
+    def closure(self, background: ConditionalFlow, inputs: MeasurementInputs) -> dict[str, Any]:
         """Whether the background density describes the sidebands, feature by feature, by one of its members."""
         from hisigma_zfit.density.diagnostics import closure
 
@@ -294,7 +224,7 @@ class _Analysis:
 
         s, stages = self.settings, self.stages
         with stages("read"):
-            inputs = self.read()
+            inputs = read_inputs(s)
         mass = inputs.mass
         with stages("train"):
             background, signal = self.train(inputs, mass)
@@ -315,7 +245,7 @@ class _Analysis:
             weighted = (
                 weights_profiler(model, data, inputs.training, term="gaussian") if s.combine == "weights" else None
             )
-            combined = combination(s.combine, profiler, members, weighted=weighted)
+            combined = combination(s.combine, profiler, members, weighted=weighted, penalties=s.penalties or None)
             mass_only = Profiler(ExtendedNLL(model.mass_only(), data), s.poi)
             answers, scan = self._summarise(result, profiler, combined, members, mass_only)
             sample = sample_model(result, seed=self._seed(3))

@@ -32,6 +32,9 @@ class MeasureOptions(BaseModel):
             are used.  A name that is in both is one nuisance that signal and background share.  Vary the very events of
             the nominal training, the data and then `sideband_training`, in their order: resamples and starts agree
             then, and the noise of the trainings cancels.
+        yield_systematic: Factor by which one standard deviation of a nuisance changes the expected signal, by
+            nuisance: 1.02 for 2 %, log-normal.  The parameter of interest is then the yield at its nominal value.  A
+            name of `systematic` is the same nuisance, which changes shape and yield together.
         interpolation: Form of the interpolation in the nuisances; see `hisigma_zfit.ShapeVariation`.
         sideband_training: Files with more events for the training of the background; only their sidebands are used.
         cut: Selection applied to every file.
@@ -39,6 +42,7 @@ class MeasureOptions(BaseModel):
         bootstraps: Bootstrapped background models; 1 means none.
         members: Seeds of each model, averaged.
         combine: How the bootstraps are combined.
+        penalties: What discrete profiling adds to -2 log L of each bootstrap; none by default.
         sidebands: Whether the features count in the sidebands of the fit; paper: they do not.
         flow: Kind of density: ``"spline"`` is fast, ``"maf"`` an independent and slower one to compare with.
         preset: Length of the training.
@@ -59,12 +63,14 @@ class MeasureOptions(BaseModel):
     sideband_training: tuple[str, ...] = ()
     systematic: dict[str, tuple[str, str]] = {}
     background_systematic: dict[str, tuple[str, str]] = {}
+    yield_systematic: dict[str, float] = {}
     interpolation: Literal["polyexp", "quadratic"] = "polyexp"
     cut: str | None = None
     weight: str | None = None
     bootstraps: int = Field(5, ge=1)
     members: int = Field(5, ge=1)
     combine: Literal["envelope", "mixture", "discrete", "weights"] = "envelope"
+    penalties: tuple[float, ...] = ()
     sidebands: Literal["mass-only", "full"] = "mass-only"
     flow: Literal["spline", "maf"] = "spline"
     preset: Literal["quick", "standard", "paper"] = "standard"
@@ -102,12 +108,23 @@ class MeasureOptions(BaseModel):
                 f"sides, got {first:g} to {last:g}; narrow it or widen the range"
             )
         taken = {self.poi, self.mass, *self.features, "n_bkg", "p1", "p2"}
-        for name in (*self.systematic, *self.background_systematic):
+        for name in (*self.systematic, *self.background_systematic, *self.yield_systematic):
             if not name.isidentifier() or name in taken or name.startswith("peak_"):
                 raise ValueError(
                     f"systematic: expected a name of letters, digits and underscores that is no other parameter's, got "
                     f"{name!r}; choose another"
                 )
+        for name, factor in self.yield_systematic.items():
+            if not (math.isfinite(factor) and factor > 0 and factor != 1):
+                raise ValueError(
+                    f"yield-systematic: expected a positive factor other than 1 for {name}, got {factor:g}; write 1.02 "
+                    "for 2 %"
+                )
+        if self.penalties and (self.combine != "discrete" or len(self.penalties) != self.bootstraps):
+            raise ValueError(
+                f"penalties: expected one for each of {self.bootstraps} bootstraps in discrete profiling, got "
+                f"{len(self.penalties)} for {self.combine}; correct or leave them out"
+            )
         if self.combine != "mixture" and self.bootstraps < 2:
             raise ValueError(
                 f"combine: expected two or more bootstraps for {self.combine}, got {self.bootstraps}; "
@@ -144,4 +161,8 @@ class MeasureOptions(BaseModel):
         """Options that change numbers: all but the paths, whose content is hashed instead."""
         varied = ("systematic", "background_systematic")
         plain = self.model_dump(mode="json", exclude={"data", "signal", "sideband_training", *varied})
+        # left out where they are not used: runs of before they were options stay what they are
+        for name in ("yield_systematic", "penalties"):
+            if not plain[name]:
+                del plain[name]
         return plain | {name: sorted(getattr(self, name)) for name in varied}

@@ -323,14 +323,18 @@ def test_a_fit_that_fails_is_one_line_but_not_the_users_fault(event_files, tmp_p
     assert outcome.err == "hisigma: error: the fit did not converge: check start values\n"
 
 
-def test_systematics_are_pairs_of_files():
-    from hisigma_zfit.cli import _variations
+def test_systematics_are_pairs_of_files_or_factors():
+    from hisigma_zfit.cli import _factors, _variations
     from hisigma_zfit.errors import InputError
 
     assert _variations(["jes:u.root:d.root", "jer: a.root : b.root"]) == {
         "jes": ("u.root", "d.root"),
         "jer": ("a.root", "b.root"),
     }
+    assert _factors(["lumi:1.02", "jes: 0.97"]) == {"lumi": 1.02, "jes": 0.97}
+    for wrong in (["lumi"], ["lumi:2%"], [":1.02"], ["lumi:1.02", "lumi:1.03"]):
+        with pytest.raises(InputError, match="NAME:FACTOR"):
+            _factors(wrong)
     for wrong, message in ((["jes:u.root"], "NAME:UP:DOWN"), (["jes:a:b", "jes:c:d"], "'jes' twice")):
         with pytest.raises(InputError, match=message):
             _variations(wrong)

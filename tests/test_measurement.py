@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 import runs
 import toys
+from scipy.interpolate import CubicSpline
 from scipy.stats import norm
 
 import hisigma_zfit as hz
 from hisigma_zfit.density import training
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.measurement import load_model
 from hisigma_zfit.report.stored import load_results
 from hisigma_zfit.results import Measurement
 
@@ -240,23 +242,71 @@ def test_unknown_options_are_named():
 
 def test_variations_of_other_events_are_noticed(caplog):
     from hisigma_zfit.data import Dataset
-    from hisigma_zfit.measurement import _warn_of_other_events
+    from hisigma_zfit.measurement_inputs import warn_of_other_events
 
     nominal, same, other = (Dataset.from_arrays({"m": np.arange(float(n))}) for n in (1000, 960, 800))
-    _warn_of_other_events(nominal, {"jes": (same, nominal)})
+    warn_of_other_events(nominal, {"jes": (same, nominal)})
     assert not caplog.records
-    _warn_of_other_events(nominal, {"jes": (same, other)})
+    warn_of_other_events(nominal, {"jes": (same, other)})
     (record,) = caplog.records
     assert "jes: expected about the 1000 events of the nominal training, got 800" in record.getMessage()
 
 
-def test_fitted_weights_are_a_way_to_combine(finished_run, tmp_path):
-    shutil.copytree(finished_run.inputs, tmp_path / "inputs")
-    files = {name: tmp_path / "inputs" / f"{name}.root" for name in ("data", "signal")}
-    nominal = Measurement.from_json((finished_run.out / "result.json").read_text())
-    weighted = hz.measure(out=tmp_path / "out", **files, **OPTIONS | {"combine": "weights"})
+@pytest.fixture
+def again(finished_run, tmp_path, monkeypatch):
+    """Measure the same files with the trained members of `finished_run` and other options; draws no figures."""
+    flows = {c.name: c.pdf.flow for c in load_model(finished_run.out).components}
+    files = {name: finished_run.inputs / f"{name}.root" for name in ("data", "signal")}
+    monkeypatch.setattr(training, "train_flow", lambda *_, name, **__: flows[name])
+    monkeypatch.setattr("hisigma_zfit.measurement.measurement_figures", lambda *results: {})
+    return lambda **options: hz.measure(out=tmp_path / "out", **files, **OPTIONS | options)
+
+
+def test_fitted_weights_are_a_way_to_combine(measured, again):
+    weighted = again(combine="weights")
     assert weighted.options["combine"] == "weights"
     # the same trained members: what one fit gives differs by the weights alone, far less than the error
-    assert weighted.stat_only == nominal.stat_only
-    assert abs(weighted.value - nominal.stat_only["value"]) < 0.5 * nominal.error
-    assert weighted.error == pytest.approx(nominal.stat_only["error"], rel=0.1)
+    for name, value in measured.stat_only.items():
+        assert weighted.stat_only[name] == pytest.approx(value, rel=1e-4)
+    assert abs(weighted.value - measured.stat_only["value"]) < 0.5 * measured.error
+    assert weighted.error == pytest.approx(measured.stat_only["error"], rel=0.1)
+
+
+def test_a_penalty_chooses_the_member_and_luminosity_widens_its_interval(measured, stored, again):
+    """The nuisance is known from its constraint alone, so that the profile follows from the member's without it."""
+    kappa = 1.25
+    varied = again(combine="discrete", penalties=[1000.0, 0.0], yield_systematic={"lumi": kappa})
+    assert varied.parameters["lumi"] == {"value": pytest.approx(0.0, abs=1e-3), "error": pytest.approx(1.0, rel=0.01)}
+    member = CubicSpline(stored.scan.values, stored.scan.members[1])
+    nu = np.linspace(-3.0, 3.0, 2001)
+
+    def t(n):
+        seen = n * kappa**nu
+        inside = (seen > stored.scan.values[0]) & (seen < stored.scan.values[-1])
+        return np.min(member(seen[inside]) + nu[inside] ** 2)
+
+    for edge in varied.interval_68:
+        assert t(edge) == pytest.approx(1.0, abs=0.01)
+    alone = measured.members[1]
+    assert varied.error > 1.2 * alone["error"]
+    assert varied.value == pytest.approx(alone["value"], rel=1e-3)
+    # whether there is a signal does not depend on how many events it should have
+    assert varied.significance["z"] == pytest.approx(alone["z"], rel=1e-3)
+    assert not {"yield_systematic", "penalties"} & set(measured.options)
+    assert varied.options["yield_systematic"] == {"lumi": kappa}
+    assert varied.options["penalties"] == [1000.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"yield_systematic": {"lumi": 1.0}}, "factor other than 1 for lumi"),
+        ({"yield_systematic": {"lumi": -0.5}}, "positive factor .* got -0.5"),
+        ({"yield_systematic": {"n_bkg": 1.1}}, "no other parameter's, got 'n_bkg'"),
+        ({"penalties": [1.0, 2.0]}, "in discrete profiling, got 2 for envelope"),
+        ({"penalties": [1.0], "combine": "discrete"}, "each of 2 bootstraps"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        hz.measure(out="nowhere", data="a.root", signal="b.root", **OPTIONS | options)
