@@ -23,13 +23,13 @@ from hisigma_zfit.model.evaluate import Evaluation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["AuxiliaryData", "AuxiliaryEvaluator"]
+__all__ = ["AuxiliaryData", "AuxiliaryEvaluator", "RepeatableConstraint"]
 
 Array = npt.NDArray[np.float64]
 
 
 class _Measurement(Protocol):
-    """One constraint as a function of its nuisances p and observations x, both of shape (k,)."""
+    """One constraint as a function of its nuisances p, shape (k,), and observations x, mostly of the same shape."""
 
     def stationary(self, p: Array) -> Array:
         """The observations at which the term is stationary in `p`."""
@@ -111,9 +111,26 @@ class _LogNormal:
         )
 
 
+class RepeatableConstraint(Protocol):
+    """A zfit constraint that brings its measurement along.
+
+    Attributes:
+        measurement: How it fluctuates.
+        nuisances: Its parameters, in the measurement's order.
+        observation: What was observed.
+    """
+
+    measurement: _Measurement
+    nuisances: tuple[Any, ...]
+    observation: Array
+
+
 def _measurement(constraint: Any, size: int) -> _Measurement:
     import zfit
 
+    if hasattr(constraint, "measurement"):
+        own: _Measurement = constraint.measurement
+        return own
     if isinstance(constraint, zfit.constraint.GaussianConstraint):
         covariance = np.asarray(constraint.covariance, dtype=np.float64).reshape(size, size)
         return _Gaussian(covariance, np.asarray(np.linalg.inv(covariance), dtype=np.float64))
@@ -122,7 +139,7 @@ def _measurement(constraint: Any, size: int) -> _Measurement:
     if isinstance(constraint, zfit.constraint.LogNormalConstraint):
         return _LogNormal(np.broadcast_to(np.asarray(constraint.distribution.scale, dtype=np.float64), (size,)))
     raise InputError.from_parts(
-        expected="Gaussian, Poisson or log-normal constraints",
+        expected="Gaussian, Poisson or log-normal constraints, or those of fitted weights",
         got=type(constraint).__name__,
         do="write it as one of them: it is not known how the measurement behind it would fluctuate",
     )
@@ -138,7 +155,8 @@ class AuxiliaryData:
         parameters: All parameters of the likelihood, P of them.
 
     Raises:
-        InputError: A constraint of another kind than Gaussian, Poisson or log-normal, or of a composed parameter.
+        InputError: A constraint of another kind than Gaussian, Poisson or log-normal that is no `RepeatableConstraint`,
+            or one of a composed parameter.
     """
 
     def __init__(self, constraints: Sequence[Any], parameters: Sequence[Any]) -> None:
@@ -151,14 +169,15 @@ class AuxiliaryData:
             strange = [p.name for p in nuisances if p not in position]
             measurement = _measurement(constraint, len(nuisances))
             # get_params gives a set: the order of the observations is that of the constraint's own list
-            nuisances = [constraint.params[f"param_{k}"] for k in range(len(nuisances))]
+            own = getattr(constraint, "nuisances", None)
+            nuisances = list(own or (constraint.params[f"param_{k}"] for k in range(len(nuisances))))
             if strange:
                 raise InputError.from_parts(
                     expected="constraints of the likelihood's own parameters",
                     got=f"one of {', '.join(strange)}",
                     do="constrain the parameters that it is composed of",
                 )
-            at = slice(len(observed), len(observed) + len(nuisances))
+            at = slice(len(observed), len(observed) + len(constraint.observation))
             self.terms.append((measurement, np.array([position[p] for p in nuisances], dtype=np.intp), at))
             observed += [
                 float(x.value()) if hasattr(x, "value") else float(x) for x in np.ravel(constraint.observation)

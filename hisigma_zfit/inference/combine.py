@@ -100,14 +100,16 @@ class Combination:
         """CLs limit: the largest of the members' for the envelope, else from the combined t.
 
         The members are trained on much the same events, so one background-only Asimov set serves all of them: that of
-        the best member.
+        the best member.  Where there is none (`background_t` says why) the limit takes Wald's form, and its `method`
+        tells.
         """
         asimov = background_t(self.profilers[int(np.argmin(self.offsets))])
         if self.method == "envelope":
             limit = max(cls_limit([p], np.zeros(1), cl=cl, asimov=asimov) for p in self.profilers)
         else:
             limit = cls_limit(self.profilers, self.offsets, cl=cl, asimov=asimov)
-        return UpperLimit(poi=self.poi, limit=limit, cl=cl, method=f"CLs, {self.method}")
+        form = "CLs" if asimov is not None else "CLs, Wald"
+        return UpperLimit(poi=self.poi, limit=limit, cl=cl, method=f"{form}, {self.method}")
 
     def scan(
         self, values: npt.ArrayLike, *, statistical: Array | None = None, reference: Array | None = None

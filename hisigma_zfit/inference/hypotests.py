@@ -112,14 +112,15 @@ def background_t(profiler: Profiler, *, events: int = 20_000, seed: int = 0) -> 
         seed: Seed of those events.
 
     Returns:
-        The function, or None if a constraint term stands for no measurement that could be repeated.
+        The function, or None if a constraint term stands for no measurement that could be repeated, or the density is
+        negative somewhere, as that of members with negative weights can be.
     """
     try:
         sample = ImportanceSample(profiler.loss, theta=profiler.minimum.theta, events=events, seed=seed)
-    except InputError as error:
-        _log.info("no Asimov set for the limit, the Hessian serves instead: %s", error)
+        return _asimov(profiler, 0.0, sample, seed).profiler(profiler.name).t
+    except (InputError, FitError) as error:
+        _log.warning("no Asimov set for the limit, which takes Wald's form instead: %s", error)
         return None
-    return _asimov(profiler, 0.0, sample, seed).profiler(profiler.name).t
 
 
 def expected_limits(background: Profiler, *, cl: float = 0.95) -> dict[str, float]:

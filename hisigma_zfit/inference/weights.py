@@ -11,12 +11,14 @@ members minus one, whatever their quality, so the answer has one smooth likeliho
 
 The weights are never parameters themselves: the fit sees the yields n_i = n_b w_i, in which the density is linear and
 which the quick evaluation knows.
+
+Intervals and limits are those of the profile.  For the limit the sidebands are repeated with the signal region: see
+`hisigma_zfit.inference.sideband_terms`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,7 @@ import zfit.z.numpy as znp
 from hisigma_zfit.errors import DomainError, FitError, InputError
 from hisigma_zfit.inference.fitting import Profiler
 from hisigma_zfit.inference.newton import minimise
+from hisigma_zfit.inference.sideband_terms import MemberWeights, SidebandMeasurement, SidebandTerm
 from hisigma_zfit.model.compose import Component, SignalPlusBackground
 from hisigma_zfit.model.evaluate import Evaluation
 from hisigma_zfit.model.likelihood import ExtendedNLL
@@ -36,28 +39,9 @@ if TYPE_CHECKING:
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.density.flows import ConditionalFlow
 
-__all__ = ["MemberWeights", "fit_weights", "member_densities", "weighted_model", "weights_profiler"]
+__all__ = ["SidebandConstraint", "fit_weights", "member_densities", "weighted_model", "weights_profiler"]
 
 Array = npt.NDArray[np.float64]
-SidebandTerm = Literal["exact", "gaussian"]
-
-
-@dataclass(frozen=True)
-class MemberWeights:
-    """Weights of E members from a fit to the sidebands.
-
-    Attributes:
-        values: Sum to one, shape (E,).
-        covariance: From the sandwich of curvature and scatter of the scores, which also holds when no combination of
-            the members is exact, shape (E, E); its rows sum to zero.
-        density: p_i of the events relative to the largest, shape (E, n).
-        event_weights: Shape (n,).
-    """
-
-    values: Array
-    covariance: Array
-    density: Array
-    event_weights: Array
 
 
 class _OnSimplex:
@@ -139,27 +123,32 @@ def fit_weights(members: Sequence[ConditionalFlow], events: Dataset) -> MemberWe
     )
 
 
-def _constraint(weights: MemberWeights, yields: Sequence[Any], kind: SidebandTerm) -> zfit.constraint.SimpleConstraint:
-    """-log L_SB as a term of the loss, as a function of the yields n_i."""
-    if kind == "exact":
-        density, event_weights = znp.asarray(weights.density.T), znp.asarray(weights.event_weights)
-        # the value at the best weights is taken off: two large numbers would cost digits of the profile
-        offset = float(weights.event_weights @ np.log(weights.values @ weights.density))
+class SidebandConstraint(zfit.constraint.SimpleConstraint):
+    """-log L_SB as a term of the loss, which knows how its measurement would be repeated.
 
-        def value() -> Any:
-            parts = znp.stack([n.value() for n in yields])
-            logs = znp.log(znp.sum(density * parts, axis=1) / znp.sum(parts))
-            return offset - znp.sum(event_weights * logs)
-    else:
-        # one weight is what the others leave: without it the covariance can be inverted
-        centre, precision = weights.values[:-1], np.linalg.inv(weights.covariance[:-1, :-1])
+    Args:
+        measurement: The sidebands.
+        nuisances: Yields n_i of the members, E of them.
+        observation: Best weights of the sidebands but the last, shape (E - 1,).
+    """
 
-        def value() -> Any:
-            parts = znp.stack([n.value() for n in yields])
-            shift = parts[:-1] / znp.sum(parts) - centre
-            return 0.5 * znp.sum(shift * znp.sum(precision * shift, axis=1))
+    def __init__(self, measurement: SidebandMeasurement, nuisances: Sequence[Any], observation: Array) -> None:
+        self.measurement, self.nuisances, self.observation = measurement, tuple(nuisances), observation
+        if measurement.term == "exact":
+            relative = znp.asarray(measurement.relative.T)
+            weights = znp.asarray(measurement.event_weights(observation))
 
-    return zfit.constraint.SimpleConstraint(value, params=list(yields))
+            def value() -> Any:
+                parts = znp.stack([n.value() for n in self.nuisances])
+                return -znp.sum(weights * znp.log(znp.sum(relative * parts, axis=1) / znp.sum(parts)))
+        else:
+
+            def value() -> Any:
+                parts = znp.stack([n.value() for n in self.nuisances])
+                shift = parts[:-1] / znp.sum(parts) - self.observation
+                return 0.5 * znp.sum(shift * znp.sum(measurement.precision * shift, axis=1))
+
+        super().__init__(value, params=list(nuisances))
 
 
 def weighted_model(
@@ -229,5 +218,6 @@ def weights_profiler(
     main = next(c for c in model.components if not c.is_signal)
     weights = fit_weights(main.pdf.flow.bootstraps, sidebands)
     split, yields = weighted_model(model, weights)
-    held = [*(constraints or ()), _constraint(weights, yields, term)]
+    measurement = SidebandMeasurement(weights, term)
+    held = [*(constraints or ()), SidebandConstraint(measurement, yields, measurement.observed)]
     return Profiler(ExtendedNLL(split, data, constraints=held), poi or model.poi.name)

@@ -1,4 +1,4 @@
-"""Constraint terms as plain functions: Gaussian ones in numpy, any other zfit constraint through TensorFlow."""
+"""Constraint terms as plain functions: closed forms in numpy, any other zfit constraint through TensorFlow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hisigma_zfit.model.graph import ConstraintEvaluator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["GaussianEvaluator", "constraint_evaluators"]
+__all__ = ["ClosedFormEvaluator", "GaussianEvaluator", "constraint_evaluators"]
 
 Array = npt.NDArray[np.float64]
 
@@ -27,8 +27,9 @@ def constraint_evaluators(constraints: Sequence[Any], parameters: tuple[Any, ...
         parameters: All parameters, P of them.
     """
     quick = [c for c in constraints if GaussianEvaluator.takes(c, parameters)]
-    others = [c for c in constraints if not any(c is q for q in quick)]
-    evaluators: list[Evaluator] = []
+    closed = [c for c in constraints if hasattr(c, "measurement")]
+    others = [c for c in constraints if not any(c is q for q in (*quick, *closed))]
+    evaluators: list[Evaluator] = [ClosedFormEvaluator(c, parameters) for c in closed]
     if quick:
         evaluators.append(GaussianEvaluator(quick, parameters))
     if others:
@@ -79,6 +80,31 @@ class GaussianEvaluator:
             gradient[index] += precision @ (theta[index] - observed)
             hessian[np.ix_(index, index)] += precision
         return Evaluation(self.value(theta), gradient, hessian)
+
+
+class ClosedFormEvaluator:
+    """A constraint whose measurement knows its derivatives, such as `hisigma_zfit.inference.weights` makes.
+
+    Args:
+        constraint: With attributes `measurement`, `nuisances` and `observation`.
+        parameters: All parameters, P of them.
+    """
+
+    def __init__(self, constraint: Any, parameters: tuple[Any, ...]) -> None:
+        self.parameters = parameters
+        self._terms, self._observation = constraint.measurement.terms, constraint.observation
+        self._index = [parameters.index(p) for p in constraint.nuisances]
+
+    def value(self, theta: Array) -> float:
+        """-log L at `theta`, shape (P,), up to a constant."""
+        return float(self._terms(theta[self._index], self._observation)[0])
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """The same with gradient and Hessian."""
+        gradient, hessian = np.zeros(theta.size), np.zeros((theta.size, theta.size))
+        value, own, curvature = self._terms(theta[self._index], self._observation)
+        gradient[self._index], hessian[np.ix_(self._index, self._index)] = own, curvature
+        return Evaluation(float(value), gradient, hessian)
 
 
 def _ordered(constraint: Any) -> list[Any]:

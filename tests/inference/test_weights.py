@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import models
 import numpy as np
 import pytest
+import zfit
 from scipy.optimize import minimize, minimize_scalar
 
 from hisigma_zfit.data import Dataset
 from hisigma_zfit.density.flows import MixtureFlow
 from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.inference.asimov import ImportanceSample
 from hisigma_zfit.inference.combine import combination
 from hisigma_zfit.inference.fitting import Profiler
-from hisigma_zfit.inference.weights import fit_weights, weighted_model, weights_profiler
+from hisigma_zfit.inference.hypotests import background_t
+from hisigma_zfit.inference.limits import asymptotic_cls
+from hisigma_zfit.inference.sideband_terms import SidebandMeasurement
+from hisigma_zfit.inference.toys import make_pool, run_toys
+from hisigma_zfit.inference.weights import fit_weights, member_densities, weighted_model, weights_profiler
 from hisigma_zfit.model import shapes
 from hisigma_zfit.model.likelihood import ExtendedNLL
 
@@ -25,10 +33,7 @@ def members(shifts=SHIFTS):
 
 def sidebands(n: int, seed: int) -> Dataset:
     """Sideband events of the true background, which is neither of the members."""
-    truth = models.model(n_sig=0.0, n_bkg=n)
-    values = np.asarray(models.toy(truth, seed=seed).value())
-    values = values[~models.REGION.contains(values[:, 0])]
-    return Dataset.from_arrays(dict(zip(truth.obs, values.T, strict=True)))
+    return drawn(n, models.background_flow(), seed)
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +173,93 @@ def test_a_penalty_decides_between_members(data):
         combination("discrete", pair[0], pair, penalties=[1.0])
     with pytest.raises(InputError, match="in discrete profiling"):
         combination("envelope", pair[0], pair, penalties=[1.0, 2.0])
+
+
+@pytest.mark.parametrize("term", ["exact", "gaussian"])
+def test_the_sidebands_are_a_measurement(events, term):
+    """Closed forms against zfit's value and differences, and observations that agree with any weights."""
+    fitted = fit_weights(members(((-0.3, 0.1, 0, 0), (0.25, 0, -0.2, 0), (0.0, -0.2, 0.1, 0))), events)
+    measurement = SidebandMeasurement(fitted, term)
+    p, x = 3000.0 * np.array([0.2, 0.5, 0.3]), fitted.values[:2] + np.array([0.03, -0.05])
+    constraint = measurement.constraint([zfit.Parameter(f"n_{k}", n) for k, n in enumerate(p)], x)
+    value, gradient, hessian = measurement.terms(p, x)
+    assert value == pytest.approx(float(constraint.value()), rel=1e-10)
+    for k, step in enumerate(1e-2 * np.eye(3)):
+        up, down = (measurement.terms(p + s * step, x) for s in (1, -1))
+        assert gradient[k] == pytest.approx((up[0] - down[0]) / 2e-2, rel=1e-6)
+        np.testing.assert_allclose(hessian[k], (up[1] - down[1]) / 2e-2, rtol=1e-6)
+    at_rest = measurement.terms(p, measurement.stationary(p))
+    scale = np.sqrt(np.diag(at_rest[2]))
+    np.testing.assert_allclose(at_rest[1] / scale, 0.0, atol=1e-5)  # as far as the fit of the weights went
+    assert np.linalg.eigvalsh(at_rest[2] / np.outer(scale, scale)).min() > -1e-9  # flat along the total yield
+    drawn = np.array([measurement.draw(p, np.random.default_rng(k)) for k in range(400)])
+    # 4.5 sigma of mean and spread, false alarms 7e-6 each
+    spread = np.sqrt(np.diag(fitted.covariance)[:2])
+    np.testing.assert_allclose(drawn.mean(axis=0), measurement.stationary(p), atol=4.5 * spread.max() / np.sqrt(400))
+    np.testing.assert_allclose(drawn.std(axis=0) / spread, 1.0, atol=4.5 / np.sqrt(800))
+
+
+def drawn(n: int, background, seed: int) -> Dataset:
+    """Sideband events of a background."""
+    truth = models.model(n_sig=0.0, n_bkg=n, background=background)
+    values = np.asarray(models.toy(truth, seed=seed).value())
+    values = values[~models.REGION.contains(values[:, 0])]
+    return Dataset.from_arrays(dict(zip(truth.obs, values.T, strict=True)))
+
+
+def test_repeated_sidebands_are_those_of_other_weights():
+    """Reweighted events against events that were drawn with these weights: their likelihoods have one curvature."""
+    flows = members()
+    fitted = fit_weights(flows, drawn(20_000, MixtureFlow(flows, [0.45, 0.55]), seed=50))
+    x = fitted.values[:1] + 0.15
+    measurement = SidebandMeasurement(fitted, "exact")
+    p = 1000.0 * np.append(x, 1.0 - x)
+    repeated = measurement.terms(p, x)[2][0, 0] / len(fitted.event_weights)
+    density, _ = member_densities(flows, drawn(20_000, MixtureFlow(flows, np.append(x, 1.0 - x)), seed=49))
+    curvature = (density[0] / (p @ density)) ** 2 - 1.0 / p.sum() ** 2
+    # 15,000 events each: 4.5 sigma of the difference, false alarm 7e-6
+    error = np.sqrt(2.0) * curvature.std() / np.sqrt(curvature.size)
+    assert repeated == pytest.approx(curvature.mean(), abs=4.5 * error)
+    # the events as they are would give another one
+    unweighted = dataclasses.replace(measurement, weights=dataclasses.replace(fitted, values=np.append(x, 1.0 - x)))
+    assert abs(unweighted.terms(p, x)[2][0, 0] / len(fitted.event_weights) - curvature.mean()) > 4.5 * error
+
+
+@pytest.mark.parametrize("term", ["exact", "gaussian"])
+def test_limits_are_those_of_the_profile(mixture, events, term):
+    """A limit on data without signal, by hand: Asimov set and CLs written out, against the combination's."""
+    data = models.toy(models.model(n_sig=20.0, n_bkg=4000.0), seed=51)
+    weighted = weights_profiler(mixture, data, events, term=term)
+    combined = combination("weights", weighted, weighted=weighted)
+    limit = combined.upper_limit(cl=0.95)
+    assert limit.method == "CLs, weights"
+    assert combined.interval(cl=0.9545).upper == pytest.approx(weighted.crossing(4.0, upwards=True), rel=1e-3)
+    background = background_t(weighted, events=5000, seed=3)
+    assert asymptotic_cls(weighted.t(limit.limit), background(limit.limit)) == pytest.approx(0.05, abs=0.002)
+
+
+def test_toys_of_fitted_weights_cover(mixture, data, events):
+    weighted = weights_profiler(mixture, data, events, term="gaussian")
+    pool = make_pool(weighted.loss, "n_sig", 150.0, events=3000, seed=1)
+    fits = run_toys(pool, "n_sig", n=60, seed=2)
+    index = pool.parameters.index("n_sig")
+    pulls = (fits.values[:, index] - 150.0) / fits.errors[:, index]
+    # 60 toys: 4.5 sigma, false alarms 7e-6 each
+    assert abs(pulls.mean()) < 4.5 / np.sqrt(60)
+    assert abs(pulls.std() - 1.0) < 4.5 / np.sqrt(120)
+    assert fits.observation.shape == (60, 1)
+    assert fits.observation.std() > 0.0
+
+
+def test_a_negative_density_leaves_walds_form(mixture, data, events, monkeypatch, caplog):
+    def negative(*arguments, **options):
+        raise FitError("the density is not positive everywhere")
+
+    monkeypatch.setattr(ImportanceSample, "asimov", negative)
+    weighted = weights_profiler(mixture, data, events, term="gaussian")
+    limit = combination("weights", weighted, weighted=weighted).upper_limit(cl=0.95)
+    assert limit.method == "CLs, Wald, weights"
+    assert "not positive everywhere" in caplog.text
 
 
 def test_wrong_input_is_named(mixture, data, events):
