@@ -32,6 +32,9 @@ _PUBLIC = {
     "discovery": "inference.hypotests",
     "interval": "inference.hypotests",
     "upper_limit": "inference.hypotests",
+    "limit_scan": "inference.hypotests",
+    "expected_discovery": "inference.hypotests",
+    "feldman_cousins": "inference.hypotests",
     "measure": "measurement",
 }
 _ROOMS = {"plotting": "report.plotting", "tables": "report.tables", "results": "results"}

@@ -171,7 +171,12 @@ class UpperLimit(_Result):
     expected: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.poi} < {self.limit:.4g} at {100 * self.cl:.3g} % CL ({self.method})"
+        observed = f"{self.poi} < {self.limit:.4g} at {100 * self.cl:.3g} % CL ({self.method})"
+        if not self.expected:
+            return observed
+        median, *edges = (f"{self.expected[n]:.4g}" for n in ("0", "-1", "1", "-2", "2"))
+        one, two = ", ".join(edges[:2]), ", ".join(edges[2:])
+        return f"{observed}, expected {median} [{one}] in 68 %, [{two}] in 95 %"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ What to use when:
 
 - `discovery` for an excess, `interval` for a measured yield, `upper_limit` (CLs) for one that is not seen.
 - `feldman_cousins` for one interval that is right for both, with the parameter bounded at zero.
-- `expected_discovery` and ``upper_limit(..., expected=True)`` for what the experiment can do.
+- `expected_discovery` and ``upper_limit(..., expected=True)`` for what the experiment can do, `limit_scan` for the
+  figure of it.
 - `hisigma_zfit.inference.calculators` for the same through hepstats' classes, and for toys.
 
 All but `interval` know that the parameter of interest is not negative: p-values of a test at the boundary are those
@@ -14,19 +15,22 @@ of the half chi-square mixture (arXiv:1007.1727), and small ones go through the 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
 from hisigma_zfit.errors import FitError, InputError
-from hisigma_zfit.inference.asimov import AsimovSet, ImportanceSample
+from hisigma_zfit.inference.asimov import AsimovSet, ImportanceSample, PseudoLikelihood
 from hisigma_zfit.inference.fitting import Profiler
-from hisigma_zfit.inference.limits import cls_limit
+from hisigma_zfit.inference.limits import asymptotic_cls, bounded_t, cls_limit
 from hisigma_zfit.inference.pool import Pool
 from hisigma_zfit.inference.toy_fits import conditional_fits
+from hisigma_zfit.model.likelihood import ExtendedNLL
 from hisigma_zfit.results import Discovery, Interval, UpperLimit
+from hisigma_zfit.results_limits import LimitScan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +43,7 @@ __all__ = [
     "expected_limits",
     "feldman_cousins",
     "interval",
+    "limit_scan",
     "significance",
     "upper_limit",
 ]
@@ -50,7 +55,16 @@ _FAR = 1e12  # where a search for a limit gives up
 
 
 def _profiler(result: Any, poi: str | Any) -> Profiler:
-    return result if isinstance(result, Profiler) else Profiler(getattr(result, "loss", result), poi)
+    if isinstance(result, Profiler):
+        return result
+    loss = getattr(result, "loss", result)
+    if not isinstance(loss, ExtendedNLL | PseudoLikelihood):
+        raise InputError.from_parts(
+            expected="the result of hz.fit or an hz.ExtendedNLL",
+            got=type(loss).__name__,
+            do="build the likelihood with hz.ExtendedNLL(model, data)",
+        )
+    return Profiler(cast("ExtendedNLL", loss), poi)
 
 
 def _check_level(cl: float) -> None:
@@ -183,6 +197,54 @@ def upper_limit(
     return UpperLimit(poi=profiler.name, limit=limit, cl=cl, expected=bands)
 
 
+def limit_scan(
+    result: Any,
+    poi: str | Any,
+    values: npt.ArrayLike | None = None,
+    *,
+    cl: float = 0.95,
+    sample: ImportanceSample | None = None,
+    seed: int = 0,
+) -> LimitScan:
+    """CLs of many tested values, observed and as background-only data give them; for `report.limit_figures.limit`.
+
+    Args:
+        result: A FitResult or the likelihood.
+        poi: The parameter of interest, or its name.
+        values: Tested values, not negative, shape (n,); by default 61 from zero to beyond all limits.
+        cl: Confidence level of the limits, between 0 and 1.
+        sample: Events for the Asimov set, to save drawing them again.
+        seed: Seed of those events if they are drawn here.
+
+    Raises:
+        InputError: `cl` is not between 0 and 1, a value is negative, or the likelihood cannot be sampled.
+        FitError: A limit was not found.
+    """
+    _check_level(cl)
+    profiler = _profiler(result, poi)
+    background = _asimov(profiler, 0.0, sample, seed).profiler(profiler.name)
+    limit = cls_limit([profiler], np.zeros(1), cl=cl, asimov=background.t)
+    limits = expected_limits(background, cl=cl)
+    tested = np.linspace(0.0, 1.2 * max(limit, *limits.values()), 61) if values is None else np.array(values, float)
+    if tested.size and not tested.min() >= 0.0:
+        raise InputError.from_parts(
+            expected="tested values that are not negative", got=f"{tested.min():g}", do="begin at zero"
+        )
+    q_asimov = background.scan(tested)
+    bands = {n: norm.sf(np.sqrt(q_asimov) - n) / norm.cdf(n) for n in _BANDS}
+    return LimitScan(
+        poi=profiler.name,
+        values=tested,
+        observed=np.array(
+            [asymptotic_cls(bounded_t(profiler, s), q) for s, q in zip(tested.tolist(), q_asimov, strict=True)]
+        ),
+        expected={str(n): band for n, band in bands.items()},
+        cl=cl,
+        limit=limit,
+        limits=limits,
+    )
+
+
 def expected_discovery(
     result: Any,
     poi: str | Any,
@@ -263,10 +325,12 @@ def feldman_cousins(
         seed: Seed of those events if they are drawn here, and of the toys.
 
     Raises:
-        InputError: `cl` is not between 0 and 1.
+        InputError: `cl` is not between 0 and 1, or `toys` is negative.
         FitError: An edge was not found, or too many toys could not be fitted.
     """
     _check_level(cl)
+    if toys < 0:
+        raise InputError.from_parts(expected="toys of 0 or more", got=str(toys), do="correct it")
     profiler = _profiler(result, poi)
     sample = sample or ImportanceSample(profiler.loss, theta=profiler.minimum.theta, seed=seed)
     background = _asimov(profiler, 0.0, sample, seed).profiler(profiler.name)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.inference.newton import Minimum
 
-__all__ = ["AsimovCurve", "ParameterProfile", "asymptotic_cls", "cls_limit"]
+__all__ = ["AsimovCurve", "ParameterProfile", "asymptotic_cls", "bounded_t", "cls_limit"]
 
 Array = npt.NDArray[np.float64]
 
@@ -101,6 +101,14 @@ def asymptotic_cls(q: float, q_asimov: float) -> float:
     else:
         p_sb, p_b = norm.sf((q + q_asimov) / (2 * root_asimov)), norm.sf((q - q_asimov) / (2 * root_asimov))
     return float(p_sb / p_b) if p_b > 0 else 0.0
+
+
+def bounded_t(profile: ParameterProfile, value: float) -> float:
+    """q-tilde of a tested value: zero below the best one, and relative to zero where that is negative."""
+    if value <= profile.best:
+        return 0.0
+    reference = profile.at(0.0) if profile.best < 0.0 else profile.minimum
+    return max(0.0, 2.0 * (profile.at(value).value - reference.value))
 
 
 def cls_limit(

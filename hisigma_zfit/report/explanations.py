@@ -16,8 +16,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.report.labels import axis_label, component_label
-from hisigma_zfit.report.style import LABEL, finish, styled
+from hisigma_zfit.report.labels import axis_label, component_label, within_sentence
+from hisigma_zfit.report.style import LABEL, finish, frame, styled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,7 +92,7 @@ def impacts(
             left.axvline(position, color="0.5", linewidth=1, linestyle="--" if position else "-", zorder=1)
         right.axvline(0, color="0.5", linewidth=1, zorder=1)
         poi = component_label(what.poi, labels=labels)
-        right.set_xlabel(f"Shift of the {poi[:1].lower()}{poi[1:]}" if " " in poi else f"Shift of {poi}")
+        right.set_xlabel(f"Shift of the {within_sentence(poi)}" if " " in poi else f"Shift of {poi}")
         widest = max(max(map(abs, (*i.postfit, *(i.prefit or ())))) for i in shown)
         right.set_xlim(-1.15 * widest, 1.15 * widest)
         for axes in (left, right):
@@ -205,8 +205,7 @@ def contours(
             expected="contours of one pair of parameters", got=f"{len(pairs)} pairs", do="draw the others separately"
         )
     with styled():
-        figure = Figure(figsize=(10, 8.5))
-        axes = figure.add_axes((0.16, 0.13, 0.8, 0.79))
+        figure, axes = frame(left=0.16)
         ordered = sorted(what, key=lambda each: each.cl)
         for k, each in enumerate(ordered):
             line = np.vstack([each.points, each.points[:1]])
@@ -246,8 +245,7 @@ def goodness_of_fit(what: GoodnessOfFit, *, label: str = LABEL, right_label: str
         "neighbours": "Fraction of neighbours of one's own kind",
     }
     with styled():
-        figure = Figure(figsize=(10, 8.5))
-        axes = figure.add_axes((0.14, 0.13, 0.82, 0.79))
+        figure, axes = frame(width=0.82)
         low, high = float(what.null.min()), float(what.null.max())
         counts, edges = np.histogram(what.null, np.linspace(low, high, 31) if high > low else [low - 0.5, low + 0.5])
         axes.stairs(
@@ -297,8 +295,7 @@ def weighted_feature(
         right_label: Text above the frame at the right.
     """
     with styled():
-        figure = Figure(figsize=(10, 8.5))
-        axes = figure.add_axes((0.14, 0.13, 0.82, 0.79))
+        figure, axes = frame(width=0.82)
         name = component_label(what.component, labels=labels)
         axes.stairs(what.expected, what.edges, fill=True, color=_UP, alpha=0.35, label=f"{name}, simulated shape")
         axes.stairs(what.expected, what.edges, color=_UP, linewidth=2)

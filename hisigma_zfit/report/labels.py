@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["axis_label", "component_label", "event_label", "selection_lines", "symbol"]
+__all__ = ["axis_label", "component_label", "event_label", "selection_lines", "symbol", "within_sentence"]
 
 # quantity -> (template of its symbol, unit)
 _QUANTITIES = {
@@ -154,3 +154,9 @@ def component_label(name: str, *, labels: Mapping[str, str] | None = None) -> st
     if labels and name in labels:
         return labels[name]
     return _WORDS.get(name.lower(), name)
+
+
+def within_sentence(label: str) -> str:
+    """A label after other words: "Signal yield" begins small, "HH yield" and "$p_1$" stay."""
+    first = label.split(" ", 1)[0]
+    return label[:1].lower() + label[1:] if first.isalpha() and first[1:].islower() else label

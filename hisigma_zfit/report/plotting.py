@@ -24,7 +24,7 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.report.files import write_bytes
 from hisigma_zfit.report.histograms import poisson_errors, projection, pulls
 from hisigma_zfit.report.labels import component_label
-from hisigma_zfit.report.style import LABEL, finish, styled
+from hisigma_zfit.report.style import LABEL, finish, frame, styled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,8 +62,7 @@ def scan(
         right_label: Text above the frame at the right.
     """
     with styled():
-        figure = Figure(figsize=(10, 8.5))
-        axes = figure.add_axes((0.12, 0.13, 0.8, 0.79))
+        figure, axes = frame(left=0.12)
         if interval is not None:
             axes.axvspan(*interval, ymax=1 / top, color="#5790fc", alpha=0.25, linewidth=0, label="68 % interval")
         members = what.members.reshape(-1, what.values.size)

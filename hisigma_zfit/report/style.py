@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import mplhep
+from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-__all__ = ["BACKGROUND_COLOURS", "LABEL", "SIGNAL_COLOURS", "finish", "styled"]
+__all__ = ["BACKGROUND_COLOURS", "LABEL", "SIGNAL_COLOURS", "finish", "frame", "styled"]
 
 LABEL = "HI-SIGMA simulation"
 
@@ -41,6 +41,17 @@ def styled() -> Iterator[None]:
     """Style of the figures, for the time that one is made."""
     with mpl.rc_context(_STYLE):
         yield
+
+
+def frame(*, left: float = 0.14, width: float = 0.8) -> tuple[Figure, Axes]:
+    """A figure with one frame of the usual size.
+
+    Args:
+        left: Left edge of the frame, as a share of the figure's width.
+        width: Its width, likewise.
+    """
+    figure = Figure(figsize=(10, 8.5))
+    return figure, figure.add_axes((left, 0.13, width, 0.79))
 
 
 def finish(figure: Figure, axes: Axes, label: str, right_label: str) -> Figure:

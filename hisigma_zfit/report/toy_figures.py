@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from hisigma_zfit.report.labels import component_label
-from hisigma_zfit.report.style import LABEL, finish, styled
+from hisigma_zfit.report.labels import component_label, within_sentence
+from hisigma_zfit.report.style import LABEL, finish, frame, styled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from hisigma_zfit.results import ToySummary
 
@@ -25,11 +25,6 @@ Array = npt.NDArray[np.float64]
 
 _BLUE, _RED, _GREY = "#5790fc", "#e42536", "#717581"
 _REACH = 4.0  # pulls beyond are counted in the outermost bins
-
-
-def _axes() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(10, 8.5))
-    return figure, figure.add_axes((0.14, 0.13, 0.8, 0.79))
 
 
 def _counts(axes: Axes, values: Array, edges: Array) -> None:
@@ -50,7 +45,7 @@ def pulls(
         right_label: Text above the frame at the right.
     """
     with styled():
-        figure, axes = _axes()
+        figure, axes = frame()
         edges = np.linspace(-_REACH, _REACH, 41)
         _counts(axes, np.clip(what.pulls, -0.999 * _REACH, 0.999 * _REACH), edges)
         grid = np.linspace(-_REACH, _REACH, 401)
@@ -65,7 +60,7 @@ def pulls(
         axes.plot(grid, scale * fitted, "--", color=_RED, linewidth=3, label=words)
         axes.set_xlim(-_REACH, _REACH)
         axes.set_ylim(0, 1.6 * scale * norm.pdf(0.0))
-        axes.set_xlabel(f"Pull of {component_label(what.poi, labels=labels).lower()}")
+        axes.set_xlabel(f"Pull of {within_sentence(component_label(what.poi, labels=labels))}")
         axes.set_ylabel("Toys")
         axes.legend(loc="upper left", fontsize=19)
         return finish(figure, axes, label, right_label)
@@ -83,7 +78,7 @@ def coverage(what: ToySummary, *, label: str = LABEL, right_label: str = "") -> 
         right_label: Text above the frame at the right.
     """
     with styled():
-        figure, axes = _axes()
+        figure, axes = frame()
         nominal = np.linspace(0.0, 1.0, 201)
         inside = np.sort(1.0 - 2.0 * norm.sf(np.abs(what.pulls)))
         share = np.searchsorted(inside, nominal, side="right") / inside.size
@@ -125,9 +120,11 @@ def expected(
     """
     values, found = (what.limits, what.limit) if what.limit else (what.z, what.significance)
     name = component_label(what.poi, labels=labels)
-    text = f"{100 * what.limit['cl']:.3g} % upper limit on {name.lower()}" if what.limit else "Significance $Z$"
+    text = (
+        f"{100 * what.limit['cl']:.3g} % upper limit on {within_sentence(name)}" if what.limit else "Significance $Z$"
+    )
     with styled():
-        figure, axes = _axes()
+        figure, axes = frame()
         low, high = (float(q) for q in np.quantile(values, [0.0005, 0.9995]))
         margin = 0.08 * (high - low) or 1.0
         axes.axvspan(found["-2"], found["2"], color="#ffa90e", alpha=0.3, linewidth=0, label="95 % of the toys")

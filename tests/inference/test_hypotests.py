@@ -20,6 +20,7 @@ from hisigma_zfit.inference.hypotests import (
     expected_discovery,
     expected_limits,
     feldman_cousins,
+    limit_scan,
     significance,
     upper_limit,
 )
@@ -94,6 +95,24 @@ def test_limits_without_a_repeatable_measurement_fall_back_on_the_hessian(caplog
     with caplog.at_level("INFO"):
         assert background_t(Profiler(constrained, "s"), events=200) is None
     assert "SimpleConstraint" in caplog.text
+
+
+@pytest.mark.parametrize("n", [40.0, 62.0])
+def test_scan_of_cls_is_that_of_a_counting_experiment(n):
+    b = 50.0
+    loss = counting.counting(n, b)
+    scan = limit_scan(loss, "s", sample=few(loss))
+    assert scan.values[0] == 0.0
+    assert scan.values[-1] > max(scan.limit, scan.limits["2"])
+    for s, observed in zip(scan.values[1:], scan.observed[1:], strict=True):
+        assert observed == pytest.approx(cls_by_hand(s, n, b), rel=2e-3)
+    # the curves cross 1 - cl where the limits are
+    for band, limit in [*((scan.expected[k], v) for k, v in scan.limits.items()), (scan.observed, scan.limit)]:
+        assert np.exp(np.interp(limit, scan.values, np.log(band))) == pytest.approx(0.05, rel=0.05)
+    assert scan.upper_limit == upper_limit(loss, "s", expected=True, sample=few(loss))
+    chosen = limit_scan(loss, "s", [5.0, 20.0], sample=few(loss))
+    assert chosen.values.tolist() == [5.0, 20.0]
+    assert chosen.limit == scan.limit
 
 
 @pytest.mark.parametrize("sigmas", [3.0, 12.0, 30.0])
@@ -223,6 +242,10 @@ def test_cls_does_not_break_far_from_the_data():
     [
         (lambda loss: upper_limit(loss, "s", cl=95), "expected 0 < cl < 1"),
         (lambda loss: feldman_cousins(loss, "s", cl=0.0), "expected 0 < cl < 1"),
+        (lambda loss: feldman_cousins(loss, "s", toys=-1), "toys of 0 or more, got -1"),
+        (lambda loss: limit_scan(loss, "s", [-1.0, 2.0], sample=few(loss)), "not negative, got -1"),
+        (lambda loss: discovery(loss.model[0], "s"), "got SumPDF; build the likelihood"),
+        (lambda loss: discovery(zfit.loss.ExtendedUnbinnedNLL(loss.model, loss.data), "s"), "an hz.ExtendedNLL, got"),
         (lambda loss: expected_discovery(loss, "s", 0.0), "positive signal"),
         (lambda loss: expected_discovery(loss, "s", 5.0, others={"c": 1.0}), "got 'c'"),
         (lambda loss: expected_discovery(loss, "s", 5.0, others={"s": 1.0}), "got 's'"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hisigma_zfit.report.labels import axis_label, component_label, event_label, selection_lines
+from hisigma_zfit.report.labels import axis_label, component_label, event_label, selection_lines, within_sentence
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,8 @@ def test_selection_reads_like_a_figure(text: str, shown: str) -> None:
 
 def test_selection_uses_own_labels() -> None:
     assert selection_lines("1 < x < 2", labels={"x": "quality"}) == "1 < quality < 2"
+
+
+def test_labels_after_other_words_begin_small_unless_they_are_names():
+    shown = [within_sentence(text) for text in ("Signal yield", "HH yield", "$p_1$", "n_sig", "")]
+    assert shown == ["signal yield", "HH yield", "$p_1$", "n_sig", ""]
