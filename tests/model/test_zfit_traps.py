@@ -1,0 +1,72 @@
+"""One regression test for each trap of zfit 0.28 that no other module's tests already meet."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import models
+import numpy as np
+import pytest
+import zfit
+
+from hisigma_zfit.model.columns import data_version
+from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.model.pdfs import FlowProductPDF
+
+
+def test_trap_log_of_the_density_is_that_of_its_normalised_one():
+    # zfit divides by the norm where its logarithm belongs, for every PDF that leaves its norm to zfit
+    model = models.model()
+    data = models.toy(model, seed=1)
+    for pdf in (model, *model.pdfs):
+        np.testing.assert_allclose(pdf.log_pdf(data), np.log(pdf.pdf(data)), rtol=1e-12, err_msg=pdf.name)
+
+
+def test_trap_events_are_evaluated_together():
+    # a conditional PDF of zfit maps over the events one by one, its product integrates over all observables
+    flow, calls = models.signal_flow(), []
+    evaluate = flow.log_prob
+
+    def counted(x, m):
+        calls.append(int(m.shape[0]))
+        return evaluate(x, m)
+
+    flow.log_prob = counted
+    pdf = FlowProductPDF(models.peak(), flow)
+    data = models.toy(models.model(n_sig=100.0, n_bkg=1900.0), seed=2)
+    with zfit.run.set_graph_mode(False):
+        pdf.pdf(data.with_obs(pdf.space))
+    assert calls == [2000]
+
+
+def test_trap_every_resample_has_a_version_of_its_own():
+    # zfit's own hash is taken modulo 4096: among 3,000 samples some agree, whatever the hash is
+    rng = np.random.default_rng(5)
+    samples = [rng.random((3, 1)) for _ in range(3000)]
+    sampler = [SimpleNamespace(_sample_holder=None, value=lambda x=x: x, weights=None) for x in samples]
+    versions = [data_version(each) for each in sampler]
+    assert len(set(versions)) == 3000
+    assert len({version % 4096 for version in versions}) < 3000
+    weighted = SimpleNamespace(_sample_holder=None, value=sampler[0].value, weights=np.array([1.0, 2.0, 1.0]))
+    assert data_version(weighted) != versions[0]
+
+
+def test_trap_a_new_loss_takes_other_models_and_data():
+    # hepstats asks a loss for its likes; zfit's SimpleLoss takes neither, ours is an unbinned likelihood
+    model = models.model(n_sig=50.0, n_bkg=500.0)
+    loss = ExtendedNLL(model, models.toy(model, seed=3))
+    data = models.toy(model, seed=4)
+    new = loss.create_new(data=data)
+    assert type(new) is ExtendedNLL
+    assert float(new.value()) == pytest.approx(float(ExtendedNLL(model, data).value()), rel=1e-12)
+    assert float(new.value()) != float(loss.value())
+
+
+def test_trap_an_extended_copy_keeps_the_order_of_the_observables():
+    # create_extended takes the observables of the norm
+    plain = FlowProductPDF(models.peak(), models.signal_flow())
+    pdf = plain.copy(obs=plain.space.with_obs(["c", "a", "m", "d", "b"]))
+    extended = pdf.create_extended(zfit.Parameter("n", 100.0))
+    assert extended.obs == pdf.obs == ("c", "a", "m", "d", "b")
+    x = np.array([[0.1, 0.2, 124.0, -0.3, 0.4], [0.0, 0.5, 126.0, 0.2, -0.1]])
+    np.testing.assert_allclose(extended.pdf(x), pdf.pdf(x), rtol=1e-12)
