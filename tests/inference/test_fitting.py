@@ -248,6 +248,15 @@ def test_a_fit_of_the_mass_alone_is_iminuits_own(data):
     errors = np.array(minuit.errors)
     np.testing.assert_allclose(values_of(result) / errors, np.array(minuit.values) / errors, atol=CLOSE)
     np.testing.assert_allclose(errors_of(result), errors, rtol=5e-3)
+    # its interval, its profile and its significance too
+    minuit.minos("n_sig")
+    minos, best = minuit.merrors["n_sig"], minuit.values["n_sig"]
+    found = interval(result, "n_sig")
+    np.testing.assert_allclose([found.lower - best, found.upper - best], [minos.lower, minos.upper], rtol=5e-3)
+    points, values, valid = minuit.mnprofile("n_sig", grid=np.array([0.0, 0.5 * best, 2.0 * best]))
+    assert valid.all()
+    np.testing.assert_allclose(profile(alone, "n_sig", points), values - minuit.fval, atol=2e-3)
+    np.testing.assert_allclose(discovery(result, "n_sig").q0, values[0] - minuit.fval, atol=2e-3)
 
 
 def test_newton_is_only_for_its_own_loss(data):
