@@ -27,10 +27,20 @@ _BLUE, _RED, _GREY = "#5790fc", "#e42536", "#717581"
 _REACH = 4.0  # pulls beyond are counted in the outermost bins
 
 
-def _counts(axes: Axes, values: Array, edges: Array) -> None:
+def _edges(low: float, high: float, n: int) -> Array:
+    """Edges of the bins for n toys: twice as wide where they are few."""
+    return np.linspace(low, high, (40 if n >= 400 else 20) + 1)
+
+
+def _counts(axes: Axes, values: Array, edges: Array) -> float:
+    """Draw a histogram as points; returns the height that they and their errors reach."""
     counts = np.histogram(values, edges)[0]
-    centres = 0.5 * (edges[1:] + edges[:-1])
-    axes.errorbar(centres, counts, yerr=np.sqrt(counts), fmt="o", color="black", markersize=7, label="Toys")
+    filled, centres = counts > 0, 0.5 * (edges[1:] + edges[:-1])
+    errors = np.sqrt(counts[filled])
+    axes.errorbar(
+        centres[filled], counts[filled], yerr=errors, fmt="o", color="black", markersize=7, label="Toys", zorder=3
+    )
+    return float(np.max(counts + np.sqrt(counts)))
 
 
 def pulls(
@@ -46,8 +56,8 @@ def pulls(
     """
     with styled():
         figure, axes = frame()
-        edges = np.linspace(-_REACH, _REACH, 41)
-        _counts(axes, np.clip(what.pulls, -0.999 * _REACH, 0.999 * _REACH), edges)
+        edges = _edges(-_REACH, _REACH, what.pulls.size)
+        height = _counts(axes, np.clip(what.pulls, -0.999 * _REACH, 0.999 * _REACH), edges)
         grid = np.linspace(-_REACH, _REACH, 401)
         scale = what.n * (edges[1] - edges[0])
         own = what.parameters[what.poi]
@@ -59,7 +69,7 @@ def pulls(
         )
         axes.plot(grid, scale * fitted, "--", color=_RED, linewidth=3, label=words)
         axes.set_xlim(-_REACH, _REACH)
-        axes.set_ylim(0, 1.6 * scale * norm.pdf(0.0))
+        axes.set_ylim(0, 1.5 * max(height, scale * norm.pdf(0.0)))
         axes.set_xlabel(f"Pull of {within_sentence(component_label(what.poi, labels=labels))}")
         axes.set_ylabel("Toys")
         axes.legend(loc="upper left", fontsize=19)
@@ -130,10 +140,10 @@ def expected(
         axes.axvspan(found["-2"], found["2"], color="#ffa90e", alpha=0.3, linewidth=0, label="95 % of the toys")
         axes.axvspan(found["-1"], found["1"], color="#92dadd", alpha=0.8, linewidth=0, label="68 % of the toys")
         axes.axvline(found["median"], color=_RED, linewidth=3, label=f"Median {found['median']:.4g}")
-        edges = np.linspace(low - margin, high + margin, 41)
-        _counts(axes, values, edges)
+        edges = _edges(low - margin, high + margin, values.size)
+        height = _counts(axes, values, edges)
         axes.set_xlim(edges[0], edges[-1])
-        axes.set_ylim(0, 1.45 * float(np.histogram(values, edges)[0].max()))
+        axes.set_ylim(0, 1.45 * height)
         axes.set_xlabel(text)
         axes.set_ylabel("Toys")
         axes.legend(loc="upper right", fontsize=19)

@@ -33,6 +33,7 @@ def test_pulls_follow_the_curve_that_is_drawn(summary: ToySummary) -> None:
     gaussian = next(line for line in axes.get_lines() if line.get_label().startswith("Gaussian"))
     expected = np.interp(x, *gaussian.get_data())
     assert np.all(np.abs(counts - expected) < 2.0)  # a bin's integral is not its middle, and counts are whole
+    assert axes.get_ylim()[1] > 1.4 * (counts + np.sqrt(counts)).max()  # the legend stays clear of the points
     assert any("0.000 \\pm 0.030" in text.get_text() for text in axes.get_legend().get_texts())
 
 
