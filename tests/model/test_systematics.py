@@ -1,12 +1,6 @@
-"""Systematic variations against brute force and against zfit's own likelihood.
-
-The densities are Gaussians whose means move with the nuisance, so that everything is known exactly: with
-p_f / p_0 = exp(d x - d^2 / 2) the integrals are one-dimensional.
-"""
+"""Likelihoods with systematic variations against zfit's own, and what nuisances do in fits."""
 
 from __future__ import annotations
-
-import functools
 
 import models
 import numpy as np
@@ -14,6 +8,7 @@ import pytest
 import tensorflow as tf
 import zfit
 from scipy.stats import norm
+from variations import FORMS, SHIFT, assert_same_as_zfit, background, integral, make, sample, signal, varied
 
 from hisigma_zfit.density.flows import DistributionFlow, MixtureFlow
 from hisigma_zfit.errors import InputError
@@ -24,193 +19,12 @@ from hisigma_zfit.model.graph import GraphEvaluator
 from hisigma_zfit.model.likelihood import ExtendedNLL
 from hisigma_zfit.model.morphing import Morph
 from hisigma_zfit.model.pdfs import FlowProductPDF
-from hisigma_zfit.model.projections import sample_mass
-from hisigma_zfit.model.sampling import _share, sample_sum
 from hisigma_zfit.model.systematics import (
     ConditionalVariation,
     ShapeVariation,
     lognormal_yield,
     nuisance,
 )
-
-SHIFT = 0.3  # of a background feature by one standard deviation of its nuisance, in units of its width
-FORMS = ["polyexp", "quadratic"]
-
-
-@functools.cache  # every flow is compiled once
-def background(nu=0.0, feature=0, shift=SHIFT):
-    mean = np.zeros(4)
-    mean[feature] += shift * nu
-    return models.gaussian_flow(mean, 0.5, 1.0, region=models.REGION)
-
-
-@functools.cache
-def signal(nu=0.0, feature=0):
-    mean = np.array([0.8, 0.7, -0.6, 0.5])
-    mean[feature] += 0.2 * nu
-    return models.gaussian_flow(mean, 0.1, 0.8)
-
-
-def varied(density, parameter, feature=0, form="polyexp"):
-    return ShapeVariation(parameter, density(1.0, feature), density(-1.0, feature), form=form)
-
-
-def make(parameters, *, form="polyexp", sidebands="mass-only", n_sig=200.0, n_bkg=8000.0, samples=20_000, poi=None):
-    """Signal and background that share all nuisances; the j-th moves feature j of both."""
-    parts = []
-    for density, mass in ((signal, models.peak()), (background, models.falling())):
-        variations = [varied(density, p, feature, form) for feature, p in enumerate(parameters)]
-        morph = Morph(density(), variations, mass=mass, samples=samples)
-        parts.append(FlowProductPDF(mass, density(), morph=morph))
-    return signal_plus_background(
-        *parts,
-        poi=poi or zfit.Parameter("n_sig", n_sig),
-        yields=[zfit.Parameter("n_bkg", n_bkg, 0.0)],
-        sidebands=sidebands,
-    )
-
-
-def sample(model, *, seed):
-    """As many events of each component as its yield says, at the nuisances' current values."""
-    parts = []
-    for k, pdf in enumerate(model.pdfs):
-        rng = np.random.default_rng([seed, k])
-        m = sample_mass(pdf.mass, round(float(pdf.get_yield().value())), rng)
-        columns = {"m": m} | dict(zip(pdf.flow.features, pdf.sample_features(m, seed=seed + k).T, strict=True))
-        parts.append(np.stack([columns[name] for name in model.obs], axis=1))
-    return zfit.Data.from_numpy(obs=model.space, array=np.concatenate(parts))
-
-
-def assert_same_as_zfit(loss, model, data, wanted):
-    """Value, gradient and Hessian against zfit's own loss; eagerly, because tracing it takes a minute."""
-    with zfit.run.set_graph_mode(False):
-        theirs = zfit.loss.ExtendedUnbinnedNLL(model, data, constraints=list(model.constraints))
-        with tf.GradientTape(persistent=True) as outer:
-            with tf.GradientTape() as inner:
-                value = theirs.value(full=True)
-            gradient = tf.stack(inner.gradient(value, wanted))
-        hessian = np.array(outer.jacobian(gradient, wanted, experimental_use_pfor=False))
-    scale = np.sqrt(np.abs(np.diag(hessian)))
-    np.testing.assert_allclose(loss.value(full=True), value, rtol=1e-9)
-    np.testing.assert_allclose(loss.gradient(wanted) / scale, gradient / scale, atol=1e-8)
-    scales = np.outer(scale, scale)
-    np.testing.assert_allclose(loss.hessian(wanted) / scales, hessian / scales, atol=1e-8)
-
-
-def integral(morph, nu, mass):
-    """Integral over the features of p(x'|m) W(x', m, nu) where only feature 0 is varied."""
-    centre = 0.5 * (mass - 135.0) / 45.0
-    a = np.linspace(centre - 10.0, centre + 10.0, 4001)
-    x = np.full((a.size, 4), centre)
-    x[:, 0] = a
-    m = np.full(a.size, mass)
-    density = norm.pdf(a, centre)
-    columns = morph.columns(x, m, morph.flow.log_prob_array(x, m))
-    return np.trapezoid(density * morph.weights(columns, np.asarray(nu, dtype=float)).value(slice(None)), a)
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("region", [None, models.REGION])
-def test_the_density_is_normalised_at_every_nuisance_and_mass(form, region):
-    morph = Morph(background(), [varied(background, nuisance("jes"), form=form)], mass=models.falling(), region=region)
-    masses = (118.0, 125.0, 133.0) if region else (91.0, 125.0, 140.0, 178.0)
-    for mass in masses:
-        for nu in (0.0, 0.4, -0.8, 1.0, -1.0, 1.3, -1.3):
-            assert integral(morph, [nu], mass) == pytest.approx(1.0, abs=1e-3)
-        # exp(nu^2 d^2 / 2) would be 1.09 at 2 and 1.5 at 3 for the unnormalised exponentials
-        assert integral(morph, [2.0], mass) == pytest.approx(1.0, abs=4e-3)
-        assert integral(morph, [-3.0], mass) == pytest.approx(1.0, abs=2e-2)
-    if region:
-        assert integral(morph, [2.0], 100.0) == pytest.approx(1.0, abs=1e-6)
-
-
-def test_products_of_variations_are_normalised_together():
-    one, two = nuisance("one"), nuisance("two")
-    both = [varied(background, one), ShapeVariation(two, background(0.7), background(-0.6))]
-    morph = Morph(background(), both, mass=models.falling(), samples=100_000)
-    for mass in (95.0, 125.0, 170.0):
-        for nu in ([0.5, -0.5], [1.0, 1.0], [-0.3, 0.9]):
-            separate = integral(morph, [nu[0], 0.0], mass) * integral(morph, [0.0, nu[1]], mass)
-            assert separate == pytest.approx(1.0, abs=1e-3)
-            assert integral(morph, nu, mass) == pytest.approx(1.0, abs=2e-3)
-    # they move the same feature: the means of the two weights do not multiply
-    columns = morph.columns(np.zeros((1, 4)), np.array([125.0]), background().log_prob_array(np.zeros((1, 4)), 125.0))
-    joint = 1.0 + morph.normaliser.expansion(np.array([1.0, 1.0]))[0] @ columns.basis
-    assert joint[0] == pytest.approx(np.exp(SHIFT * 0.7 * SHIFT), abs=2e-3)
-
-
-def test_moments_equal_the_sum_over_the_sample():
-    """Inside one standard deviation the normalisation comes from moments; it is the same mean."""
-    from hisigma_zfit.model.normalisation import products
-
-    parameters = [nuisance(name) for name in ("one", "two", "three")]
-    variations = [varied(background, p, feature) for feature, p in enumerate(parameters)]
-    variations[0] = ShapeVariation(parameters[0], background(6.0), background(-6.0))  # bends weights of some events
-    normaliser = Morph(background(), variations, mass=models.falling(), samples=5000).normaliser
-    nu = np.array([0.4, -0.9, 0.7])
-    regular = normaliser._moments.regular
-    assert 0 < np.count_nonzero(~regular) < regular.size
-    rows = products([f.at(v) for f, v in zip(normaliser._forms, nu, strict=True)], normaliser._columns)
-    rows[0] -= 1.0
-    expected = rows @ normaliser._weighted.T
-    for j, (form, correction) in enumerate(zip(normaliser._forms, normaliser._corrections, strict=True)):
-        expected[[0, 1 + j, 4 + j * (j + 1) // 2 + j]] += form.tangent(nu[j]) @ correction
-    np.testing.assert_allclose(normaliser.expansion(nu), expected, rtol=1e-9, atol=1e-11)
-
-
-def test_where_edges_move_the_loss_is_reported_and_normalised(caplog):
-    import tensorflow_probability as tfp
-
-    def uniform(lower):
-        def at(m):
-            edge = tf.fill([tf.shape(m)[0], 1], tf.constant(lower, tf.float64))
-            return tfp.distributions.Independent(tfp.distributions.Uniform(edge, edge + 10.0), 1)
-
-        return DistributionFlow(at, features=("a",), given="m")
-
-    morph = Morph(uniform(0.0), [ShapeVariation(nuisance("jes"), uniform(0.5), uniform(-0.5))], mass=models.falling())
-    a = (np.arange(20_000) + 0.5)[:, None] / 2000.0
-    m = np.full(len(a), 120.0)
-    columns = morph.columns(a, m, morph.flow.log_prob_array(a, m))
-    assert "of a varied density lies where the nominal one is" in caplog.text
-    for nu in (-1.0, 0.5, 1.5):
-        weight = morph.weights(columns, np.array([nu])).value(slice(None))
-        assert weight.mean() == pytest.approx(1.0, abs=1e-2)  # here the lost 5 % are known from the sample only
-    # up and nominal share 95 % of their range, and only there is the weight of 1 / 0.95
-    weight = morph.weights(columns, np.array([1.0])).value(slice(None))
-    assert weight.max() == pytest.approx(1.0 / 0.95, abs=1e-2)
-    assert weight.min() < 2e-3
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.statistical
-def test_samples_follow_the_varied_density(form):
-    """Chi-square of 20,000 events in 40 bins; false-alarm rate 1e-6 for each of 6 comparisons."""
-    from scipy.stats import chi2
-
-    parameter = nuisance("jes")
-    pdf = FlowProductPDF(models.falling(), background(), variations=[varied(background, parameter, form=form)])
-    m = np.full(20_000, 125.0)
-    centre = 0.5 * (125.0 - 135.0) / 45.0
-    edges = norm.ppf(np.linspace(0.0, 1.0, 41), centre)
-    for nu in (-1.0, 0.6, 2.0):
-        parameter.set_value(nu)
-        x = pdf.sample_features(m, seed=3)
-        assert np.array_equal(x, pdf.sample_features(m, seed=3))
-        assert not np.array_equal(x, pdf.sample_features(m, seed=4))
-        a = np.linspace(centre - 8.0, centre + 8.0, 16_001)
-        points = np.full((a.size, 4), centre)
-        points[:, 0] = a
-        columns = pdf.morph.columns(points, np.full(a.size, 125.0), pdf.flow.log_prob_array(points, 125.0))
-        density = norm.pdf(a, centre) * pdf.morph.weights(columns, np.array([nu])).value(slice(None))
-        cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
-        expected = np.diff(np.interp(edges, a, cumulative / cumulative[-1], left=0.0, right=1.0)) * m.size
-        observed = np.histogram(x[:, 0], edges)[0]
-        assert np.sum((observed - expected) ** 2 / expected) < chi2.isf(1e-6, 39)
-        # the other features are untouched
-        assert np.abs(x[:, 1] - centre).mean() == pytest.approx(np.sqrt(2.0 / np.pi), abs=0.02)
-    parameter.set_value(0.0)
-    assert np.array_equal(pdf.sample_features(m, seed=3), pdf.flow.sample(m, seed=3))
 
 
 @pytest.mark.parametrize(
@@ -285,45 +99,6 @@ def test_a_caller_that_traces_gets_the_same_value():
     parameter.set_value(0.7)
     traced = tf.function(lambda: loss.value(full=True))
     np.testing.assert_allclose(traced(), loss.value(full=True), rtol=1e-12)
-
-
-def test_zfit_samples_at_the_current_nuisance():
-    parameter = nuisance("jes")
-    pdf = FlowProductPDF(models.falling(), background(), variations=[varied(background, parameter)])
-    zfit.settings.set_seed(5)
-    parameter.set_value(1.0)
-    x = np.asarray(pdf.sample(20_000).value())
-    expected = 0.5 * (x[:, 0].mean() - 135.0) / 45.0 + SHIFT
-    # standard error 0.007; 6 of them
-    assert x[:, 1].mean() == pytest.approx(expected, abs=0.043)
-
-
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.statistical
-def test_the_whole_model_is_sampled_at_the_current_nuisance(form):
-    parameter = nuisance("jes")
-    model = make([parameter], form=form, sidebands="full", n_sig=2000.0, n_bkg=8000.0)
-    parameter.set_value(1.0)
-    x = sample_sum(model, 40_000, seed=7)
-    peak, falling = (sample_mass(pdf.mass, 200_000, np.random.default_rng(8)).mean() for pdf in model.pdfs)
-    expected = 0.2 * (0.8 + 0.2 + 0.1 * (peak - 135.0) / 45.0) + 0.8 * (SHIFT + 0.5 * (falling - 135.0) / 45.0)
-    # standard error at most 0.0055; five of them: false alarm 6e-7, while a nuisance of zero is off by 0.28
-    assert x[:, list(model.obs).index("a")].mean() == pytest.approx(expected, abs=0.028)
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_events_of_a_negative_yield_are_rejected_with_the_varied_density(form):
-    parameter = nuisance("jes")
-    model = make([parameter], form=form, sidebands="full", n_sig=-20.0)
-    parameter.set_value(0.7)
-    rng = np.random.default_rng(9)
-    names = list(model.obs)
-    x = rng.normal(0.0, 1.0, (200, 5))
-    x[:, names.index("m")] = rng.uniform(100.0, 150.0, 200)
-    events = zfit.Data.from_numpy(obs=model.space, array=x)
-    signal, falling = (float(pdf.get_yield().value()) * np.asarray(pdf.pdf(events)) for pdf in model.pdfs)
-    share = _share(model, terms_of(model), np.array([-20.0, 8000.0]), x)
-    np.testing.assert_allclose(share, (signal + falling) / falling, rtol=1e-7)
 
 
 @pytest.mark.parametrize("form", FORMS)
