@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.morphing import Morph
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -28,6 +30,25 @@ __all__ = ["FlowProductPDF"]
 
 # zfit takes the difference of limits to compare spaces, and inf - inf is not zero: "unbounded" must be finite
 _UNBOUNDED = 1e100
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@contextmanager
+def _without_graphs() -> Iterator[None]:
+    """Let compiled functions run operation by operation.
+
+    Inside a graph that samples, Python code occupies one of TensorFlow's threads for operations.  A compiled function
+    that it calls waits for another one, for ever where all of them are sampling: always on one core, and on as many
+    cores as a sum has components.
+    """
+    with _ONE_AT_A_TIME:  # the switch is one for all threads
+        before = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(before)
 
 
 class FlowProductPDF(zfit.pdf.BaseFunctor):
@@ -189,9 +210,12 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
         m = self.mass.sample(n=n, limits=self._mass_space(limits)).value()[:, 0]
         seed = get_prng().uniform([], maxval=2**31 - 1, dtype=tf.int64)
         nu = [variation.nuisance.value() for variation in self.variations]
-        features = tf.numpy_function(
-            lambda m, seed, *nu: self._sample_features(m, nu, int(seed)), [m, seed, *nu], tf.float64, stateful=True
-        )
+
+        def draw(m: npt.NDArray[np.float64], seed: int, *nu: float) -> npt.NDArray[np.float64]:
+            with _without_graphs():
+                return self._sample_features(m, nu, int(seed))
+
+        features = tf.numpy_function(draw, [m, seed, *nu], tf.float64, stateful=True)
         columns = {name: features[:, j] for j, name in enumerate(self.flow.features)} | {self.mass.obs[0]: m}
         return znp.stack([columns[name] for name in self.obs], axis=-1)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import models
 import numpy as np
 import pytest
@@ -163,3 +167,18 @@ def test_events_of_a_negative_yield_are_rejected_with_the_varied_density(form):
     signal, falling = (float(pdf.get_yield().value()) * np.asarray(pdf.pdf(events)) for pdf in model.pdfs)
     share = _share(model, terms_of(model), np.array([-20.0, 8000.0]), x)
     np.testing.assert_allclose(share, (signal + falling) / falling, rtol=1e-7)
+
+
+def test_sampling_does_not_hang_on_one_core():
+    # TensorFlow has as many threads for operations as there are cores; compiled functions inside a sampling one need
+    # a second one
+    code = (
+        "import models, variations; from hisigma_zfit.model.systematics import nuisance\n"
+        "jes = nuisance('jes'); model = variations.make([jes], samples=500)\n"
+        "jes.set_value(1.0); print(model.pdfs[1].sample(20).value().shape)\n"
+    )
+    environment = os.environ | {"TF_NUM_INTEROP_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True, timeout=300
+    )
+    assert done.stdout.strip() == "(20, 5)"
