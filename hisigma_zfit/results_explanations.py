@@ -155,6 +155,12 @@ class Contour(_Result):
     points: Array
     bounded: Array
 
+    @property
+    def area(self) -> float:
+        """Area inside the line."""
+        x, y = self.points.T
+        return 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
+
     def contains(self, x: float, y: float) -> bool:
         """Whether a point is inside: the line is star-shaped around the best fit, so winding decides."""
         relative = self.points - np.array([x, y])

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from hisigma_zfit.errors import InputError
 from hisigma_zfit.results import _Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["StrategyResult", "StrategySummary"]
+__all__ = ["Expectation", "PairedSummary", "StrategyResult", "StrategySummary"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,66 @@ class StrategyResult(_Result):
     error: float
     z: float
     n_events: int
+
+
+@dataclass(frozen=True)
+class Expectation(_Result):
+    """The error of a strategy for true densities and yields; see `hisigma_zfit.inference.expected`.
+
+    Attributes:
+        strategy: Name of the strategy.
+        dataset: Which data set it was prepared for.
+        error: Expected error of the signal yield.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/expectation/1"
+    strategy: str
+    dataset: int
+    error: float
+
+
+@dataclass(frozen=True)
+class PairedSummary(_Result):
+    """Errors of one strategy by those of another on the same data sets, whose fluctuations so cancel.
+
+    Attributes:
+        strategy: Name of the strategy.
+        reference: Name of the strategy that it is compared with.
+        n: Number of data sets, at least two.
+        ratio: Mean of error by error of the reference.
+        ratio_error: Standard error of that mean over the data sets.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/paired-summary/1"
+    strategy: str
+    reference: str
+    n: int
+    ratio: float
+    ratio_error: float
+
+    @classmethod
+    def of(cls, results: Sequence[StrategyResult | Expectation], strategy: str, reference: str) -> PairedSummary:
+        """Compare two strategies on the data sets of both.
+
+        Args:
+            results: Results of all strategies.
+            strategy: Name of one of them.
+            reference: Name of the other.
+
+        Raises:
+            InputError: They have fewer than two data sets in common.
+        """
+        first, second = ({r.dataset: r.error for r in results if r.strategy == name} for name in (strategy, reference))
+        common = sorted(first.keys() & second.keys())
+        if len(common) < 2:
+            raise InputError.from_parts(
+                expected=f"two or more data sets with results of {strategy} and {reference}",
+                got=str(len(common)),
+                do="give the results of both",
+            )
+        ratios = np.array([first[k] / second[k] for k in common])
+        n = len(common)
+        return cls(strategy, reference, n, float(ratios.mean()), float(ratios.std(ddof=1) / np.sqrt(n)))
 
 
 @dataclass(frozen=True)

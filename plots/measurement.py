@@ -1,4 +1,8 @@
-"""Redraw the figures of a finished measurement: ``python plots/measurement.py RUNFOLDER [--out FOLDER]``."""
+"""Redraw the figures of a finished measurement: ``python plots/measurement.py RUNFOLDER [--out FOLDER]``.
+
+Among them are figures 5 and 6 of arXiv:2506.06438.  For figure 6 the paper cuts on the score of a classifier, above
+0.9; here the events are those where the fitted density ratio of the features favours signal, which needs no classifier.
+"""
 
 from __future__ import annotations
 

@@ -15,10 +15,15 @@ from hisigma_zfit.results_strategies import StrategyResult
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["REGION", "SPACE", "pseudo_data", "quick_fit"]
+__all__ = ["REGION", "SPACE", "mean_with_error", "pseudo_data", "quick_fit"]
 
 SPACE = zfit.Space(MASS, *RANGE)
 REGION = hz.SignalRegion(*SIGNAL_REGION)
+
+
+def mean_with_error(values: np.ndarray, digits: int = 1) -> str:
+    """Mean over data sets and its standard error, as text."""
+    return f"{values.mean():.{digits}f} +- {values.std(ddof=1) / np.sqrt(values.size):.{digits}f}"
 
 
 def pseudo_data(background: hz.Dataset, signal: hz.Dataset, dataset: int) -> hz.Dataset:

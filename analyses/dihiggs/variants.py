@@ -1,14 +1,12 @@
-"""What the paper left for later: smearing, more or fewer features, another angle, a preselection.
+"""What the paper left for later: smearing, more or fewer features, another angle; see also preselection.py.
 
     python analyses/dihiggs/variants.py smearing --out runs/smearing
     python analyses/dihiggs/variants.py features --out runs/features
     python analyses/dihiggs/variants.py features --full FOLDER --out runs/features
-    python analyses/dihiggs/variants.py preselection --out runs/preselection
 
 - smearing: features as they are, against 0.2 standard deviations of Gaussian noise (arXiv:2506.06438, section 4.1), and
   against dR_gg measured from its kinematic edge 2 arctan(m / pT), which moves with the momentum.
 - features: one after the other, up to the four of the paper, or up to eleven with a folder of the full samples.
-- preselection: a cut that keeps most of the signal and a small part of the background, for smaller S/B.
 
 Every variant is trained and fitted on the same data sets; the table compares mean errors with those of the first one.
 """
@@ -17,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +41,6 @@ MORE = {
     "m_b1_over_pt": "b1_mass / b1_pt",
 }
 STEPS = (1, 2, 3, 4, 5, 7, 9, 11)
-PRESELECTION = {"pt_bb": 60.0, "pt_gg_over_m": 0.4}
 
 Events = dict[str, hz.Dataset]
 
@@ -76,20 +72,12 @@ def variants(options: argparse.Namespace) -> dict[str, tuple[Events, tuple[str, 
             "smeared by 0.2": (smeared(events, options.seed), FEATURES),
             "distance from edge": (events, other),
         }
-    if options.study == "features":
-        every = (*FEATURES, *(MORE if options.full else {}))
-        return {f"{n} feature{'s' if n > 1 else ''}": (events, every[:n]) for n in STEPS if n <= len(every)}
-    return {"all events": (events, FEATURES), "preselection": (events, FEATURES)}
-
-
-def preselected(events: hz.Dataset) -> hz.Dataset:
-    """Events with momenta that are common in signal and rare in background."""
-    keep = np.logical_and.reduce([events[name] > least for name, least in PRESELECTION.items()])
-    return events.select(keep, reason="preselection")
+    every = (*FEATURES, *(MORE if options.full else {}))
+    return {f"{n} feature{'s' if n > 1 else ''}": (events, every[:n]) for n in STEPS if n <= len(every)}
 
 
 def measure(name: str, events: Events, features: tuple[str, ...], dataset: int, members: int) -> StrategyResult:
-    """Fit one data set; the yield is that before the preselection."""
+    """Fit one data set."""
     background, signal = events["background"], events["signal"]
     in_data = np.arange(len(background)) // N_BACKGROUND == dataset
     parts = [
@@ -97,18 +85,13 @@ def measure(name: str, events: Events, features: tuple[str, ...], dataset: int, 
         signal.select(np.arange(len(signal)) >= N_SIGNAL * N_DATASETS),
         background.select(~in_data),
     ]
-    efficiency = 1.0
-    if name == "preselection":
-        before, parts = len(parts[1]), [preselected(part) for part in parts]
-        efficiency = len(parts[1]) / before
-    result = quick_fit(name, *parts, features, dataset=dataset, members=members)
-    return replace(result, value=result.value / efficiency, error=result.error / efficiency)
+    return quick_fit(name, *parts, features, dataset=dataset, members=members)
 
 
 def main() -> None:
     """Measure, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=("smearing", "features", "preselection"), help="what to vary")
+    parser.add_argument("study", choices=("smearing", "features"), help="what to vary")
     parser.add_argument("--full", type=Path, help="folder of the full samples, made by simulation/generate.py")
     parser.add_argument(
         "--datasets", type=int, choices=range(2, N_DATASETS + 1), default=2, help="data sets to fit (default 2)"

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import zfit
 
 from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.inference.expected import expect_fit
 from hisigma_zfit.inference.fitting import Profiler
 from hisigma_zfit.inference.hypotests import discovery
 from hisigma_zfit.inference.score_fits import (
@@ -40,7 +41,9 @@ from hisigma_zfit.results_strategies import StrategyResult
 if TYPE_CHECKING:
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.inference.classifiers import Classifier
+    from hisigma_zfit.inference.expected import Truth
     from hisigma_zfit.results import Projection
+    from hisigma_zfit.results_strategies import Expectation
 
 __all__ = [
     "MassFit",
@@ -66,6 +69,9 @@ class Strategy(Protocol):
 
     def fit(self, data: Dataset, *, dataset: int = 0) -> StrategyResult:
         """Measure the yield in a data set; `dataset` is only noted in the result."""
+
+    def expect(self, truth: Truth, *, dataset: int = 0) -> Expectation:
+        """Error of the yield for true densities, from simulation that had no part in the preparation."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,12 @@ class MassFit:
             z=discovery(profiler, "n_sig").z,
             n_events=sum(len(part) for part in parts),
         )
+
+    def expect(self, truth: Truth, *, dataset: int = 0) -> Expectation:
+        """Error for true densities; see `Strategy`."""
+        masks = _masks(truth.events, self.classifier, self.edges)
+        parts = [truth.events.select(mask) for mask in masks]
+        return expect_fit(self.name, self._profiler(parts, None), truth, masks, dataset=dataset)
 
     def _fitted(self, data: Dataset) -> tuple[list[Dataset], Profiler]:
         parts = _classes(data.within(self.mass), self.classifier, self.edges)
@@ -156,12 +168,19 @@ class MassFit:
         return zfit.pdf.SumPDF([peak.create_extended(signal), falling])
 
 
+def _masks(events: Dataset, classifier: Classifier | None, edges: tuple[float, ...]) -> list[npt.NDArray[np.bool_]]:
+    """Which events have log odds between neighbouring edges."""
+    if classifier is None:
+        return [np.ones(len(events), dtype=bool)]
+    score = classifier(events)
+    return [(score >= lower) & (score < upper) for lower, upper in pairwise(edges)]
+
+
 def _classes(events: Dataset, classifier: Classifier | None, edges: tuple[float, ...]) -> list[Dataset]:
     """Events whose log odds lie between neighbouring edges."""
     if classifier is None:
         return [events]
-    score = classifier(events)
-    return [events.select((score >= lower) & (score < upper), reason="classifier") for lower, upper in pairwise(edges)]
+    return [events.select(mask, reason="classifier") for mask in _masks(events, classifier, edges)]
 
 
 def _mass_fit(

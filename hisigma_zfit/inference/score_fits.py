@@ -12,15 +12,24 @@ from scipy.interpolate import PchipInterpolator
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.results import Projection
-from hisigma_zfit.results_strategies import StrategyResult
+from hisigma_zfit.results_strategies import Expectation, StrategyResult
 
 if TYPE_CHECKING:
     import zfit
 
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.inference.classifiers import Classifier
+    from hisigma_zfit.inference.expected import Truth
 
-__all__ = ["LEAST_BACKGROUND", "ScoreFit", "fit_yields", "score_ratio", "score_templates", "templates_projection"]
+__all__ = [
+    "LEAST_BACKGROUND",
+    "ScoreFit",
+    "fit_yields",
+    "joined_quantiles",
+    "score_ratio",
+    "score_templates",
+    "templates_projection",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -56,6 +65,17 @@ class ScoreFit:
         else:
             value, error, z = fit_yields(self.ratio, self._counts(score, self.edges))
         return StrategyResult(self.name, dataset, value, error, z, score.size)
+
+    def expect(self, truth: Truth, *, dataset: int = 0) -> Expectation:
+        """Error for true densities; see `Strategy`.  An event's weight is its probability to be signal."""
+        score = self.classifier(truth.events)
+        if self.edges is None:
+            ratio = np.exp(score) / self.ratio[0]
+        else:
+            at = np.searchsorted(self.edges, score, side="right") - 1
+            ratio = self.ratio[np.clip(at, 0, self.ratio.size - 1)]
+        signal = truth.n_signal * ratio
+        return Expectation(self.name, dataset, truth.error(signal / (signal + truth.n_background)))
 
     @staticmethod
     def _counts(score: Array, edges: Array) -> Array:
@@ -132,8 +152,34 @@ def fit_yields(ratio: Array, counts: Array) -> tuple[float, float, float]:
 
 
 def _templates(s: Array, b: Array, bins: int) -> tuple[Array, Array, Array]:
-    """Edges in log odds, shape (k + 1,); ratio of signal to background, and fraction of the latter, by bin, (k,)."""
-    edges = np.unique(np.quantile(s, np.linspace(0.0, 1.0, bins + 1)))
+    """Edges in log odds, shape (k + 1,); ratio of signal to background, and fraction of the latter, by bin, (k,).
+
+    Quantiles of the signal, joined from the top until each bin has enough background; as many as leave the wanted
+    number of bins, or else the most below it.
+    """
+    best = joined_quantiles(s, b, bins)
+    for n in range(bins + 1, 4 * bins):
+        edges = joined_quantiles(s, b, n)
+        if best.size < edges.size <= bins + 1:
+            best = edges
+        if best.size == bins + 1:
+            break
+    parts = [np.histogram(score, best)[0] / score.size for score in (s, b)]
+    return best, parts[0] / parts[1], parts[1]
+
+
+def joined_quantiles(s: Array, b: Array, n: int) -> Array:
+    """Edges between n quantiles of the signal, without those that would leave a bin too little background.
+
+    Args:
+        s: Score of simulated signal, shape (k,).
+        b: Score of simulated background, shape (l,).
+        n: Number of bins, before neighbours are joined from the top until each has 20 background events.
+
+    Returns:
+        Edges that contain all events, at least two.
+    """
+    edges = np.unique(np.quantile(s, np.linspace(0.0, 1.0, n + 1)))
     edges[0], edges[-1] = min(edges[0], b.min()), max(edges[-1], b.max())
     content = np.histogram(b, edges)[0]
     kept, filled = [edges[-1]], 0
@@ -142,10 +188,7 @@ def _templates(s: Array, b: Array, bins: int) -> tuple[Array, Array, Array]:
         if filled >= LEAST_BACKGROUND:
             kept.append(edges[k])
             filled = 0
-    kept[-1] = edges[0]
-    edges = np.array(kept[::-1])
-    parts = [np.histogram(score, edges)[0] / score.size for score in (s, b)]
-    return edges, parts[0] / parts[1], parts[1]
+    return np.array([edges[0], *kept[-2:0:-1], edges[-1]])
 
 
 def score_templates(
@@ -153,14 +196,15 @@ def score_templates(
 ) -> ScoreFit:
     """Fit of templates to a histogram of the score, which are taken as exact (paper, section 4.5).
 
-    Each bin holds the same share of the signal; neighbours are joined until each has 20 simulated background events.
+    Bins are quantiles of the signal; where the signal is purest, neighbours are joined until each has 20 simulated
+    background events.
 
     Args:
         signal: Simulated signal that the classifier was not trained with.
         background: Simulated background, likewise.
         classifier: Sees the features and the mass.
         mass: Space of the mass.
-        bins: Number of bins before neighbours are joined.
+        bins: Number of bins; fewer where simulated background does not suffice.
     """
     s, b = (classifier(events.within(mass)) for events in (signal, background))
     return ScoreFit("binned score", mass, classifier, *_templates(s, b, bins))

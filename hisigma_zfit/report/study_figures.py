@@ -2,7 +2,8 @@
 
 - `distributions`: one column in several samples (figures 1 to 3 of arXiv:2506.06438);
 - `strategies`: mean errors of several strategies (figure 7);
-- `scans`: combined likelihoods of several measurements (figure 9).
+- `scans`: combined likelihoods of several measurements (figure 9);
+- `compared_contours`: contours of two parameters in several ways of measuring them.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hisigma_zfit.results import LikelihoodScan
+    from hisigma_zfit.results_explanations import Contour
     from hisigma_zfit.results_strategies import StrategySummary
 
-__all__ = ["distributions", "scans", "strategies"]
+__all__ = ["compared_contours", "distributions", "scans", "strategies"]
 
 Array = npt.NDArray[np.float64]
 
@@ -166,4 +168,56 @@ def scans(
         axes.set_xlabel(xlabel or component_label(pois[0]))
         axes.set_ylabel(r"$-2\,\Delta\,\ln L$")
         axes.legend(loc="best", fontsize=20, frameon=True, edgecolor="none", framealpha=0.85)
+        return finish(figure, axes, label, right_label)
+
+
+def compared_contours(
+    what: Mapping[str, Sequence[Contour]],
+    *,
+    labels: Mapping[str, str] | None = None,
+    truth: tuple[float, float] | None = None,
+    label: str = LABEL,
+    right_label: str = "",
+) -> Figure:
+    """Contours of two parameters that several strategies find in the same data, with their best fits.
+
+    Args:
+        what: Contours of each strategy, by the name that the legend gives it; the smallest level is drawn as a full
+            line, the others dashed; five strategies at most.
+        labels: The user's own names of parameters, by name.
+        truth: True values to be marked, where they are known.
+        label: Text above the frame; its first word is set in bold.
+        right_label: Text above the frame at the right.
+
+    Raises:
+        InputError: No contour, more than five strategies, or contours of different parameters.
+    """
+    every = [each for lines in what.values() for each in lines]
+    if not 1 <= len(what) <= len(_COLOURS) or len({(each.x, each.y) for each in every}) != 1:
+        raise InputError.from_parts(
+            expected=f"contours of one pair of parameters from 1 to {len(_COLOURS)} strategies",
+            got=f"{len(every)} contours from {len(what)}",
+            do="draw several figures",
+        )
+    with styled():
+        figure = Figure(figsize=(10, 8.5))
+        axes = figure.add_axes((0.15, 0.13, 0.81, 0.79))
+        for (name, lines), colour in zip(what.items(), _COLOURS, strict=False):
+            ordered = sorted(lines, key=lambda each: each.cl)
+            for each, style in zip(ordered, ("-", *["--"] * len(ordered)), strict=False):
+                closed = np.vstack([each.points, each.points[:1]])
+                axes.plot(*closed.T, style, color=colour, linewidth=3, label=name if each is ordered[0] else None)
+            axes.plot(*ordered[0].best, "P", color=colour, markersize=13)
+        if truth is not None:
+            axes.plot(*truth, "*", color="black", markersize=18, linestyle="none", label="Truth")
+        points = np.concatenate([each.points for each in every])
+        lower, width = points.min(axis=0), np.ptp(points, axis=0)
+        axes.set_xlim(lower[0] - 0.08 * width[0], lower[0] + 1.08 * width[0])
+        axes.set_ylim(lower[1] - 0.08 * width[1], lower[1] + 1.45 * width[1])  # room for the legend
+        levels = sorted({each.cl for each in every})
+        title = ", ".join(f"{100 * cl:.3g} %{' (dashed)' if cl > levels[0] else ''}" for cl in levels)
+        axes.set_xlabel(component_label(every[0].x, labels=labels))
+        axes.set_ylabel(component_label(every[0].y, labels=labels))
+        legend = axes.legend(loc="upper right", fontsize=20, title=f"{title} CL, best fits")
+        legend.get_title().set_fontsize(18)
         return finish(figure, axes, label, right_label)

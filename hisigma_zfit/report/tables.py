@@ -1,7 +1,8 @@
 """Results as plain monospaced text, at most 100 characters wide.
 
 `measurement` is what ``hisigma measure`` prints; `members` lists the trained members of one measurement; `comparison`
-puts several data sets side by side, with the mean and the error of the mean; `strategies` compares ways to measure.
+puts several data sets side by side, with the mean and the error of the mean; `strategies` compares ways to measure,
+`expectations` their errors for true densities.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.results_strategies import PairedSummary
 
 if TYPE_CHECKING:
     from hisigma_zfit.results import Measurement
-    from hisigma_zfit.results_strategies import StrategySummary
+    from hisigma_zfit.results_strategies import Expectation, StrategySummary
 
-__all__ = ["comparison", "measurement", "members", "strategies"]
+__all__ = ["comparison", "expectations", "measurement", "members", "strategies"]
 
 WIDTH = 100
 _INDENT = 2
@@ -233,12 +235,20 @@ def comparison(what: Sequence[Measurement], *, names: Sequence[str] | None = Non
     return "\n".join(_grid([["data set", *head], *body], rule_after=(0, len(what))))
 
 
-def strategies(what: Sequence[StrategySummary], *, reference: str = "HI-SIGMA") -> str:
+def strategies(
+    what: Sequence[StrategySummary],
+    *,
+    reference: str = "HI-SIGMA",
+    paired: Sequence[PairedSummary] = (),
+    published: Mapping[str, str] | None = None,
+) -> str:
     """Mean errors of several strategies by the true yield, and by that of one of them; paper, figure 7.
 
     Args:
         what: One summary for each strategy.
         reference: Name of the strategy that the others are compared with.
+        paired: Ratios of errors to those of the reference on the same data sets; the ratio of the means where missing.
+        published: Numbers of a publication, by strategy, for one more column.
 
     Raises:
         InputError: None of the summaries is that of `reference`.
@@ -247,17 +257,53 @@ def strategies(what: Sequence[StrategySummary], *, reference: str = "HI-SIGMA") 
     if reference not in names:
         raise InputError.from_parts(expected=f"one of {', '.join(names)}", got=repr(reference), do="correct the name")
     unit = what[names.index(reference)].sigma
-    head = ["strategy", "mean error / true", "relative", "spread / true", "bias / true", "median Z"]
+    ratios = {p.strategy: p for p in paired if p.reference == reference and p.strategy != reference}
+    head = ["strategy", "error / true", "relative", "spread / true", "bias / true", "Z"]
     rows = [
         [
             s.strategy,
-            _pair(s.sigma, s.sigma_error),
-            f"{s.sigma / unit:.3f}",
-            _pair(s.spread, s.spread_error),
-            _pair(s.bias, s.bias_error),
+            _short(s.sigma, s.sigma_error),
+            _ratio(ratios[s.strategy]) if s.strategy in ratios else f"{s.sigma / unit:.3f}",
+            _short(s.spread, s.spread_error),
+            _short(s.bias, s.bias_error),
             f"{s.z:.2f}",
         ]
         for s in what
     ]
-    note = f"{what[0].n} data sets with {what[0].truth:g} signal events each; relative to {reference}"
+    if published is not None:
+        head.append("paper")
+        for row in rows:
+            row.append(published.get(row[0], "-"))
+    how = "error by that of {} in the same data set" if ratios else "relative to {}"
+    note = f"{what[0].n} data sets, {what[0].truth:g} signal events each; {how.format(reference)}; median Z"
     return "\n".join([*_grid([head, *rows]), note])
+
+
+def _short(value: float, error: float) -> str:
+    return f"{value:.3f} +- {error:.3f}"
+
+
+def _ratio(what: PairedSummary) -> str:
+    return _short(what.ratio, what.ratio_error)
+
+
+def expectations(what: Sequence[Expectation], *, truth: float, references: Sequence[str]) -> str:
+    """Errors of strategies for true densities by the true yield, with ratios to some of them by data set.
+
+    Args:
+        what: Results of all strategies and data sets.
+        truth: True signal yield.
+        references: Names of the strategies that the others are compared with.
+    """
+    names = list(dict.fromkeys(e.strategy for e in what))
+    rows = [["strategy", "expected error / true", *(f"to {name}" for name in references)]]
+    for name in names:
+        errors = [e.error / truth for e in what if e.strategy == name]
+        mean = math.fsum(errors) / len(errors)
+        deviation = math.sqrt(math.fsum((e - mean) ** 2 for e in errors) / (len(errors) - 1) / len(errors))
+        ratios = [
+            "1" if name == reference else _ratio(PairedSummary.of(what, name, reference)) for reference in references
+        ]
+        rows.append([name, _short(mean, deviation), *ratios])
+    note = f"true densities and yields, held-out simulation of {len(errors)} data sets; ratios by data set"
+    return "\n".join([*_grid(rows), note])

@@ -12,7 +12,7 @@ import pytest
 from hisigma_zfit.results_strategies import StrategySummary
 
 ROOT = Path(__file__).parents[2]
-STUDY = ("five_datasets", "strategies", "systematics", "resonant", "coupling", "variants")
+STUDY = ("five_datasets", "strategies", "systematics", "resonant", "coupling", "variants", "preselection")
 FIGURES = ("figure1", "figure2", "figure3", "figure4", "figure7", "figure8", "figure9")
 
 
@@ -28,7 +28,7 @@ def script(monkeypatch):
             runpy.run_path(str(path), run_name="__main__")
         finally:
             for name in set(sys.modules) - before:
-                if name in {"samples", "measure", "_samples", "quick_fit"}:
+                if name in {"samples", "measure", "_samples", "quick_fit", "scores"}:
                     del sys.modules[name]
 
     return run

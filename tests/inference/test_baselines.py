@@ -17,8 +17,15 @@ from scipy.stats import norm
 from hisigma_zfit.data import Dataset, SignalRegion
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference import baselines, score_fits
-from hisigma_zfit.inference.classifiers import Classifier, train_classifier
-from hisigma_zfit.results_strategies import StrategyResult, StrategySummary
+from hisigma_zfit.inference.classifiers import (
+    FOLD,
+    Classifier,
+    cross_fit,
+    train_classifier,
+    train_ratio,
+    with_folds,
+)
+from hisigma_zfit.results_strategies import Expectation, PairedSummary, StrategyResult, StrategySummary
 
 REGION = SignalRegion(115, 135)
 WIDTH = 0.15  # of the signal in the feature, around one; the background is uniform in 0-1
@@ -177,12 +184,82 @@ def test_yields_and_errors_equal_a_poisson_fit_of_the_bins():
     assert error == pytest.approx(np.sqrt(np.linalg.inv(information)[0, 0]), rel=1e-4)
 
 
+def test_as_many_bins_are_kept_as_were_asked_for(simulation):
+    signal, background = simulation
+    for bins in (10, 30):
+        strategy = baselines.score_templates(signal, background, exact(["m", "x"]), mass=space(), bins=bins)
+        assert strategy.ratio.size == bins
+        content = strategy.background * len(background)
+        assert content.min() > score_fits.LEAST_BACKGROUND - 0.5
+        assert content.sum() == pytest.approx(len(background))
+    few = background.select(np.arange(len(background)) < 300)
+    scarce = baselines.score_templates(signal, few, exact(["m", "x"]), mass=space(), bins=30)
+    assert 2 <= scarce.ratio.size <= 15
+
+
 @pytest.mark.parametrize("kind", ["trees", "net"])
 def test_trained_classifiers_learn_the_ratio(kind):
     signal, background = events(20_000, 0, 10), events(0, 30_000, 11)
     classifier = train_classifier(signal, background, ["x"], kind=kind, seed=8)
     x = np.linspace(0.6, 0.95, 50)[:, None]
     assert np.abs(classifier.log_odds(x) - np.log(feature_ratio(x))).mean() < 0.12
+
+
+def test_weights_count_in_the_training():
+    """Uniform events weighted to the signal's density are as good as signal."""
+    uniform, background = events(0, 20_000, 13), events(0, 20_000, 14)
+    weighted = Dataset(uniform.columns, feature_ratio(uniform.array(["x"])), uniform.report)
+    classifier = train_classifier(weighted, background, ["x"], seed=8)
+    x = np.linspace(0.6, 0.95, 50)[:, None]
+    assert np.abs(classifier.log_odds(x) - np.log(feature_ratio(x))).mean() < 0.12
+
+
+def test_every_event_is_scored_by_the_classifier_that_has_not_seen_it():
+    signal, background = (with_folds(sample, 3) for sample in (events(300, 0, 15), events(0, 400, 16)))
+    assert np.bincount(signal[FOLD].astype(int)).tolist() == [100, 100, 100]
+
+    def remember(s, b, k):
+        assert not (s[FOLD] == k).any()
+        assert not (b[FOLD] == k).any()
+        assert len(s) == 200
+        return Classifier(("x",), lambda values: np.full(len(values), float(k)))
+
+    crossed = cross_fit(signal, background, 3, remember)
+    assert crossed.names == ("x", FOLD)
+    # whatever is selected first, the fold travels along
+    for sample in (signal, background.select(background["x"] > 0.4)):
+        assert np.array_equal(crossed(sample), sample[FOLD])
+    assert crossed.mean()(background) == pytest.approx(np.ones(400))
+    with pytest.raises(InputError, match="two or more folds"):
+        cross_fit(signal, background, 1, remember)
+
+
+@pytest.mark.parametrize("kind", ["trees", "net"])
+def test_ratio_knows_the_peak(kind):
+    """A peak of 1.5 GeV in 60 and the feature's ratio, which trees of both alone learn as steps."""
+    signal, background = events(20_000, 0, 17), events(0, 30_000, 18)
+    ratio = train_ratio(signal, background, ["x"], mass=space(), kind=kind, seeds=[3])
+    assert ratio.names == ("m", "x")
+    m, x = (v.ravel() for v in np.meshgrid(np.linspace(121.0, 129.0, 33), np.linspace(0.6, 0.95, 20)))
+    values = np.stack([m, x], axis=1)
+    assert np.abs(ratio.log_odds(values) - exact(["m", "x"]).log_odds(values)).mean() < 0.15
+
+
+def test_ratios_are_paired_by_data_set():
+    results = [
+        *(StrategyResult("a", k, 200.0, error, 5.0, 100) for k, error in enumerate([20.0, 30.0, 25.0])),
+        *(StrategyResult("b", k, 200.0, error, 5.0, 100) for k, error in ((2, 20.0), (0, 10.0), (1, 20.0), (7, 1.0))),
+    ]
+    paired = PairedSummary.of(results, "a", "b")
+    ratios = np.array([2.0, 1.5, 1.25])
+    assert paired.n == 3
+    assert paired.ratio == pytest.approx(ratios.mean())
+    assert paired.ratio_error == pytest.approx(ratios.std(ddof=1) / np.sqrt(3.0))
+    assert PairedSummary.from_json(paired.to_json()) == paired
+    expected = Expectation("a", 3, 21.5)
+    assert Expectation.from_json(expected.to_json()) == expected
+    with pytest.raises(InputError, match="two or more data sets"):
+        PairedSummary.of(results, "a", "c")
 
 
 def test_summary_of_several_data_sets():
@@ -208,6 +285,6 @@ def test_wrong_input_is_named(simulation):
         train_classifier(events(50, 0, 9), background, ["x"], seed=1)
     with pytest.raises(InputError, match="trees or net"):
         train_classifier(signal, background, ["x"], kind="forest", seed=1)
-    weighted = Dataset.from_arrays({"m": signal["m"], "x": signal["x"]}, weights=np.ones(len(signal)))
-    with pytest.raises(InputError, match="unweighted"):
+    weighted = Dataset.from_arrays({"m": signal["m"], "x": signal["x"]}, weights=-np.ones(len(signal)))
+    with pytest.raises(InputError, match="weights of at least zero"):
         train_classifier(weighted, background, ["x"], seed=1)

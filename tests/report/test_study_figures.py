@@ -9,7 +9,8 @@ import pytest
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.report import study_figures, tables
 from hisigma_zfit.results import LikelihoodScan
-from hisigma_zfit.results_strategies import StrategySummary
+from hisigma_zfit.results_explanations import Contour
+from hisigma_zfit.results_strategies import Expectation, PairedSummary, StrategySummary
 
 
 def summary(name, sigma):
@@ -49,9 +50,57 @@ def test_the_table_compares_with_the_reference():
     (line,) = [line for line in text.splitlines() if line.startswith("mass only")]
     assert "3.000" in line
     assert "9.50" in line
-    assert text.endswith("5 data sets with 200 signal events each; relative to HI-SIGMA")
+    assert text.endswith("5 data sets, 200 signal events each; relative to HI-SIGMA; median Z")
     with pytest.raises(InputError, match="one of mass only"):
         tables.strategies([summary("mass only", 0.3)])
+
+
+def test_paired_ratios_and_published_numbers_have_columns():
+    paired = [
+        PairedSummary("mass only", "HI-SIGMA", 5, 2.987, 0.012),
+        PairedSummary("HI-SIGMA", "HI-SIGMA", 5, 1.0, 0.0),
+    ]
+    text = tables.strategies(
+        [summary("mass only", 0.321), summary("HI-SIGMA", 0.107)], paired=paired, published={"HI-SIGMA": "1"}
+    )
+    first, second = (line for line in text.splitlines() if line.startswith(("mass only", "HI-SIGMA")))
+    assert "2.987 +- 0.012" in first
+    assert first.endswith("-")
+    assert "1.000" in second
+    assert second.endswith(" 1")
+    assert "in the same data set" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_expected_errors_are_compared_by_data_set():
+    what = [Expectation("a", k, 20.0 + k) for k in range(3)] + [Expectation("b", k, 2.0 * (20.0 + k)) for k in range(3)]
+    text = tables.expectations(what, truth=200.0, references=("a", "b"))
+    first, second = (line for line in text.splitlines() if line.startswith(("a ", "b ")))
+    assert "0.105 +- 0.003" in first
+    assert "0.500 +- 0.000" in first
+    assert "2.000 +- 0.000" in second
+    assert "of 3 data sets" in text
+
+
+def test_contours_of_several_strategies_are_closed_and_named():
+    angle = 2.0 * np.pi * np.arange(40) / 40
+
+    def ring(cl, radius):
+        points = np.stack([200.0 + radius * np.cos(angle), 390.0 + 2.0 * radius * np.sin(angle)], axis=1)
+        return Contour("n_HH", "n_VH", (200.0, 390.0), cl, 2.3, points, np.zeros(40))
+
+    assert ring(0.68, 10.0).area == pytest.approx(np.pi * 200.0, rel=0.005)
+    what = {"HI-SIGMA": [ring(0.95, 30.0), ring(0.68, 20.0)], "Binned score": [ring(0.68, 25.0)]}
+    figure = study_figures.compared_contours(what, truth=(210.0, 380.0))
+    (axes,) = figure.axes
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert texts == ["HI-SIGMA", "Binned score", "Truth"]
+    (full,) = [line for line in axes.lines if line.get_label() == "HI-SIGMA"]
+    assert full.get_xdata()[0] == full.get_xdata()[-1]
+    assert full.get_xdata().max() == pytest.approx(220.0)
+    other = [ring(0.68, 10.0), Contour("x", "y", (0.0, 0.0), 0.68, 2.3, np.zeros((4, 2)), np.zeros(4))]
+    with pytest.raises(InputError, match="one pair of parameters"):
+        study_figures.compared_contours({"a": other})
 
 
 def test_scans_show_both_curves_and_the_truth():
