@@ -113,15 +113,18 @@ class MassFit:
     def expect(self, truth: Truth, *, dataset: int = 0) -> Expectation:
         """Error for true densities; see `Strategy`."""
         masks = _masks(truth.events, self.classifier, self.edges)
-        parts = [truth.events.select(mask) for mask in masks]
-        return expect_fit(self.name, self._profiler(parts, None), truth, masks, dataset=dataset)
+        profiler = self._converged([truth.events.select(mask) for mask in masks])
+        return expect_fit(self.name, profiler, truth, masks, dataset=dataset)
 
     def _fitted(self, data: Dataset) -> tuple[list[Dataset], Profiler]:
         parts = _classes(data.within(self.mass), self.classifier, self.edges)
+        return parts, self._converged(parts)
+
+    def _converged(self, parts: list[Dataset]) -> Profiler:
         try:
-            return parts, self._profiler(parts, None)
+            return self._profiler(parts, None)
         except FitError:
-            return parts, self._profiler(parts, 0.0)
+            return self._profiler(parts, 0.0)
 
     def projections(self, data: Dataset, *, bins: int = 45) -> tuple[Projection, ...]:
         """Mass of the data and of the fit in each class, the highest last; see figure 4 of the paper.
@@ -151,7 +154,7 @@ class MassFit:
     def _profiler(self, parts: list[Dataset], lower: float | None) -> Profiler:
         poi = zfit.Parameter("n_sig", 1.0, lower, stepsize=10.0)
         models = [
-            self._model(k, float(len(part)), peak, fraction, poi)
+            self._model(k, float(len(part) if part.weights is None else part.weights.sum()), peak, fraction, poi)
             for k, (part, peak, fraction) in enumerate(zip(parts, self.peaks, self.fractions, strict=True))
         ]
         return Profiler(ExtendedNLL(models, parts), "n_sig")
