@@ -23,6 +23,7 @@ from scores import ALL, likelihoods, train_scores
 
 import hisigma_zfit as hz
 from hisigma_zfit.inference.contours import contour
+from hisigma_zfit.inference.fitting import Profiler
 from hisigma_zfit.measurement import load_model
 from hisigma_zfit.model.compose import compose
 from hisigma_zfit.report import plotting, study_figures
@@ -81,12 +82,13 @@ def main() -> None:
         first = train_scores(training_hh, rest, ALL, seed=options.seed)
         losses = {"HI-SIGMA": hz.ExtendedNLL(joint, inside), **likelihoods(first, second, data, components)}
         for name, loss in losses.items():
-            intervals = {poi: hz.interval(loss, poi) for poi in truth}
+            profilers = {poi: Profiler(loss, poi) for poi in truth}
+            intervals = {poi: each.interval(1.0) for poi, each in profilers.items()}
             found.setdefault(name, []).append(
                 {
                     "contours": [contour(loss, *truth, cl=level) for level in LEVELS],
-                    "values": {poi: each.value for poi, each in intervals.items()},
-                    "errors": {poi: 0.5 * (each.upper - each.lower) for poi, each in intervals.items()},
+                    "values": {poi: each.best for poi, each in profilers.items()},
+                    "errors": {poi: 0.5 * (upper - lower) for poi, (lower, upper) in intervals.items()},
                 }
             )
         print(f"data set {k + 1} of {options.datasets} done", flush=True)

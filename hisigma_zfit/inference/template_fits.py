@@ -1,7 +1,7 @@
 """Fits of histograms of classifier scores with several templates, which are taken as exact.
 
 `ScoreBins` are bins in one or two scores, `TemplateLikelihood` the Poisson likelihood of their contents.  It answers
-like an `ExtendedNLL`, so that `Profiler`, `interval` and `contour` take it.
+like an `ExtendedNLL`, so that `Profiler` and `contour` take it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.score_fits import joined_quantiles
-from hisigma_zfit.model.evaluate import ComposedYield, Evaluation
+from hisigma_zfit.model.evaluate import Evaluation
+from hisigma_zfit.model.slots import ComposedYield
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,8 +105,9 @@ class TemplateLikelihood:
         self._sizes = [y.size if isinstance(y, ComposedYield) else None for y in yields]
         self._templates, self._counts = templates, counts
 
-    def evaluator(self) -> TemplateLikelihood:
-        """Itself."""
+    def evaluator(self, *, around: Array | None = None) -> TemplateLikelihood:
+        """Itself, wherever it is evaluated."""
+        del around
         return self
 
     def theta(self) -> Array:
