@@ -28,15 +28,17 @@ from hisigma_zfit.results_strategies import StrategyResult, StrategySummary
 SMEARING = 0.2
 EDGE = {"opening_gg": "dR_gg - 2 * arctan2(Hgg_mass, Hgg_pt)"}
 # Features from branches of the full samples, in the order in which they are added.  Four momenta without a common
-# rotation and boost have ten invariants, the mass among them: only jet masses and the boost make room for more than
-# nine features, and the distances dR of all pairs beside m_bb and m_tot would nearly be functions of each other.
+# rotation and boost have ten invariants, the mass among them: only the boost and jet masses make room for more than
+# nine features.  At small angles a pair's mass, momentum and distance give both momenta, so that a further momentum or
+# the distances of all pairs would nearly be functions of the rest; the tilt of a pair, from polar to azimuthal, is not.
 MORE = {
     "m_bb": "Hbb_mass",
-    "m_tot_over_m": "tot_mass / Hgg_mass",
-    "pt_g1_over_m": "g1_pt / Hgg_mass",
-    "pt_b1_over_m_bb": "b1_pt / Hbb_mass",
+    "deta_hh": "abs(arcsinh((b1_pt * sinh(b1_eta) + b2_pt * sinh(b2_eta)) / Hbb_pt)"
+    " - arcsinh((g1_pt * sinh(g1_eta) + g2_pt * sinh(g2_eta)) / Hgg_pt))",
     "pt_hh": "sqrt((b1_pt * cos(b1_phi) + b2_pt * cos(b2_phi) + g1_pt * cos(g1_phi) + g2_pt * cos(g2_phi)) ** 2"
     " + (b1_pt * sin(b1_phi) + b2_pt * sin(b2_phi) + g1_pt * sin(g1_phi) + g2_pt * sin(g2_phi)) ** 2)",
+    "tilt_gg": "arctan2(sqrt(abs(dR_gg ** 2 - (g1_eta - g2_eta) ** 2)), abs(g1_eta - g2_eta))",
+    "tilt_bb": "arctan2(sqrt(abs(dR_bb ** 2 - (b1_eta - b2_eta) ** 2)), abs(b1_eta - b2_eta))",
     "eta_mean": "(b1_eta + b2_eta + g1_eta + g2_eta) / 4",
     "m_b1_over_pt": "b1_mass / b1_pt",
 }

@@ -10,7 +10,7 @@ import pytest
 import toys
 
 from hisigma_zfit.data import Dataset
-from hisigma_zfit.density.dependence import MIN_EVENTS, NARROW, narrowest
+from hisigma_zfit.density.dependence import MIN_EVENTS, NARROW, narrowest, require_independent
 from hisigma_zfit.density.training import train_flow
 from hisigma_zfit.errors import InputError
 
@@ -56,6 +56,20 @@ def test_correlated_features_are_left_alone(columns):
         close = columns["b"] + share * columns["b"].std() * rng.normal(size=len(columns["b"]))
         assert 0.8 * share < found(columns, close=close).width
         assert found(columns, close=close).width > NARROW
+
+
+def test_close_relations_are_warned_of(caplog):
+    """Between a function and a correlation: 10 % of its spread is left."""
+    rng = np.random.default_rng(3)
+    a, m = rng.normal(size=(2, 6000))
+    for share, warned in ((0.1, True), (0.3, False)):
+        caplog.clear()
+        close = a + share * rng.normal(size=len(a))
+        require_independent(np.stack([a, close], axis=1), m, ("a", "close"), "m")
+        assert bool(caplog.records) is warned
+        if warned:
+            assert "nearly functions of each other" in caplog.text
+            assert "close" in caplog.text
 
 
 def test_few_events_and_lone_columns_are_not_judged(columns):
