@@ -81,13 +81,14 @@ class _ThroughParameters:
 
         def derivatives(theta: Any, *arguments: Any) -> Any:
             before = assign(theta)
-            with tf.GradientTape(persistent=True) as outer:
+            with tf.GradientTape() as outer:
                 with tf.GradientTape() as inner:
                     result = function(*arguments)
-                gradient = inner.gradient(result, parameters, unconnected_gradients="zero")
-            rows = [outer.gradient(g, parameters, unconnected_gradients="zero") for g in gradient]
+                gradient = tf.stack(inner.gradient(result, parameters, unconnected_gradients="zero"))
+            # jacobian goes once through the graph for all rows: a loop over them would trace and compile P such graphs
+            columns = outer.jacobian(gradient, parameters, unconnected_gradients="zero")
             assign(before)
-            return result, tf.stack(gradient), tf.stack([tf.stack(row) for row in rows])
+            return result, gradient, tf.stack(columns, axis=1)
 
         self._value = tf.function(value, jit_compile=jit, autograph=False)
         self._derivatives = tf.function(derivatives, jit_compile=jit, autograph=False)
