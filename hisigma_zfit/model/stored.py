@@ -78,8 +78,8 @@ class _Writer:
         self.parameters[name] = described
         return name
 
-    def extended(self, size: Any) -> Any:
-        """Describe a yield."""
+    def size(self, size: Any) -> Any:
+        """Describe a yield or a parameter of a shape, which nuisances may scale."""
         if isinstance(size, PolynomialYield):
             coupling, *strength = (self.parameter(source) for source in size.sources)
             polynomial = {"coupling": coupling, "coefficients": list(size.size.coefficients)}
@@ -95,7 +95,7 @@ class _Writer:
         kind = next((name for name, known in _SHAPES.items() if type(pdf) is known), None)
         if kind is None:
             raise _unknown(f"mass shapes among {', '.join(_SHAPES)}", type(pdf).__name__)
-        return {"shape": kind, "parameters": {name: self.parameter(p) for name, p in pdf.params.items()}}
+        return {"shape": kind, "parameters": {name: self.size(p) for name, p in pdf.params.items()}}
 
     def flow(self, flow: ConditionalFlow, name: str) -> str:
         """Write a flow and name its folder."""
@@ -119,7 +119,7 @@ class _Writer:
         return {
             "name": name,
             "is_signal": component.is_signal,
-            "yield": self.extended(component.extended),
+            "yield": self.size(component.extended),
             **self.shape(pdf.mass),
             "flow": self.flow(pdf.flow, name),
             "variations": [self.variation(v, name) for v in pdf.variations],
@@ -219,7 +219,7 @@ class _Reader:
 
         return nuisance(name, constraint=gaussian, value=value, limits=None if None in limits else limits)
 
-    def _extended(self, described: Any) -> Any:
+    def _size(self, described: Any) -> Any:
         if isinstance(described, str):
             return self.parameters[described]
         if "coupling" in described:
@@ -240,14 +240,14 @@ class _Reader:
     def _component(self, described: Mapping[str, Any]) -> Component:
         mass = self.content["mass"]
         space = zfit.Space(mass["name"], *mass["range"])
-        parameters = {name: self.parameters[own] for name, own in described["parameters"].items()}
+        parameters = {name: self._size(own) for name, own in described["parameters"].items()}
         pdf = FlowProductPDF(
             _SHAPES[described["shape"]](obs=space, **parameters),
             load_flow(self.folder / described["flow"]),
             variations=[self._variation(v) for v in described["variations"]],
             name=described["name"],
         )
-        return Component(described["name"], pdf, self._extended(described["yield"]), described["is_signal"])
+        return Component(described["name"], pdf, self._size(described["yield"]), described["is_signal"])
 
     def model(self) -> SignalPlusBackground:
         """The whole."""

@@ -7,6 +7,7 @@ What to use when:
 - `ConditionalVariation` for one density that was trained with the nuisance as a feature, where up and down are not
   enough: large or strongly non-linear effects.
 - `lognormal_yield` for the normalisation of a component.
+- `vary_shape` for parameters of a mass shape, such as the position and the width of a peak.
 
 Pass the variations to `FlowProductPDF`.  The same nuisance in several components, categories or yields is one
 parameter with one constraint term, which `ExtendedNLL` adds by itself.
@@ -28,7 +29,7 @@ from hisigma_zfit.model.interpolation import Interpolation, LogPolynomial, Polyn
 from hisigma_zfit.model.yields import LogNormalSize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hisigma_zfit.density.flows import ConditionalFlow
 
@@ -41,6 +42,7 @@ __all__ = [
     "constraints_of",
     "lognormal_yield",
     "nuisance",
+    "vary_shape",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -327,3 +329,27 @@ def lognormal_yield(base: Any, nuisance: Any, kappa: float, *, name: str | None 
     else:
         _require_independent(base)
     return LogNormalYield(name, base, factors)
+
+
+def vary_shape(pdf: zfit.pdf.BasePDF, effects: Mapping[str, Mapping[Any, float]]) -> zfit.pdf.BasePDF:
+    """The same mass shape with parameters that follow nuisances: theta * kappa_1^nu_1 * kappa_2^nu_2 ...
+
+    The likelihood takes the generic path then, with exact derivatives; see `hisigma_zfit.model.graph`.
+
+    Args:
+        pdf: A shape, for example from `hz.fit_shape`.
+        effects: Name of the shape's parameter, for example ``"mu"`` -> nuisance -> factor kappa by one standard
+            deviation, for example 1.003.
+
+    Raises:
+        InputError: The shape has no such parameter, or as for `lognormal_yield`.
+    """
+    parameters = dict(pdf.params)
+    for name, factors in effects.items():
+        if name not in parameters:
+            raise InputError.from_parts(
+                expected=f"a parameter among {', '.join(parameters)}", got=repr(name), do="correct the name"
+            )
+        for parameter, kappa in factors.items():
+            parameters[name] = lognormal_yield(parameters[name], parameter, kappa)
+    return type(pdf)(obs=pdf.space, **parameters)
