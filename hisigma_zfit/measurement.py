@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 _ENRICHED_EFFICIENCY = 0.5  # signal kept by the likelihood-ratio cut of the signal-enriched figures
 
 
-def measure(*, out: str | Path, quiet: bool = True, **options: Any) -> Measurement:
+def measure(*, out: str | Path, quiet: bool = True, reuse: str | Path | None = None, **options: Any) -> Measurement:
     """Measure a signal yield from files and keep everything in a run folder.
 
     An interrupted run resumes when it is called again; a complete one with the same inputs and options is read back.
@@ -43,6 +43,8 @@ def measure(*, out: str | Path, quiet: bool = True, **options: Any) -> Measureme
     Args:
         out: The run folder.
         quiet: Do not announce the stages on stderr.
+        reuse: A complete run with the same events, seed and training, whose members need not be trained again: to add
+            systematic uncertainties to a measurement.
         **options: See `MeasureOptions`.
 
     Returns:
@@ -59,6 +61,8 @@ def measure(*, out: str | Path, quiet: bool = True, **options: Any) -> Measureme
             measurement = run.measurement
             assert measurement is not None
             return measurement
+        if reuse is not None:
+            run.take_members(reuse)
         stages = Stages(quiet=quiet)
         results = _Analysis(settings, run, stages).results(inputs)
         with stages("draw"):

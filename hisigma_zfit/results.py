@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -202,6 +202,26 @@ class LikelihoodScan(_Result):
     statistical: Array | None = None
     reference: Array | None = None
     method: str = "envelope"
+
+    @classmethod
+    def average(cls, scans: Sequence[LikelihoodScan]) -> Self:
+        """Mean of the combined t of several data sets, less its minimum: what one typical data set says.
+
+        Args:
+            scans: Scans of one parameter at the same points.
+
+        Raises:
+            InputError: There is none, or they differ in the parameter or the points.
+        """
+        if len({(scan.poi, scan.method, scan.values.tobytes()) for scan in scans}) != 1:
+            raise InputError.from_parts(
+                expected="scans of one parameter at the same points, combined in one way",
+                got=f"{len(scans)} others",
+                do="scan every data set on one grid",
+            )
+        mean = np.mean([scan.combined for scan in scans], axis=0)
+        first = scans[0]
+        return cls(first.poi, first.values, mean - mean.min(), np.empty((0, mean.size)), method=first.method)
 
 
 @dataclass(frozen=True)

@@ -196,6 +196,27 @@ class _StoppedError(Exception):
     """The test has seen enough."""
 
 
+def test_members_of_another_run_are_not_trained_again(finished_run, tmp_path, monkeypatch):
+    """Without them the first training to be started would be the background's."""
+
+    def train_stack(*_, **__):
+        raise _StoppedError
+
+    monkeypatch.setattr(training, "train_stack", train_stack)
+    files = {name: finished_run.inputs / f"{name}.root" for name in ("data", "signal")}
+    shutil.copy(files["signal"], tmp_path / "up.root")
+    varied = {"systematic": {"jes": (tmp_path / "up.root", files["signal"])}}
+    with pytest.raises(_StoppedError):
+        hz.measure(out=tmp_path / "out", reuse=finished_run.out, **files, **OPTIONS, **varied)
+    made = {folder.name for folder in (tmp_path / "out.partial" / "members").iterdir()}
+    assert made == {"background", "signal", "signal-jes-up"}
+    with pytest.raises(InputError, match="another training's in"):
+        hz.measure(out=tmp_path / "other", reuse=finished_run.out, **files, **OPTIONS | {"seed": 2})
+    with pytest.raises(InputError, match="nowhere"):
+        hz.measure(out=tmp_path / "third", reuse=tmp_path / "nowhere", **files, **OPTIONS)
+    assert not (tmp_path / "third.partial").exists()
+
+
 def trained_on(monkeypatch, tmp_path, inputs, **options):
     """The events that the background is trained on."""
     seen = []

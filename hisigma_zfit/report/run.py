@@ -184,6 +184,25 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def take_members(self, source: str | Path) -> None:
+        """Copy the trained members of a complete run, but not over those that are here; they outlive an interruption.
+
+        A training looks itself whether members are those of its events and options, and refuses others.
+
+        Args:
+            source: The other run folder.
+
+        Raises:
+            RunFolderError: The disk is full, or this run is complete.
+            InputError: `source` is no complete run.
+        """
+        load_results(source)
+        for found in sorted((Path(source) / "members").glob("*")):
+            folder = self._place(f"members/{found.name}")
+            if not folder.exists():
+                with disk_errors(self.folder, f"members/{found.name}"):
+                    shutil.copytree(found, folder)
+
     def _place(self, name: str) -> Path:
         parts = PurePosixPath(name)
         if parts.is_absolute() or ".." in parts.parts or not parts.parts:

@@ -112,6 +112,17 @@ def test_scans_show_both_curves_and_the_truth():
     assert axes.get_xlim() == (125.0, 285.0)
 
 
+def test_the_average_of_scans_is_that_of_a_typical_data_set():
+    """Parabolas of equal width: one of the same width around the mean of their minima."""
+    average = LikelihoodScan.average([scan(180.0), scan(200.0), scan(250.0)])
+    np.testing.assert_allclose(average.combined, scan(210.0).combined, atol=1e-12)
+    assert average.members.shape == (0, 81)
+    with pytest.raises(InputError, match="one grid"):
+        LikelihoodScan.average([scan(180.0), scan(180.0, poi="mu")])
+    with pytest.raises(InputError, match="got 0 others"):
+        LikelihoodScan.average([])
+
+
 def test_what_cannot_be_drawn_is_named():
     with pytest.raises(InputError, match="1 to 5 samples"):
         study_figures.distributions({}, "dr_bb")
