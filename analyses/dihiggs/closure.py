@@ -4,12 +4,13 @@
 
 The model with the nuisance that systematics.py learned for one data set is fitted to two kinds of pseudo-data:
 
-- model: events drawn from it at nu = -1, 0 and +1, with Poisson numbers of signal and background;
+- model: events drawn from it at nu = -1, 0 and +1, with Poisson numbers of signal and background, from one seed for all
+  three;
 - events: the five disjoint data sets of simulated events, with the transverse momentum of their b-jets scaled by
   1 + 0.1 nu.  No event of the signal region and no signal event was seen in the training.  The fits at the three values
   of nu are of the same events, so their deviations are common.
 
-The constraint of the nuisance stays at zero: the data hold it a hundred times harder.  Prints fitted values, their
+The constraint of the nuisance stays at zero: the data hold it thirty times better.  Prints fitted values, their
 errors and pulls (fitted - true) / error, and keeps all fits in ``closure.json``.
 """
 

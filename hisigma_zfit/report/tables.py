@@ -2,7 +2,7 @@
 
 `measurement` is what ``hisigma measure`` prints; `members` lists the trained members of one measurement; `comparison`
 puts several data sets side by side, with the mean and the error of the mean; `strategies` compares ways to measure,
-`expectations` their errors for true densities.
+`expectations` their errors for true densities; `impacts` explains the error of a fit.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from hisigma_zfit.results_strategies import PairedSummary
 
 if TYPE_CHECKING:
     from hisigma_zfit.results import Measurement
+    from hisigma_zfit.results_explanations import Impacts
     from hisigma_zfit.results_strategies import Expectation, StrategySummary
 
-__all__ = ["comparison", "expectations", "measurement", "members", "strategies"]
+__all__ = ["comparison", "expectations", "impacts", "measurement", "members", "strategies"]
 
 WIDTH = 100
 _INDENT = 2
@@ -307,3 +308,23 @@ def expectations(what: Sequence[Expectation], *, truth: float, references: Seque
         rows.append([name, _short(mean, deviation), *ratios])
     note = f"true densities and yields, held-out simulation of {len(errors)} data sets; ratios by data set"
     return "\n".join([*_grid(rows), note])
+
+
+def impacts(what: Impacts) -> str:
+    """Nuisances, largest impact first, with what they do to the parameter of interest, and the budget of its error.
+
+    Args:
+        what: The impacts.
+    """
+
+    def shift(pair: tuple[float, float] | None) -> str:
+        return "-" if pair is None else f"{pair[0]:+.3g} {pair[1]:+.3g}"
+
+    head = ["nuisance", "best fit", "pre-fit error", f"shift of {what.poi}", "with the pre-fit error"]
+    rows = [
+        [i.name, _pair(i.value, 0.5 * sum(i.errors)), _number(i.prefit_error, 3), shift(i.postfit), shift(i.prefit)]
+        for i in what.impacts
+    ]
+    budget = {"total": what.total, "statistical": what.statistical, "systematic": what.systematic, **what.groups}
+    errors = [[name, f"-{below:.3g}", f"+{above:.3g}"] for name, (below, above) in budget.items()]
+    return "\n".join([*_grid([head, *rows]), "", *_grid([[f"error of {what.poi}", "", ""], *errors])])

@@ -7,12 +7,17 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from hisigma_zfit.results import LikelihoodScan
 from hisigma_zfit.results_strategies import StrategySummary
 
 ROOT = Path(__file__).parents[2]
-STUDY = ("five_datasets", "strategies", "systematics", "resonant", "coupling", "variants", "preselection")
+STUDY = (
+    *("five_datasets", "strategies", "systematics", "closure", "nuisances", "resonant", "coupling", "variants"),
+    "preselection",
+)
 FIGURES = ("figure1", "figure2", "figure3", "figure4", "figure7", "figure8", "figure9")
 
 
@@ -28,7 +33,7 @@ def script(monkeypatch):
             runpy.run_path(str(path), run_name="__main__")
         finally:
             for name in set(sys.modules) - before:
-                if name in {"samples", "measure", "_samples", "quick_fit", "scores"}:
+                if name in {"samples", "measure", "_samples", "quick_fit", "scores", "systematics"}:
                     del sys.modules[name]
 
     return run
@@ -40,6 +45,18 @@ def test_help_names_the_options(script, capsys, name):
         script(ROOT / f"{name}.py", "--help")
     assert end.value.code == 0
     assert "--out" in capsys.readouterr().out or name.endswith("strategies")
+
+
+def test_the_nuisance_is_drawn_as_an_average(script, tmp_path):
+    values = np.linspace(50.0, 400.0, 141)
+
+    def scans(width):
+        curves = [((values - best) / width) ** 2 for best in (190.0, 215.0)]
+        return [json.loads(LikelihoodScan("n_sig", values, t, np.empty((0, 141))).to_json()) for t in curves]
+
+    (tmp_path / "systematics.json").write_text(json.dumps({"scans": {"measurement": scans(22.0), "jes": scans(25.0)}}))
+    script(ROOT / "plots" / "figure9.py", tmp_path, "--truth", 200, "--out", tmp_path / "figures")
+    assert (tmp_path / "figures" / "figure9.png").stat().st_size > 5000
 
 
 def test_strategies_are_drawn(script, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.report import tables
 from hisigma_zfit.results import Measurement
+from hisigma_zfit.results_explanations import Impact, Impacts
 
 
 def row(text: str, start: str) -> str:
@@ -113,3 +114,15 @@ def test_comparison_refuses_what_cannot_be_compared(measured: Measurement) -> No
         tables.comparison([measured, dataclasses.replace(measured, poi="mu")])
     with pytest.raises(InputError, match="expected 1 names, got 2"):
         tables.comparison([measured], names=["a", "b"])
+
+
+def test_impacts_are_ranked_with_the_budget_below() -> None:
+    jes = Impact("jes", 0.02, (0.03, 0.04), 0.0, 1.0, (-1.5, 1.25), (-40.0, 38.0))
+    slope = Impact("p1", 1.7, (0.02, 0.02), None, None, (0.5, -0.5), None)
+    budget = Impacts("n_sig", 200.0, (20.0, 21.0), (16.0, 17.0), {"jets": (11.0, 12.0)}, (jes, slope))
+    lines = tables.impacts(budget).splitlines()
+    assert lines[2].split() == ["jes", "0.0200", "+-", "0.0350", "1", "-1.5", "+1.25", "-40", "+38"]
+    assert lines[3].split()[-4:] == ["-", "+0.5", "-0.5", "-"]
+    cells = {line.split()[0]: line.split()[1:] for line in lines[6:]}
+    assert cells["systematic"] == ["-12", "+12.3"]  # root of 20^2 - 16^2 and of 21^2 - 17^2
+    assert cells["jets"] == ["-11", "+12"]
