@@ -294,6 +294,7 @@ class _Analysis:
         one, two = combined.interval(cl=0.6827), combined.interval(cl=0.9545)
         found, found_by_mass = combined.discovery(), discovery(mass_only, self.settings.poi)
         grid = _scan_grid(profiler, one.lower, one.upper)
+        constrained = [p.name for p in profiler.loss.parameters if getattr(p, "constraint_term", None) is not None]
         scan = combined.scan(grid, statistical=profiler.scan(grid), reference=mass_only.scan(grid))
         values = {
             "poi": self.settings.poi,
@@ -301,7 +302,11 @@ class _Analysis:
             "error": one.error,
             "interval_68": (one.lower, one.upper),
             "interval_95": (two.lower, two.upper),
-            "stat_only": {"value": profiler.best, "error": profiler.error, "z": discovery(profiler, profiler.name).z},
+            "stat_only": {
+                "value": profiler.best,
+                "error": profiler.error_without(constrained),
+                "z": discovery(profiler, profiler.name).z,
+            },
             "significance": {"z": found.z, "p0": found.p0, "q0": found.q0},
             "upper_limit_95": combined.upper_limit(cl=0.95).limit,
             "parameters": {

@@ -311,6 +311,8 @@ def test_a_penalty_chooses_the_member_and_luminosity_widens_its_interval(measure
     alone = measured.members[1]
     assert varied.error > 1.2 * alone["error"]
     assert varied.value == pytest.approx(alone["value"], rel=1e-3)
+    assert varied.stat_only["error"] == pytest.approx(measured.stat_only["error"], rel=1e-3)  # luminosity held
+    assert varied.parameters["n_sig"]["error"] > 1.2 * varied.stat_only["error"]
     # whether there is a signal does not depend on how many events it should have
     assert varied.significance["z"] == pytest.approx(alone["z"], rel=1e-3)
     assert not {"yield_systematic", "penalties"} & set(measured.options)

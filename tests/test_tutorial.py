@@ -79,7 +79,7 @@ def tutorial(folder):
 def inference(tutorial, folder):
     """docs/inference.md on the tutorial's objects; the varied simulation has pT(bb) scaled by 3 %."""
     with uproot.open(folder / "runs" / "tutorial" / "signal.root") as file:
-        events = {name: values[:15_000] for name, values in file["events"].arrays(library="np").items()}
+        events = file["events"].arrays(library="np")
     for name, scale in (("jes_up", 1.03), ("jes_down", 0.97)):
         with uproot.recreate(folder / f"{name}.root") as file:
             file["events"] = events | {"Hbb_pt": events["Hbb_pt"] * np.float32(scale)}

@@ -78,10 +78,10 @@ def compare(plain: hz.results.Measurement, jes: hz.results.Measurement) -> dict[
     return {
         "s": plain.value,
         "error": plain.error,
-        "stat.": plain.stat_only["error"],
+        "stat.": plain.parameters[plain.poi]["error"],
         "s, jes": jes.value,
         "error, jes": jes.error,
-        "stat., jes": jes.stat_only["error"],
+        "stat., jes": jes.parameters[jes.poi]["error"],
         "shift of s": jes.value - plain.value,
         "error ratio": jes.error / plain.error,
         "jes": jes.parameters["jes"]["value"],

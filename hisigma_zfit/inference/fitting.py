@@ -7,7 +7,7 @@ for where it reaches a level (MINOS).  `Newton` is the same minimiser behind zfi
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.inference.curves import ProfileCurve
 from hisigma_zfit.inference.newton import Minimum, minimise
 from hisigma_zfit.model.likelihood import ExtendedNLL
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = ["Newton", "NewtonResult", "Profiler", "fit", "profile"]
 
@@ -210,10 +213,23 @@ class Profiler:
 
     @property
     def error(self) -> float:
-        """Its Hessian error; at a limit, that of the parabola whose one side is forbidden."""
-        free = sorted({*self.minimum.free.tolist(), self.index})
+        """Its Hessian error; at a limit, that of the parabola whose one side is forbidden.
+
+        NaN if the likelihood has no parabola there, as where a limit cuts it off before its minimum.
+        """
+        return self.error_without(())
+
+    def error_without(self, held: Collection[str]) -> float:
+        """Hessian error with some other parameters held at their best fit: what is left without their uncertainty.
+
+        Args:
+            held: Names of the parameters.
+        """
+        names = [p.name for p in self.loss.parameters]
+        free = sorted({*(k for k in self.minimum.free.tolist() if names[k] not in held), self.index})
         covariance = np.linalg.inv(self.minimum.evaluation.hessian[np.ix_(free, free)])
-        return float(np.sqrt(covariance[free.index(self.index), free.index(self.index)]))
+        variance = float(covariance[free.index(self.index), free.index(self.index)])
+        return float(np.sqrt(variance)) if variance > 0.0 else float("nan")
 
     def at(self, value: float, start: Array | None = None) -> Minimum:
         """Conditional minimum with the parameter held at `value`."""
@@ -239,7 +255,8 @@ class Profiler:
         """Where t reaches `level` above or below the best fit; the parameter's limit if it never does."""
         sign = 1.0 if upwards else -1.0
         limit = float(self._limits[1 if upwards else 0][self.index])
-        step = sign * max(self.error, 1e-9 * max(1.0, abs(self.best))) * np.sqrt(level)
+        error = self.error if np.isfinite(self.error) else 0.1 * max(1.0, abs(self.best))
+        step = sign * max(error, 1e-9 * max(1.0, abs(self.best))) * np.sqrt(level)
         inner, outer = self.best, self.best + step
         for _ in range(60):
             if sign * (outer - limit) >= 0:
