@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import by_hand
 import models
 import numpy as np
@@ -19,7 +17,6 @@ from scipy.stats import norm
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.fitting import Newton, Profiler, fit, profile
 from hisigma_zfit.inference.hypotests import discovery, interval
-from hisigma_zfit.model.evaluate import Evaluation
 from hisigma_zfit.model.likelihood import ExtendedNLL
 
 START = np.array([100.0, 8000.0, 1.5, 0.0])
@@ -390,26 +387,3 @@ def test_hepstats_interval_is_ours(loss):
     # hepstats interpolates p-values between the scan's points
     np.testing.assert_allclose((found["lower"], found["upper"]), (ours.lower, ours.upper), atol=0.02 * ours.error)
     np.testing.assert_allclose(found["observed"], ours.value, atol=CLOSE * ours.error)
-
-
-class Hill:
-    """-log L = -x^2 / 2 between -1 and 1: the best fit is at a limit, where no parabola gives an error."""
-
-    parameters = (SimpleNamespace(name="x", floating=True, has_limits=True, lower=-1.0, upper=1.0),)
-
-    def evaluator(self, *, around=None):
-        return self
-
-    def theta(self):
-        return np.array([0.5])
-
-    def evaluate(self, theta):
-        return Evaluation(float(-0.5 * theta[0] ** 2), -theta, -np.eye(1))
-
-
-def test_a_best_fit_at_a_limit_without_a_parabola_has_an_interval_but_no_error():
-    profiler = Profiler(Hill(), "x")
-    assert profiler.best == 1.0
-    assert np.isnan(profiler.error)
-    assert profiler.crossing(0.5, upwards=True) == 1.0
-    assert profiler.crossing(0.5, upwards=False) == pytest.approx(np.sqrt(0.5), abs=1e-6)  # t = 1 - x^2
