@@ -139,7 +139,7 @@ def weighted_mass(result: Any, *, bins: int | npt.ArrayLike = 45, seed: int = 0,
         InputError: The fitted signal is not positive.
     """
     model = result.loss.model[0]
-    sample = sample_model(result, n=n, seed=seed)
+    sample = sample_model(result, n=n, seed=seed, every_member=True)
     region = model.region
 
     def inside(name: str) -> float:

@@ -33,7 +33,8 @@ class ModelSample:
         columns: Events of each component by name, each a mapping from observable to an array of shape (n,).
         yields: Fitted yield of each component.
         signal: Names of the components that count as signal.
-        score: log p_s(x'|m) - log p_b(x'|m) of the events of each component; "data" for the data.
+        score: log p_s(x'|m) - log p_b(x'|m), see `sample_model`, of the events of each component; "data" for the
+            data.
         data: Data columns by observable.
         weights: Data weights, or None.
         mass: Name of the mass.
@@ -143,13 +144,15 @@ def sample_mass(pdf: Any, n: int, rng: np.random.Generator) -> Array:
     return masses
 
 
-def sample_model(result: Any, *, n: int = 200_000, seed: int = 0) -> ModelSample:
+def sample_model(result: Any, *, n: int = 200_000, seed: int = 0, every_member: bool = False) -> ModelSample:
     """Draw events from every component of a fitted model.
 
     Args:
         result: zfit FitResult of an `ExtendedNLL` of one `SignalPlusBackground` model.
         n: Events for each component.
         seed: Same seed, same sample.
+        every_member: Take the scores from all members of the densities.  By default they are those of the first member
+            of each, which is as good for choosing a region of data and model, and many times quicker.
     """
     model: SignalPlusBackground = result.loss.model[0]
     data = result.loss.data[0]
@@ -168,6 +171,8 @@ def sample_model(result: Any, *, n: int = 200_000, seed: int = 0) -> ModelSample
     observed = {name: values[:, names.index(name)] for name in names}
     signal = next(c.pdf.flow for c in model.components if c.is_signal)
     background = next(c.pdf.flow for c in model.components if not c.is_signal)
+    if not every_member:
+        signal, background = _first(signal), _first(background)
     score = {
         name: _score(signal, background, sample, model.mass) for name, sample in {"data": observed, **columns}.items()
     }
@@ -188,6 +193,13 @@ def _score(signal: Any, background: Any, columns: Mapping[str, Array], mass: str
     with np.errstate(invalid="ignore"):  # outside of both domains: -inf - -inf
         score = signal.log_prob_array(x, m) - background.log_prob_array(x, m)
     return np.asarray(np.nan_to_num(score, nan=-np.inf, neginf=-np.inf, posinf=np.inf))
+
+
+def _first(flow: Any) -> Any:
+    """The first member of the first member, and so on, of a density."""
+    while (member := flow.members[0]) is not flow:
+        flow = member
+    return flow
 
 
 def project(
