@@ -84,11 +84,16 @@ class _ThroughParameters:
             with tf.GradientTape() as outer:
                 with tf.GradientTape() as inner:
                     result = function(*arguments)
-                gradient = tf.stack(inner.gradient(result, parameters, unconnected_gradients="zero"))
+                slopes = inner.gradient(result, parameters)
+                # many parameters are often those of frozen shapes, which are not in the graph
+                found = [k for k, slope in enumerate(slopes) if slope is not None]
+                gradient = tf.stack([slopes[k] for k in found])
             # jacobian goes once through the graph for all rows: a loop over them would trace and compile P such graphs
-            columns = outer.jacobian(gradient, parameters, unconnected_gradients="zero")
+            columns = outer.jacobian(gradient, [parameters[k] for k in found], unconnected_gradients="zero")
             assign(before)
-            return result, gradient, tf.stack(columns, axis=1)
+            place = tf.constant(np.eye(len(parameters))[:, found])
+            hessian = tf.matmul(place, tf.matmul(tf.stack(columns, axis=1), place, transpose_b=True))
+            return result, tf.linalg.matvec(place, gradient), hessian
 
         self._value = tf.function(value, jit_compile=jit, autograph=False)
         self._derivatives = tf.function(derivatives, jit_compile=jit, autograph=False)
