@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-import zfit
+from peak_toy import WIDTH, events, space
 from scipy.optimize import minimize
 from scipy.stats import norm
 
@@ -28,19 +28,6 @@ from hisigma_zfit.inference.classifiers import (
 from hisigma_zfit.results_strategies import Expectation, PairedSummary, StrategyResult, StrategySummary
 
 REGION = SignalRegion(115, 135)
-WIDTH = 0.15  # of the signal in the feature, around one; the background is uniform in 0-1
-
-
-def space():
-    return zfit.Space("m", 100, 160)
-
-
-def events(n_signal, n_background, seed):
-    """Peak of 1.5 GeV at 125 GeV on a uniform background."""
-    rng = np.random.default_rng(seed)
-    m = np.concatenate([rng.normal(125.0, 1.5, n_signal), rng.uniform(100.0, 160.0, n_background)])
-    x = np.concatenate([1.0 - np.abs(rng.normal(0.0, WIDTH, n_signal)), rng.uniform(0.0, 1.0, n_background)])
-    return Dataset.from_arrays({"m": m, "x": np.maximum(x, 0.0)})
 
 
 @pytest.fixture(scope="module")

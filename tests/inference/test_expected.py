@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import zfit
+from peak_toy import WIDTH, events, space
 from scipy.stats import norm
 
 from hisigma_zfit.data import Dataset
@@ -15,19 +15,6 @@ from hisigma_zfit.inference.expected import Truth, influence, linear_error
 from hisigma_zfit.inference.score_fits import ScoreFit, fit_yields
 
 N_SIGNAL, N_BACKGROUND = 300.0, 20_000.0
-WIDTH = 0.15
-
-
-def space():
-    return zfit.Space("m", 100, 160)
-
-
-def events(n_signal, n_background, seed):
-    """Peak of 1.5 GeV at 125 GeV on a uniform background; the feature is uniform in it and near one in the signal."""
-    rng = np.random.default_rng(seed)
-    m = np.concatenate([rng.normal(125.0, 1.5, n_signal), rng.uniform(100.0, 160.0, n_background)])
-    x = np.concatenate([1.0 - np.abs(rng.normal(0.0, WIDTH, n_signal)), rng.uniform(0.0, 1.0, n_background)])
-    return Dataset.from_arrays({"m": m, "x": np.maximum(x, 0.0)})
 
 
 def exact(power=1.0):
