@@ -17,6 +17,7 @@ _PUBLIC = {
     "load_flow": "density.flows",
     "maf": "density.flows",
     "spline_flow": "density.flows",
+    "held_out_events": "density.resampling",
     "train_flow": "density.training",
     "ExpQuadratic": "model.shapes",
     "fit_shape": "model.shapes",
@@ -35,6 +36,7 @@ _PUBLIC = {
     "limit_scan": "inference.hypotests",
     "expected_discovery": "inference.hypotests",
     "feldman_cousins": "inference.hypotests",
+    "signal_response": "inference.response",
     "measure": "measurement",
 }
 _ROOMS = {"plotting": "report.plotting", "tables": "report.tables", "results": "results"}

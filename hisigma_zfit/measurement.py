@@ -217,6 +217,24 @@ class _Analysis:
             "misfit in nats": {f.feature: f.conditional_misfit for f in verdict.features},
         }
 
+    def response(self, profiler: Profiler, signal: Dataset) -> dict[str, Any]:
+        """What part of the signal the fit returns, by the simulated events that only validated the training."""
+        from hisigma_zfit.density.resampling import held_out_events
+        from hisigma_zfit.inference.response import MIN_EVENTS, signal_response
+
+        held_out = held_out_events(signal, seed=self._seed(2))
+        if len(held_out) < MIN_EVENTS:
+            return {}
+        found = signal_response(profiler, self.settings.poi, held_out, seed=self._seed(5))
+        if not found.passed:
+            _log.warning(
+                "the fit returns %.2f +- %.2f of the signal that is there: its density was trained too short or on too "
+                "few events; try --preset paper, more simulated signal or fewer features",
+                found.value,
+                found.error,
+            )
+        return {"fitted signal by true signal": f"{found.value:.3f} +- {found.error:.3f}"}
+
     def results(self, digests: dict[str, str]) -> StoredResults:
         """All seven steps."""
         from hisigma_zfit.inference.combine import bootstrap_profilers, combination
@@ -251,6 +269,7 @@ class _Analysis:
             )
             combined = combination(s.combine, profiler, members, weighted=weighted, penalties=s.penalties or None)
             mass_only = Profiler(ExtendedNLL(model.mass_only(), data), s.poi)
+            closure |= self.response(profiler, inputs.signal)
             answers, scan = self._summarise(result, profiler, combined, members, mass_only)
             sample = sample_model(result, seed=self._seed(3))
         observables = (s.mass, *s.features)

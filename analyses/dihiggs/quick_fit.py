@@ -43,6 +43,7 @@ def quick_fit(
     dataset: int = 0,
     members: int = 2,
     seed: int = 1,
+    preset: str = "standard",
 ) -> StrategyResult:
     """Train on the sidebands and on simulated signal, fit the data.
 
@@ -55,11 +56,12 @@ def quick_fit(
         dataset: Number of the data set, for the result.
         members: Seeds of each density.
         seed: Seed of the training.
+        preset: Length of the training, see `train_flow`.
     """
     names = hz.feature_space(*features)
     sidebands = data.sidebands(SPACE, REGION).concatenate(more.sidebands(SPACE, REGION))
-    p_b = hz.train_flow(sidebands, names, given=SPACE, members=members, seed=seed, name="background")
-    p_s = hz.train_flow(signal, names, given=SPACE, members=members, seed=seed + 1, name="signal")
+    p_b = hz.train_flow(sidebands, names, given=SPACE, members=members, seed=seed, preset=preset, name="background")
+    p_s = hz.train_flow(signal, names, given=SPACE, members=members, seed=seed + 1, preset=preset, name="signal")
     peak = hz.fit_shape(zfit.pdf.DoubleCB, signal, SPACE)
     falling = hz.ExpQuadratic(obs=SPACE, p1=zfit.Parameter("p1", 1.0), p2=zfit.Parameter("p2", 0.0))
     model = hz.signal_plus_background(

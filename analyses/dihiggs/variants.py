@@ -23,7 +23,7 @@ from samples import COLUMNS, FEATURES, N_BACKGROUND, N_DATASETS, N_SIGNAL, SAMPL
 
 import hisigma_zfit as hz
 from hisigma_zfit.report import plotting, study_figures
-from hisigma_zfit.results_strategies import StrategyResult, StrategySummary
+from hisigma_zfit.results_strategies import PairedSummary, StrategyResult, StrategySummary
 
 SMEARING = 0.2
 EDGE = {"opening_gg": "dR_gg - 2 * arctan2(Hgg_mass, Hgg_pt)"}
@@ -78,7 +78,9 @@ def variants(options: argparse.Namespace) -> dict[str, tuple[Events, tuple[str, 
     return {f"{n} feature{'s' if n > 1 else ''}": (events, every[:n]) for n in STEPS if n <= len(every)}
 
 
-def measure(name: str, events: Events, features: tuple[str, ...], dataset: int, members: int) -> StrategyResult:
+def measure(
+    name: str, events: Events, features: tuple[str, ...], dataset: int, options: argparse.Namespace
+) -> StrategyResult:
     """Fit one data set."""
     background, signal = events["background"], events["signal"]
     in_data = np.arange(len(background)) // N_BACKGROUND == dataset
@@ -87,7 +89,7 @@ def measure(name: str, events: Events, features: tuple[str, ...], dataset: int, 
         signal.select(np.arange(len(signal)) >= N_SIGNAL * N_DATASETS),
         background.select(~in_data),
     ]
-    return quick_fit(name, *parts, features, dataset=dataset, members=members)
+    return quick_fit(name, *parts, features, dataset=dataset, members=options.members, preset=options.preset)
 
 
 def main() -> None:
@@ -99,18 +101,26 @@ def main() -> None:
         "--datasets", type=int, choices=range(2, N_DATASETS + 1), default=2, help="data sets to fit (default 2)"
     )
     parser.add_argument("--members", type=int, default=2, help="seeds of each density (default 2)")
+    parser.add_argument("--preset", default="standard", help="training: quick, standard or paper")
     parser.add_argument("--seed", type=int, default=1, help="seed of the smearing (default 1)")
     parser.add_argument("--out", type=Path, default=Path("runs/variants"), help="folder of results and figure")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    summaries = []
+    found: list[StrategyResult] = []
+    summaries: list[StrategySummary] = []
     for name, (events, features) in variants(options).items():
-        results = [measure(name, events, features, k, options.members) for k in range(options.datasets)]
+        results = [measure(name, events, features, k, options) for k in range(options.datasets)]
+        found += results
         summaries.append(StrategySummary.of(results, N_SIGNAL))
-        print(f"{name}: done", flush=True)
-    text = [json.loads(summary.to_json()) for summary in summaries]
-    (options.out / f"{options.study}.json").write_text(json.dumps({"summaries": text}, indent=1) + "\n")
-    table = hz.tables.strategies(summaries, reference=summaries[0].strategy)
+        print(f"{name}: {', '.join(f'{r.value:.1f} +- {r.error:.1f}' for r in results)}", flush=True)
+    first = summaries[0].strategy
+    paired = [PairedSummary.of(found, summary.strategy, first) for summary in summaries]
+    text = {
+        key: [json.loads(each.to_json()) for each in what]
+        for key, what in {"summaries": summaries, "paired": paired, "results": found}.items()
+    }
+    (options.out / f"{options.study}.json").write_text(json.dumps(text, indent=1) + "\n")
+    table = hz.tables.strategies(summaries, reference=first, paired=paired)
     (options.out / f"{options.study}.txt").write_text(table + "\n")
     print(table)
     plotting.save(study_figures.strategies(summaries), options.out / options.study)

@@ -28,6 +28,7 @@ from hisigma_zfit.density.dependence import require_independent
 from hisigma_zfit.density.flows import MixtureFlow
 from hisigma_zfit.density.optimiser import Schedule, Stack, StackState, train_stack
 from hisigma_zfit.density.preprocess import FeatureTransform, Support
+from hisigma_zfit.density.resampling import ORDER, START, bootstrap_weights, held_out_mask
 from hisigma_zfit.density.trained import MassScale, TrainedFlow
 from hisigma_zfit.density.warped import spline_flow
 from hisigma_zfit.errors import InputError
@@ -39,18 +40,17 @@ if TYPE_CHECKING:
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.density.base import Array, ConditionalFlow, FlowConfig
 
-__all__ = ["EPOCHS", "bootstrap_weights", "train_flow"]
+__all__ = ["PASSES", "preset_epochs", "train_flow"]
 
 _log = logging.getLogger(__name__)
 
-EPOCHS = {"quick": 2.0, "standard": 5.0, "paper": 20.0}
+# least and most passes over the events; between them, as many as make ENOUGH steps
+PASSES = {"quick": (2.0, 2.0), "standard": (5.0, 20.0), "paper": (20.0, 20.0)}
+ENOUGH = 1000
+FEW_FEATURES = 4  # beyond them the conditionals have more to learn from, and train longer
 BATCH = 512
 MIN_STEPS = 300  # with few events an epoch is too short to forget the start
-HELD_OUT = 0.05
-MAX_HELD_OUT = 20_000
 BLOCK = 65_536
-# what a stream of random numbers is for; the second word of its seed
-SPLIT, RESAMPLE, ORDER, START = range(4)
 
 Progress = Callable[[int, int], None]
 
@@ -83,7 +83,8 @@ def train_flow(
         seed: The same seed, data and options give the same bits on the same machine.
         flow: Recipe from `spline_flow` (default) or `maf`.
         epochs: Passes over the events; overrides the preset.
-        preset: ``"quick"`` (2 epochs), ``"standard"`` (5) or ``"paper"`` (20).
+        preset: ``"quick"`` (2 epochs), ``"standard"`` (5, with fewer than 100,000 events up to 20) or ``"paper"`` (20).
+            With d > 4 features they are (d / 4)^1.5 times as many.
         name: What is trained, for the history and the progress bar.
         checkpoint: Folder that keeps the state of the training.  Called again with the same arguments after an
             interruption, the training resumes there and ends with the same bits; finished bootstraps are not repeated.
@@ -130,14 +131,6 @@ def train_flow(
     return trained
 
 
-def bootstrap_weights(seed: int, bootstrap: int, n_events: int) -> npt.NDArray[np.int64]:
-    """Poisson(1) weights of one bootstrap of `train_flow`, shape (n_events,): how often each event is drawn.
-
-    Independent Poisson weights resample a data set whose size fluctuates too, and need no second pass over it.
-    """
-    return np.random.default_rng([seed, RESAMPLE, bootstrap]).poisson(1.0, size=n_events)
-
-
 @dataclass(frozen=True)
 class _Task:
     """Checked input of `train_flow`."""
@@ -171,13 +164,12 @@ class _Task:
         preset: str,
     ) -> _Task:
         """Check everything before anything is trained."""
-        if preset not in EPOCHS:
+        if preset not in PASSES:
             raise InputError.from_parts(
-                expected=f"preset {', '.join(EPOCHS)}", got=repr(preset), do="choose one of them or give epochs"
+                expected=f"preset {', '.join(PASSES)}", got=repr(preset), do="choose one of them or give epochs"
             )
-        epochs = EPOCHS[preset] if epochs is None else epochs
         for option, value in (("members", members), ("bootstraps", bootstraps), ("epochs", epochs)):
-            if not value > 0:
+            if value is not None and not value > 0:
                 raise InputError.from_parts(expected=f"{option} > 0", got=f"{value}", do="give a positive number")
         if seed < 0:
             raise InputError.from_parts(expected="seed >= 0", got=f"{seed}", do="give a non-negative integer")
@@ -198,11 +190,13 @@ class _Task:
             for j, (column, limits) in enumerate(zip(names, _limits(features, len(names)), strict=True))
         )
         require_independent(x, m, names, mass[0])
-        held_out = np.zeros(len(x), dtype=bool)
-        n_held_out = min(int(HELD_OUT * len(x)), MAX_HELD_OUT)
-        held_out[np.random.default_rng([seed, SPLIT]).permutation(len(x))[:n_held_out]] = True
+        held_out = held_out_mask(len(x), seed=seed)
+        n_held_out = int(held_out.sum())
         config = spline_flow() if flow is None else flow
-        n_steps = max(int(np.ceil(epochs * (len(x) - n_held_out) / BATCH)), MIN_STEPS)
+        n_trained = len(x) - n_held_out
+        if epochs is None:
+            epochs = preset_epochs(preset, n_trained, len(names))
+        n_steps = max(int(np.ceil(epochs * n_trained / BATCH)), MIN_STEPS)
         return cls(
             x=x,
             m=m,
@@ -239,6 +233,13 @@ class _Task:
         ]
         digest.update(json.dumps([*options, repr(self.supports), self.config.to_json()]).encode())
         return digest.hexdigest()
+
+
+def preset_epochs(preset: str, n_events: int, n_features: int) -> float:
+    """Passes over the events; what they do for few events and many features is measured in docs/study.md."""
+    least, most = PASSES[preset]
+    passes = min(max(ENOUGH * BATCH / max(n_events, 1), least), most)
+    return passes * max(1.0, n_features / FEW_FEATURES) ** 1.5
 
 
 def _names(columns: zfit.Space | Sequence[str]) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ def spline_flow(
     hidden: int = 32,
     layers: int = 3,
     degree: int = 3,
-    learning_rate: float = 3e-3,
+    learning_rate: float = 1e-2,
 ) -> SplineConfig:
     """Configure the autoregressive spline density.
 

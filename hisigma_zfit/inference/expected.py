@@ -93,25 +93,27 @@ class Truth:
         return linear_error(weights[: self.n_simulated], weights[self.n_simulated :], self.n_signal, self.n_background)
 
 
-def _log_density_slopes(loss: ExtendedNLL, theta: Array, free: Sequence[int], steps: Array) -> list[Array]:
+def _log_density_slopes(
+    loss: ExtendedNLL, parameters: Sequence[Any], theta: Array, free: Sequence[int], steps: Array
+) -> list[Array]:
     """Derivatives of every event's log density of the sum, one array (n, F) for each data set."""
     sets = [
         (terms_of(model), columns.mass, columns.ratio, morph_inputs(columns))
         for model, columns in zip(loss.model, loss.columns(), strict=True)
     ]
     slopes = [np.empty((mass.size, len(free))) for _, mass, _, _ in sets]
-    with zfit.param.set_values(loss.parameters, theta):
+    with zfit.param.set_values(parameters, theta):
         for k, (index, step) in enumerate(zip(free, steps, strict=True)):
             for sign in (1.0, -1.0):
-                assign_values([loss.parameters[index]], [theta[index] + sign * step])
+                assign_values([parameters[index]], [theta[index] + sign * step])
                 for slope, arguments in zip(slopes, sets, strict=True):
                     part = sign * np.asarray(log_density(*arguments)[1]) / (2.0 * step)
                     slope[:, k] = part if sign > 0 else slope[:, k] + part
-            assign_values([loss.parameters[index]], [theta[index]])
+            assign_values([parameters[index]], [theta[index]])
     return slopes
 
 
-def influence(profiler: Profiler, value: float) -> list[Array]:
+def influence(profiler: Profiler, value: float, *, of: ExtendedNLL | None = None) -> list[Array]:
     """How much one more event changes the fitted parameter, for every event of every data set of a likelihood.
 
     w(x) is the parameter's row of the inverse Hessian times the derivatives of the event's log density, at `value` and
@@ -120,6 +122,7 @@ def influence(profiler: Profiler, value: float) -> list[Array]:
     Args:
         profiler: The profile likelihood of the parameter, on events that stand for the truth.
         value: True value of the parameter.
+        of: Likelihood of the same parameters whose events are meant, if they are others than those of the fit.
 
     Returns:
         An array of shape (n,) for each data set.
@@ -130,7 +133,8 @@ def influence(profiler: Profiler, value: float) -> list[Array]:
     inverse = np.linalg.inv(profiler.evaluator.evaluate(theta).hessian[np.ix_(free, free)])
     steps = _STEP * np.sqrt(np.abs(np.diag(inverse)))
     row = inverse[free.index(profiler.index)]
-    return [slopes @ row for slopes in _log_density_slopes(loss, theta, free, steps)]
+    events = loss if of is None else of
+    return [slopes @ row for slopes in _log_density_slopes(events, loss.parameters, theta, free, steps)]
 
 
 def expect_model(

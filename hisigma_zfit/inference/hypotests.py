@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "as_profiler",
     "background_t",
     "boundary_pvalue",
     "discovery",
@@ -54,7 +55,12 @@ _BANDS = (-2, -1, 0, 1, 2)
 _FAR = 1e12  # where a search for a limit gives up
 
 
-def _profiler(result: Any, poi: str | Any) -> Profiler:
+def as_profiler(result: Any, poi: str | Any) -> Profiler:
+    """Profile of the parameter in a FitResult's or a likelihood's events; a `Profiler` is returned as it is.
+
+    Raises:
+        InputError: It is neither.
+    """
     if isinstance(result, Profiler):
         return result
     loss = getattr(result, "loss", result)
@@ -88,7 +94,7 @@ def discovery(result: Any, poi: str | Any) -> Discovery:
     Returns:
         Z, p0 and q0; constraint terms are part of the likelihood.
     """
-    profiler = _profiler(result, poi)
+    profiler = as_profiler(result, poi)
     q0 = profiler.t(0.0) if profiler.best > 0 else 0.0
     z, p0 = significance(q0)
     return Discovery(poi=profiler.name, z=z, p0=p0, q0=q0)
@@ -106,7 +112,7 @@ def interval(result: Any, poi: str | Any, *, cl: float = 0.6827) -> Interval:
         InputError: `cl` is not between 0 and 1.
     """
     _check_level(cl)
-    profiler = _profiler(result, poi)
+    profiler = as_profiler(result, poi)
     lower, upper = profiler.interval(float(chi2.ppf(cl, 1)))
     return Interval(poi=profiler.name, value=profiler.best, lower=lower, upper=upper, cl=cl)
 
@@ -190,7 +196,7 @@ def upper_limit(
         FitError: The limit was not found.
     """
     _check_level(cl)
-    profiler = _profiler(result, poi)
+    profiler = as_profiler(result, poi)
     background = _asimov(profiler, 0.0, sample, seed).profiler(profiler.name)
     limit = cls_limit([profiler], np.zeros(1), cl=cl, asimov=background.t)
     bands = expected_limits(background, cl=cl) if expected else {}
@@ -221,7 +227,7 @@ def limit_scan(
         FitError: A limit was not found.
     """
     _check_level(cl)
-    profiler = _profiler(result, poi)
+    profiler = as_profiler(result, poi)
     background = _asimov(profiler, 0.0, sample, seed).profiler(profiler.name)
     limit = cls_limit([profiler], np.zeros(1), cl=cl, asimov=background.t)
     limits = expected_limits(background, cl=cl)
@@ -272,7 +278,7 @@ def expected_discovery(
     """
     if not value > 0.0:
         raise InputError.from_parts(expected="a positive signal", got=f"{value:g}", do="inject some events")
-    profiler = _profiler(result, poi)
+    profiler = as_profiler(result, poi)
     theta = profiler.at(value).theta
     names = [p.name for p in profiler.loss.parameters]
     for name, other in (others or {}).items():
@@ -331,7 +337,7 @@ def feldman_cousins(
     _check_level(cl)
     if toys < 0:
         raise InputError.from_parts(expected="toys of 0 or more", got=str(toys), do="correct it")
-    profiler = _profiler(result, poi)
+    profiler = as_profiler(result, poi)
     sample = sample or ImportanceSample(profiler.loss, theta=profiler.minimum.theta, seed=seed)
     background = _asimov(profiler, 0.0, sample, seed).profiler(profiler.name)
     best, sigma, alpha = max(profiler.best, 0.0), profiler.error, 1.0 - cl

@@ -14,7 +14,8 @@ from untrained import REGION, SMALL
 from hisigma_zfit.data import Dataset, feature_space
 from hisigma_zfit.density.flows import MixtureFlow
 from hisigma_zfit.density.preprocess import FeatureTransform, Support
-from hisigma_zfit.density.training import bootstrap_weights, train_flow
+from hisigma_zfit.density.resampling import bootstrap_weights, held_out_events
+from hisigma_zfit.density.training import preset_epochs, train_flow
 from hisigma_zfit.errors import InputError
 
 OPTIONS = {"given": "m", "members": 2, "bootstraps": 2, "seed": 7, "flow": SMALL, "preset": "quick"}
@@ -87,6 +88,31 @@ def test_bootstraps_are_trained_on_their_own_resamples(trained, sidebands):
         assert own < 0.6 * nominal
     knots = [np.concatenate([m.knots for m in part.transform.marginals]) for part in trained.bootstraps]
     assert knots[0].shape != knots[1].shape or (knots[0] != knots[1]).mean() > 0.8
+
+
+def test_held_out_events_have_no_part_in_the_training(sidebands):
+    """Masses exchanged between them change the validation and nothing else."""
+    few = sidebands.select(np.arange(len(sidebands)) < 3000)
+    weights = np.where(np.arange(len(few)) % 7 == 0, 0.0, 1.0)
+    events = Dataset.from_arrays({**few.columns, "row": np.arange(3000.0)}, weights)
+    held_out = held_out_events(events, seed=OPTIONS["seed"])
+    assert len(held_out) == int(0.05 * np.count_nonzero(weights))
+    assert (held_out.weights > 0).all()
+    exchanged = events["m"].copy()
+    exchanged[held_out["row"].astype(int)] = held_out["m"][::-1]
+    options = {**OPTIONS, "bootstraps": 1}
+    first, second = (train_flow(each, toys.FEATURES, **options) for each in (events, events.with_columns(m=exchanged)))
+    np.testing.assert_array_equal(parameters(first), parameters(second))
+    assert (first.history.validation != second.history.validation).all()
+
+
+def test_few_events_and_many_features_are_trained_longer():
+    assert preset_epochs("standard", 200_000, 4) == 5.0
+    assert preset_epochs("standard", 51_200, 2) == 10.0
+    assert preset_epochs("standard", 5_000, 4) == 20.0
+    assert preset_epochs("standard", 200_000, 9) == pytest.approx(5.0 * 1.5**3)
+    assert preset_epochs("quick", 5_000, 4) == 2.0
+    assert preset_epochs("paper", 200_000, 16) == pytest.approx(160.0)
 
 
 def test_history(trained, sidebands):
