@@ -118,7 +118,7 @@ def without_numbers(text: str) -> list[str]:
 
 
 def test_what_is_printed_looks_as_quoted(tutorial):
-    assert len(tutorial.outputs) == 10
+    assert len(tutorial.outputs) == 11
     for printed, quoted in tutorial.outputs:
         assert without_numbers(printed) == without_numbers(quoted)
 
