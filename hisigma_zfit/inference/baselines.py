@@ -98,14 +98,15 @@ class MassFit:
         """Measure the yield; see `Strategy`.
 
         Where a negative yield would make the density negative, as it may in classes of very few events, the yield is
-        kept at zero or above.
+        kept at zero or above; the error of zero is the upper side of its interval.
         """
         parts, profiler = self._fitted(data)
+        at_limit = profiler.best <= 0.0 and profiler.loss.parameters[profiler.index].has_limits
         return StrategyResult(
             strategy=self.name,
             dataset=dataset,
             value=profiler.best,
-            error=profiler.error,
+            error=profiler.crossing(1.0, upwards=True) - profiler.best if at_limit else profiler.error,
             z=discovery(profiler, "n_sig").z,
             n_events=sum(len(part) for part in parts),
         )

@@ -188,7 +188,7 @@ class Profiler:
 
     def __init__(self, loss: ExtendedNLL, poi: str | Any) -> None:
         self.loss = loss
-        start = loss.theta()
+        self._start = start = loss.theta()
         self.evaluator = loss.evaluator(around=start)
         names = [p.name for p in loss.parameters]
         name = poi if isinstance(poi, str) else poi.name
@@ -233,7 +233,14 @@ class Profiler:
 
     def at(self, value: float, start: Array | None = None) -> Minimum:
         """Conditional minimum with the parameter held at `value`."""
-        theta = (self.minimum.theta if start is None else start).copy()
+        found = self._conditional(value, self.minimum.theta if start is None else start)
+        if not np.isfinite(found.value):
+            # a best fit without background, say, is no place to start without signal
+            found = self._conditional(value, self._start)
+        return found
+
+    def _conditional(self, value: float, start: Array) -> Minimum:
+        theta = start.copy()
         theta[self.index] = value
         return minimise(self.evaluator, theta, self._others, limits=self._limits, tolerance=1e-7)
 
@@ -256,6 +263,9 @@ class Profiler:
         sign = 1.0 if upwards else -1.0
         limit = float(self._limits[1 if upwards else 0][self.index])
         error = self.error if np.isfinite(self.error) else 0.1 * max(1.0, abs(self.best))
+        slope = abs(float(self.minimum.evaluation.gradient[self.index]))
+        if slope * error > 1.0:  # at a limit, where t rises by twice the slope and the curvature says nothing
+            error = 0.5 / slope
         step = sign * max(error, 1e-9 * max(1.0, abs(self.best))) * np.sqrt(level)
         inner, outer = self.best, self.best + step
         for _ in range(60):

@@ -15,6 +15,8 @@ __all__ = ["Minimum", "minimise"]
 
 Array = npt.NDArray[np.float64]
 
+_LEAST = 1e-8  # of the squared gradient: no single parameter promises more than 5e7 units of -log L
+
 
 @dataclass(frozen=True)
 class Minimum:
@@ -55,8 +57,12 @@ def _direction(gradient: Array, hessian: Array) -> tuple[Array, bool]:
     """Downhill Newton step, and whether the Hessian is positive definite.
 
     The step is found in units of the diagonal, so that yields of 40,000 and slopes of one are alike, and negative
-    curvature is turned round.
+    curvature is turned round.  A component that no event supports has next to no curvature; what couples it to the
+    others is rounding, and without a floor its huge step would take them with it.
     """
+    curvature = np.diag(hessian)
+    floor = np.where(np.abs(curvature) < _LEAST * gradient**2, _LEAST * gradient**2 - curvature, 0.0)
+    hessian = hessian + np.diag(floor)
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
     values, vectors = np.linalg.eigh(hessian * np.outer(scale, scale))
     safe = np.maximum(np.abs(values), 1e-9)
@@ -100,6 +106,9 @@ def minimise(
         gradient = here.gradient[free]
         blocked = ((theta[free] <= lower[free]) & (gradient > 0)) | ((theta[free] >= upper[free]) & (gradient < 0))
         active = free[~blocked]
+        # the slope of a background whose yield is zero: nothing depends on it there
+        flat = (here.gradient[active] == 0.0) & ~here.hessian[np.ix_(active, active)].any(axis=1)
+        active = active[~flat]
         if not active.size:
             edm, converged = 0.0, True
             break

@@ -124,6 +124,35 @@ def test_few_events_are_fitted_as_well(simulation):
         assert np.isfinite([result.value, result.error, result.z]).all()
 
 
+def handful(*masses):
+    return Dataset.from_arrays({"m": np.array(masses), "x": np.ones(len(masses))})
+
+
+@pytest.mark.parametrize("masses", [(110.0,), (110.0, 150.0), (148.0, 142.0, 111.0), (101.0, 102.0, 103.0)])
+def test_a_handful_of_events_beside_the_peak_have_no_signal(simulation, masses):
+    """Log L falls by the share of the signal that is kept for each signal event: 0.5 is reached after one."""
+    half = baselines.MassFit("half", space(), baselines.mass_only(simulation[0], mass=space()).peaks, (0.5,))
+    found = half.fit(handful(*masses))
+    assert (found.value, found.z, found.n_events) == (0.0, 0.0, len(masses))
+    assert found.error == pytest.approx(1.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("masses", [(125.0,), (125.1, 124.0)])
+def test_a_handful_of_events_in_the_peak_are_signal(simulation, masses):
+    """All are signal; without it they are background of the best slope, found by scipy on a grid of its own."""
+    peak = baselines.mass_only(simulation[0], mass=space()).peaks
+    found = baselines.MassFit("half", space(), peak, (0.5,)).fit(handful(*masses))
+    n = len(masses)
+    assert found.value == pytest.approx(2.0 * n, rel=1e-4)
+    assert found.error == pytest.approx(2.0 * np.sqrt(n), rel=1e-4)
+    t, grid = (np.array(masses) - 100.0) / 60.0, np.linspace(0.0, 1.0, 4001)
+    slope = minimize(
+        lambda p: n * np.log(60.0 * np.trapezoid(np.exp(-p[0] * grid), grid)) + p[0] * t.sum(), [0.0], tol=1e-12
+    )
+    q0 = 2.0 * (float(np.sum(np.log(np.squeeze(peak[0].pdf(np.array(masses)))))) + float(slope.fun))
+    assert found.z == pytest.approx(np.sqrt(q0), rel=1e-4)
+
+
 def test_the_cut_is_the_best_of_a_brute_force_scan(simulation):
     signal, background = simulation
     classifier = exact(["x"])
