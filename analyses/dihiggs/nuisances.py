@@ -20,8 +20,8 @@ does not select stay, with a weight that does not count.
 
 Two fits: with the variations of the background, as in the paper, and with those of the signal alone, because a
 background that is learned from the data holds their jets as they are.  Then the first model is fitted to data with one
-nuisance moved by one standard deviation, which should come out.  On data set 0 the best fit of ``jes`` moved by
-+0.83 and -0.90 +- 0.14, the others within their errors; a single member of each density is not enough for that.
+nuisance moved by one standard deviation, which should come out.  On data sets 0 and 1 the best fit of ``jes`` moved by
++0.83 and -0.90, +0.93 and -0.93 (+- 0.14), the others within their errors; a single member is not enough for that.
 Compiling takes minutes.
 """
 
