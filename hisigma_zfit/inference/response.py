@@ -108,6 +108,8 @@ def _influences(profiler: Profiler, events: Dataset) -> Array:
         if not component.is_signal:
             inside &= component.pdf.flow.inside(events.array(component.pdf.flow.features))
     found = np.zeros(len(events))
+    if not inside.any():
+        return found
     # with no signal in the data the mean would be that of a likelihood ratio, which few events dominate
     value = max(profiler.best, profiler.error)
     found[inside] = influence(profiler, value, of=ExtendedNLL(model, events.select(inside)))[0]
