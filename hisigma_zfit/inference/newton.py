@@ -106,9 +106,10 @@ def minimise(
         gradient = here.gradient[free]
         blocked = ((theta[free] <= lower[free]) & (gradient > 0)) | ((theta[free] >= upper[free]) & (gradient < 0))
         active = free[~blocked]
-        # the slope of a background whose yield is zero: nothing depends on it there
-        flat = (here.gradient[active] == 0.0) & ~here.hessian[np.ix_(active, active)].any(axis=1)
-        active = active[~flat]
+        if blocked.any():
+            # the slope of a background whose yield is held at zero: nothing depends on it there
+            flat = (here.gradient[active] == 0.0) & ~here.hessian[np.ix_(active, active)].any(axis=1)
+            active = active[~flat]
         if not active.size:
             edm, converged = 0.0, True
             break
