@@ -71,6 +71,13 @@ def test_result_json_has_every_key_of_the_contract(finished_run):
     assert raw["options"]["preset"] == "quick"
 
 
+def test_the_signal_that_is_there_comes_back(measured):
+    """The quick preset learns two easy features well enough; 5 % is what the warning allows."""
+    value, error = map(float, measured.closure["fitted signal by true signal"].split(" +- "))
+    assert 0.0 < error < 0.15
+    assert abs(value - 1.0) < max(5.0 * error, 0.05)
+
+
 def test_numbers_are_consistent(measured):
     m = measured
     # wide enough for any defect of the input or the fit to show: 3.3 sigma of a yield of 80 +- 18 are 60
