@@ -16,8 +16,7 @@ from hisigma_zfit.data import SignalRegion
 from hisigma_zfit.density.flows import DistributionFlow
 from hisigma_zfit.model.compose import SignalPlusBackground, signal_plus_background
 from hisigma_zfit.model.pdfs import FlowProductPDF
-from hisigma_zfit.model.projections import sample_mass
-from hisigma_zfit.model.shapes import ExpQuadratic
+from hisigma_zfit.model.shapes import ExpQuadratic, sample_mass
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -8,7 +8,7 @@ told otherwise; the profile is `mnprofile`, one migrad at each point, started fr
 the same with the frozen signal shape computed ahead as well, which is kinder to it than the publication.
 
 What is computed once for a data set is not timed on either side: here the columns, and the sums over events without
-signal that profiles are quick with (`hisigma_zfit.model.compression`); one row makes the latter anew in every turn.
+signal that profiles are quick with (`hisigma_zfit.likelihood.compression`); one row makes the latter anew every turn.
 
 Everything runs in this process, in turns, and CPU seconds are quoted: other load on the machine touches all alike.
 Needs: pip install 'hisigma_zfit[benchmarks]'.
@@ -31,15 +31,15 @@ import numpy as np
 import zfit
 from numba_stats import crystalball_ex
 
-from hisigma_zfit.inference.fitting import Profiler, fit, profile
-from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.fitting.profiler import Profiler, fit, profile
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
-    from hisigma_zfit.model.evaluate import Evaluator
+    from hisigma_zfit.likelihood.evaluate import Evaluator
 
 POINTS = np.linspace(60.0, 340.0, 60)
 Answer = tuple[float, float, "npt.NDArray[np.float64]"]

@@ -32,10 +32,10 @@ def measure(scale: float) -> dict[str, float]:
     import numpy as np
     import zfit
 
-    from hisigma_zfit.inference.newton import minimise
-    from hisigma_zfit.model.cached import Columns
-    from hisigma_zfit.model.columns import build_columns, terms_of
-    from hisigma_zfit.model.evaluate import column_evaluator
+    from hisigma_zfit.fitting.newton import minimise
+    from hisigma_zfit.likelihood.cached import Columns
+    from hisigma_zfit.likelihood.columns import build_columns, terms_of
+    from hisigma_zfit.likelihood.evaluate import column_evaluator
 
     model = example.model()
     terms, n = terms_of(model), 0

@@ -17,9 +17,9 @@ import example
 import numpy as np
 import zfit
 
-from hisigma_zfit.inference.toy_fits import ToyPlan, fit_toys
-from hisigma_zfit.inference.toys import make_pool, run_toys
-from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.toys.toy_fits import ToyPlan, fit_toys
+from hisigma_zfit.toys.toys import make_pool, run_toys
 
 
 def main() -> None:

@@ -19,9 +19,9 @@ import example
 import numpy as np
 import zfit
 
-from hisigma_zfit.model.columns import terms_of
-from hisigma_zfit.model.graph import GraphEvaluator
-from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.likelihood.columns import terms_of
+from hisigma_zfit.likelihood.graph import GraphEvaluator
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,10 +14,10 @@ _PUBLIC = {
     "feature_space": "data",
     "read": "data",
     "ConditionalFlow": "density.flows",
-    "load_flow": "density.flows",
-    "maf": "density.flows",
-    "spline_flow": "density.flows",
-    "held_out_events": "density.resampling",
+    "load_flow": "density.loading",
+    "maf": "density.tfp_flows",
+    "spline_flow": "density.warped",
+    "held_out_events": "learn.resampling",
     "train_flow": "density.training",
     "ExpQuadratic": "model.shapes",
     "fit_shape": "model.shapes",
@@ -27,9 +27,9 @@ _PUBLIC = {
     "ShapeVariation": "model.systematics",
     "lognormal_yield": "model.systematics",
     "nuisance": "model.systematics",
-    "ExtendedNLL": "model.likelihood",
-    "fit": "inference.fitting",
-    "profile": "inference.fitting",
+    "ExtendedNLL": "likelihood.nll",
+    "fit": "fitting.profiler",
+    "profile": "fitting.profiler",
     "discovery": "inference.hypotests",
     "interval": "inference.hypotests",
     "upper_limit": "inference.hypotests",
@@ -37,9 +37,9 @@ _PUBLIC = {
     "expected_discovery": "inference.hypotests",
     "feldman_cousins": "inference.hypotests",
     "signal_response": "inference.response",
-    "measure": "measurement",
+    "measure": "measurement.pipeline",
 }
-_ROOMS = {"plotting": "report.plotting", "tables": "report.tables", "results": "results"}
+_ROOMS = {"plotting": "plotting", "tables": "report.tables", "results": "results"}
 
 __all__ = ["__version__", *_PUBLIC, *_ROOMS]  # noqa: PLE0604 - the two tables are the list of names
 

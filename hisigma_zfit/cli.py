@@ -194,8 +194,8 @@ def _measure(arguments: argparse.Namespace) -> str:
 
 
 def _toys(arguments: argparse.Namespace) -> str:
+    from hisigma_zfit.measurement.toys import study_toys
     from hisigma_zfit.report.toy_tables import toys
-    from hisigma_zfit.toy_study import study_toys
 
     names = ("n", "inject", "seed", "limit", "events", "processes", "scheduler", "out")
     summary, place = study_toys(arguments.folder, **{name: getattr(arguments, name) for name in names})
@@ -205,7 +205,7 @@ def _toys(arguments: argparse.Namespace) -> str:
 def _plot(arguments: argparse.Namespace) -> str:
     from hisigma_zfit.report import plotting
     from hisigma_zfit.report.figures import measurement_figures
-    from hisigma_zfit.report.stored import load_results
+    from hisigma_zfit.runs.stored import load_results
 
     results = load_results(arguments.folder)
     target = Path(arguments.to) if arguments.to else Path(arguments.folder) / "figures"
@@ -219,7 +219,7 @@ def _plot(arguments: argparse.Namespace) -> str:
 
 
 def _info(arguments: argparse.Namespace) -> str:
-    from hisigma_zfit.report.run import package_versions
+    from hisigma_zfit.runs.folder import package_versions
 
     if arguments.path is None:
         lines = [f"{name:24s} {version}" for name, version in package_versions().items()]
@@ -227,7 +227,7 @@ def _info(arguments: argparse.Namespace) -> str:
     path = Path(arguments.path)
     if path.is_dir():
         from hisigma_zfit.report import tables
-        from hisigma_zfit.report.stored import load_results
+        from hisigma_zfit.runs.stored import load_results
 
         return tables.measurement(load_results(path).measurement)
     from hisigma_zfit.data import describe

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from hisigma_zfit.report import plotting, study_figures
-from hisigma_zfit.results_strategies import StrategySummary
+from hisigma_zfit.results.strategies import StrategySummary
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from hisigma_zfit.report import plotting
-from hisigma_zfit.report.run import load_results
+from hisigma_zfit.runs.folder import load_results
 
 
 def main() -> None:

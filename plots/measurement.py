@@ -13,8 +13,8 @@ from pathlib import Path
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.report import plotting
 from hisigma_zfit.report.figures import measurement_figures
-from hisigma_zfit.report.run import load_results
 from hisigma_zfit.report.style import LABEL
+from hisigma_zfit.runs.folder import load_results
 
 
 def main(arguments: list[str] | None = None) -> int:

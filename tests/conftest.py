@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from runs import Outcome
+    from folders import Outcome
 
 # before anything imports TensorFlow: no banner, no search for an accelerator
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -33,18 +33,18 @@ class FinishedRun:
 @pytest.fixture(scope="session")
 def event_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with ``data.root`` and ``signal.root``."""
-    import runs
+    import folders
 
     folder = tmp_path_factory.mktemp("inputs")
-    runs.write_inputs(folder)
+    folders.write_inputs(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def finished_run(event_files: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """``hisigma measure`` on `event_files`: a few thousand events, two bootstraps, the quick preset."""
-    import runs
+    import folders
 
     out = tmp_path_factory.mktemp("runs") / "out"
-    command = runs.measure(event_files, out)
-    return FinishedRun(event_files, out, command, runs.hisigma(*command))
+    command = folders.measure(event_files, out)
+    return FinishedRun(event_files, out, command, folders.hisigma(*command))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import zfit
 
-from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 
 SPACE = ("m", 0.0, 1.0)
 ROWS = 20

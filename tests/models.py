@@ -69,7 +69,7 @@ def model(
 
 def toy(pdf: SignalPlusBackground, *, seed: int) -> zfit.Data:
     """One data set with as many events of each component as its yield says."""
-    from hisigma_zfit.model.projections import sample_mass
+    from hisigma_zfit.model.shapes import sample_mass
 
     parts = []
     for k, term in enumerate(pdf.pdfs):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import toys
+import truth
 import zfit
 from scipy.special import ndtr
 from scipy.stats import chi2
@@ -14,8 +14,8 @@ from hisigma_zfit.density.trained import TrainedFlow
 from hisigma_zfit.density.warped import BOUND, WarpedSplineConfig
 from hisigma_zfit.model.pdfs import FlowProductPDF
 
-LOW, HIGH = toys.MASS_RANGE
-CUTS = (LOW, *toys.REGION, HIGH)
+LOW, HIGH = truth.MASS_RANGE
+CUTS = (LOW, *truth.REGION, HIGH)
 # every chi-square test fails by chance once in a million times
 FALSE_ALARM = 1e-6
 
@@ -70,7 +70,7 @@ def grid(flows, n=None):
 
 def density(pdf, m, x=None, **options):
     """PDF at masses (n,) and features (n, 2), as a zfit user would ask for it."""
-    columns = {toys.MASS: m} if x is None else {toys.MASS: m, "a": x[:, 0], "b": x[:, 1]}
+    columns = {truth.MASS: m} if x is None else {truth.MASS: m, "a": x[:, 0], "b": x[:, 1]}
     values = np.stack([columns[name] for name in pdf.obs], axis=1)
     return np.asarray(pdf.pdf(zfit.Data.from_numpy(obs=pdf.obs, array=values), **options))
 

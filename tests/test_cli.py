@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 import awkward as ak
+import folders
 import numpy as np
 import pytest
-import runs
 import uproot
 
 from hisigma_zfit.data import describe
@@ -67,7 +67,7 @@ def test_measure_leaves_a_complete_folder_and_nothing_beside_it(finished_run):
 
 def test_the_same_command_again_returns_the_stored_result(finished_run):
     before = {path: path.stat().st_mtime_ns for path in finished_run.out.rglob("*")}
-    again = runs.hisigma(*finished_run.command)
+    again = folders.hisigma(*finished_run.command)
     assert again.code == 0
     assert again.out == finished_run.outcome.out
     assert again.err == ""
@@ -79,7 +79,7 @@ def test_plot_draws_the_stored_results_again(finished_run, tmp_path):
     shutil.copytree(finished_run.out, tmp_path / "out", ignore=shutil.ignore_patterns("projections*", "training*"))
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "figures").iterdir()}
     for arguments, target in ((["--to", tmp_path / "again"], tmp_path / "again"), ([], tmp_path / "out" / "figures")):
-        outcome = runs.hisigma("plot", tmp_path / "out", *arguments)
+        outcome = folders.hisigma("plot", tmp_path / "out", *arguments)
         assert outcome.code == 0
         assert outcome.err == ""
         assert outcome.out == f"1 figures written to {target}\n"
@@ -89,15 +89,15 @@ def test_plot_draws_the_stored_results_again(finished_run, tmp_path):
 
 
 def test_info_shows_versions_run_folders_and_data_files(finished_run):
-    plain = runs.hisigma("info")
+    plain = folders.hisigma("info")
     assert plain.code == 0
     assert {line.split()[0] for line in plain.out.splitlines()} >= {"python", "hisigma_zfit", "zfit", "tensorflow"}
-    run = runs.hisigma("info", finished_run.out)
+    run = folders.hisigma("info", finished_run.out)
     assert run.code == 0
     assert run.out == (finished_run.out / "table.txt").read_text()
-    file = runs.hisigma("info", finished_run.inputs / "data.root")
+    file = folders.hisigma("info", finished_run.inputs / "data.root")
     assert file.code == 0
-    n_events = runs.N_BACKGROUND + runs.N_SIGNAL
+    n_events = folders.N_BACKGROUND + folders.N_SIGNAL
     assert f"events: {n_events:,} events, 5 columns (ROOT TTree)" in file.out
     assert "a, b, c, d, m" in file.out
 
@@ -132,7 +132,7 @@ def test_describe_lists_every_table_and_what_cannot_be_read(tmp_path):
         (["measure", "--help"], 0),
         (["info"], 0),
         (["measure", "--data", "absent.root"], 2),
-        (runs.measure(Path("absent"), Path("out")), 2),
+        (folders.measure(Path("absent"), Path("out")), 2),
         (["info", "absent.root"], 2),
         (["plot", "absent"], 2),
     ],
@@ -166,19 +166,19 @@ def odd(tmp_path_factory, event_files):
     (folder / "text.root").write_text("m,a,b\n125,0.3,40\n")
     whole = (event_files / "data.root").read_bytes()
     (folder / "truncated.root").write_bytes(whole[: len(whole) // 2])
-    runs.write(folder / "other_tree.root", data, tree="photons")
-    runs.write(folder / "empty.root", {name: values[:0] for name, values in data.items()})
-    runs.write(folder / "few.root", {name: values[:1200] for name, values in data.items()})
-    runs.write(folder / "low_side.root", {name: values[data["m"] < 135] for name, values in data.items()})
-    runs.write(folder / "window.root", {name: values[data["m"] >= 135] for name, values in data.items()})
+    folders.write(folder / "other_tree.root", data, tree="photons")
+    folders.write(folder / "empty.root", {name: values[:0] for name, values in data.items()})
+    folders.write(folder / "few.root", {name: values[:1200] for name, values in data.items()})
+    folders.write(folder / "low_side.root", {name: values[data["m"] < 135] for name, values in data.items()})
+    folders.write(folder / "window.root", {name: values[data["m"] >= 135] for name, values in data.items()})
     nan, inf = data["a"].copy(), data["b"].copy()
     nan[[3, 700]] = np.nan
     inf[5] = np.inf
-    runs.write(folder / "nan.root", data | {"a": nan})
-    runs.write(folder / "infinite.root", data | {"b": inf})
+    folders.write(folder / "nan.root", data | {"a": nan})
+    folders.write(folder / "infinite.root", data | {"b": inf})
     (folder / "changed").mkdir()
-    runs.write(folder / "changed" / "data.root", {name: values[1:] for name, values in data.items()})
-    runs.write(folder / "constant.root", data | {"a": np.full(len(nan), 0.25)})
+    folders.write(folder / "changed" / "data.root", {name: values[1:] for name, values in data.items()})
+    folders.write(folder / "constant.root", data | {"a": np.full(len(nan), 0.25)})
     return folder
 
 
@@ -237,14 +237,14 @@ def test_wrong_input_is_one_line_and_leaves_nothing(name, event_files, odd, tmp_
         changes["--data"] = str(odd / changes["--data"])
     if "--out" in changes:
         changes["--out"] = str(tmp_path / changes["--out"])
-    line = one_line(runs.hisigma(*runs.measure(event_files, tmp_path / "out", changes)))
+    line = one_line(folders.hisigma(*folders.measure(event_files, tmp_path / "out", changes)))
     for part in parts:
         assert part in line
     assert entries(tmp_path) == []
 
 
 def test_a_feature_that_cannot_be_learned_leaves_nothing(event_files, odd, tmp_path):
-    outcome = runs.hisigma(*runs.measure(event_files, tmp_path / "out", d(str(odd / "constant.root"))))
+    outcome = folders.hisigma(*folders.measure(event_files, tmp_path / "out", d(str(odd / "constant.root"))))
     assert outcome.code == 2
     stage, line = outcome.err.splitlines()
     assert stage.startswith("[1/5] read done")
@@ -255,7 +255,7 @@ def test_a_feature_that_cannot_be_learned_leaves_nothing(event_files, odd, tmp_p
 def test_an_output_folder_that_is_not_a_run_is_left_alone(event_files, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("precious")
-    line = one_line(runs.hisigma(*runs.measure(event_files, tmp_path / "out")))
+    line = one_line(folders.hisigma(*folders.measure(event_files, tmp_path / "out")))
     assert f"'{tmp_path / 'out'}'" in line
     assert "a folder that is not a run" in line
     assert entries(tmp_path) == ["out"]
@@ -273,7 +273,7 @@ def test_an_output_folder_that_is_not_a_run_is_left_alone(event_files, tmp_path)
 def test_a_run_from_other_inputs_or_options_is_left_alone(finished_run, odd, changes, part):
     changes = {name: str(odd / value) if name == "--data" else value for name, value in changes.items()}
     before = {path: path.stat().st_mtime_ns for path in finished_run.out.rglob("*")}
-    assert part in one_line(runs.hisigma(*runs.measure(finished_run.inputs, finished_run.out, changes)))
+    assert part in one_line(folders.hisigma(*folders.measure(finished_run.inputs, finished_run.out, changes)))
     assert {path: path.stat().st_mtime_ns for path in finished_run.out.rglob("*")} == before
 
 
@@ -282,7 +282,7 @@ def test_full_disk_at_the_start(event_files, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    line = one_line(runs.hisigma(*runs.measure(event_files, tmp_path / "out")))
+    line = one_line(folders.hisigma(*folders.measure(event_files, tmp_path / "out")))
     assert "full disk" in line
     assert "run.json" in line
     assert entries(tmp_path) == []
@@ -293,7 +293,7 @@ def test_full_disk_in_the_training(event_files, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
 
     monkeypatch.setattr(np, "savez", full)
-    outcome = runs.hisigma(*runs.measure(event_files, tmp_path / "out"))
+    outcome = folders.hisigma(*folders.measure(event_files, tmp_path / "out"))
     assert outcome.code == 2
     *stages, line = outcome.err.splitlines()
     assert [stage.split()[1] for stage in stages] == ["read"]
@@ -305,12 +305,12 @@ def test_full_disk_in_the_training(event_files, tmp_path, monkeypatch):
 def test_plot_and_info_refuse_what_is_not_a_run(tmp_path, finished_run):
     (tmp_path / "folder").mkdir()
     for command in ("plot", "info"):
-        assert "a run at" in one_line(runs.hisigma(command, tmp_path / "folder"))
-    assert "a ROOT, HDF5 or Parquet file" in one_line(runs.hisigma("info", finished_run.out / "result.json"))
+        assert "a run at" in one_line(folders.hisigma(command, tmp_path / "folder"))
+    assert "a ROOT, HDF5 or Parquet file" in one_line(folders.hisigma("info", finished_run.out / "result.json"))
     damaged = tmp_path / "damaged"
     shutil.copytree(finished_run.out, damaged)
     (damaged / "result.json").write_text(json.dumps({"schema": "another"}))
-    assert "damaged" in one_line(runs.hisigma("plot", damaged))
+    assert "damaged" in one_line(folders.hisigma("plot", damaged))
 
 
 def test_a_fit_that_fails_is_one_line_but_not_the_users_fault(event_files, tmp_path, monkeypatch):
@@ -318,7 +318,7 @@ def test_a_fit_that_fails_is_one_line_but_not_the_users_fault(event_files, tmp_p
         raise FitError("the fit did not converge:\n check start values")
 
     monkeypatch.setattr("hisigma_zfit.measurement.measure", fail)
-    outcome = runs.hisigma(*runs.measure(event_files, tmp_path / "out"))
+    outcome = folders.hisigma(*folders.measure(event_files, tmp_path / "out"))
     assert outcome.code == 1
     assert outcome.err == "hisigma: error: the fit did not converge: check start values\n"
 

@@ -17,7 +17,7 @@ import models
 import numpy as np
 import pytest
 import tensorflow as tf
-import toys
+import truth
 import zfit
 from quadrature import (
     CUTS,
@@ -37,11 +37,13 @@ from quadrature import (
 )
 
 from hisigma_zfit.data import Dataset, feature_space
-from hisigma_zfit.density.base import load_flow
 from hisigma_zfit.density.cube import SplineConfig
-from hisigma_zfit.density.flows import DistributionFlow, MixtureFlow, RegionFlow, maf, spline_flow
+from hisigma_zfit.density.flows import DistributionFlow, MixtureFlow, RegionFlow
+from hisigma_zfit.density.loading import load_flow
+from hisigma_zfit.density.tfp_flows import maf
 from hisigma_zfit.density.trained import TrainedFlow
 from hisigma_zfit.density.training import train_flow
+from hisigma_zfit.density.warped import spline_flow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.compose import signal_plus_background
 from hisigma_zfit.model.pdfs import FlowProductPDF
@@ -55,13 +57,13 @@ FEATURES = ("a", "b")
 
 def sidebands(toy, n, *, seed, region="sidebands"):
     columns = toy.columns(n, seed=seed, region=region)
-    data = Dataset.from_arrays({name: columns[name] for name in (*FEATURES, toys.MASS)})
-    return data if region == "all" else data.sidebands(toys.MASS, models.REGION)
+    data = Dataset.from_arrays({name: columns[name] for name in (*FEATURES, truth.MASS)})
+    return data if region == "all" else data.sidebands(truth.MASS, models.REGION)
 
 
 def train(**options):
-    space = feature_space(a=toys.LIMITS["a"], b=toys.LIMITS["b"])
-    return train_flow(sidebands(toys.BACKGROUND, 4000, seed=1), space, given=toys.MASS, seed=1, epochs=1, **options)
+    space = feature_space(a=truth.LIMITS["a"], b=truth.LIMITS["b"])
+    return train_flow(sidebands(truth.BACKGROUND, 4000, seed=1), space, given=truth.MASS, seed=1, epochs=1, **options)
 
 
 def gauss(shift=0.0, width=1.0):
@@ -274,7 +276,7 @@ def test_flow_saved_and_loaded_gives_identical_numbers(flow, tmp_path):
 def test_pdf_is_normalised(pdf, limits):
     flows = flows_of(pdf)
     lower, upper = limits or (LOW, HIGH)
-    mass_range = None if limits is None else zfit.Space(toys.MASS, *limits)
+    mass_range = None if limits is None else zfit.Space(truth.MASS, *limits)
     nodes, weights = mass_nodes(lower, upper)
     np.testing.assert_allclose(weights @ mass_density(pdf, nodes, mass_range), 1.0, atol=1e-6)
     share = weights @ mass_density(pdf, nodes)
@@ -285,9 +287,9 @@ def test_pdf_is_normalised(pdf, limits):
     whole = pdf.space
     norm = None
     if limits is not None:
-        norm = zfit.Space(toys.MASS, *limits)
+        norm = zfit.Space(truth.MASS, *limits)
         for name in whole.obs:
-            if name != toys.MASS:
+            if name != truth.MASS:
                 norm = norm * whole.get_subspace(name)
         norm = norm.with_obs(whole.obs)
         integral = np.asarray(pdf.integrate(norm, norm=whole)).item()
@@ -309,7 +311,7 @@ def test_pdf_samples_follow_its_density(pdf):
     sample = np.asarray(pdf.sample(n=n_events).value())
     assert sample.dtype == np.float64
     assert sample.shape == (n_events, pdf.n_obs)
-    m = sample[:, list(pdf.obs).index(toys.MASS)]
+    m = sample[:, list(pdf.obs).index(truth.MASS)]
     assert ((m >= LOW) & (m <= HIGH)).all()
     nodes, weights = mass_nodes()
     mass = mass_density(pdf, nodes) * weights
@@ -345,7 +347,7 @@ def test_pdf_gradient_in_its_parameters(pdf):
     m = np.linspace(95.0, 175.0, 30)
     m[::3] = np.linspace(120.0, 130.0, 10)
     x = flows_of(pdf)[0].sample(m, seed=14) if flows_of(pdf) else None
-    columns = {toys.MASS: m} if x is None else {toys.MASS: m, "a": x[:, 0], "b": x[:, 1]}
+    columns = {truth.MASS: m} if x is None else {truth.MASS: m, "a": x[:, 0], "b": x[:, 1]}
     data = zfit.Data.from_numpy(obs=pdf.obs, array=np.stack([columns[name] for name in pdf.obs], axis=1))
     parameters = list(pdf.get_params(floating=None, is_yield=None, extract_independent=True))
     names = {p.name for p in parameters}
@@ -377,7 +379,7 @@ def test_pdf_gradient_in_its_parameters(pdf):
 def test_pdf_is_float64(pdf):
     m = np.linspace(91.0, 179.0, 20)
     x = flows_of(pdf)[0].sample(m, seed=15) if flows_of(pdf) else None
-    columns = {toys.MASS: m} if x is None else {toys.MASS: m, "a": x[:, 0], "b": x[:, 1]}
+    columns = {truth.MASS: m} if x is None else {truth.MASS: m, "a": x[:, 0], "b": x[:, 1]}
     data = zfit.Data.from_numpy(obs=pdf.obs, array=np.stack([columns[name] for name in pdf.obs], axis=1))
     values = density(pdf, m, x)
     with zfit.run.set_graph_mode(True):
@@ -395,7 +397,7 @@ def test_pdf_does_not_depend_on_the_order_of_observables(pdf):
     m = np.linspace(91.0, 179.0, 50)
     x = flows_of(pdf)[0].sample(m, seed=16)
     reference = density(pdf, m, x)
-    order = ["b", toys.MASS, "a"]
+    order = ["b", truth.MASS, "a"]
     shuffled = zfit.Data.from_numpy(obs=order, array=np.stack([x[:, 1], m, x[:, 0]], axis=1))
     np.testing.assert_array_equal(np.asarray(pdf.pdf(shuffled)), reference)
     if isinstance(pdf, FlowProductPDF):

@@ -54,7 +54,7 @@ def test_the_script_runs(small_dataset, capsys):
 
 def test_the_command_line_is_understood():
     from hisigma_zfit.cli import _parser
-    from hisigma_zfit.options import MeasureOptions
+    from hisigma_zfit.measurement.options import MeasureOptions
 
     (command,) = [block for block in blocks("bash") if "hisigma measure" in block]
     words = re.sub(r"\\\n", " ", command).replace('"', "").split()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import toys
+import truth
 
 from hisigma_zfit.data import SignalRegion
 from hisigma_zfit.density.cube import SplineConfig
-from hisigma_zfit.density.preprocess import FeatureTransform, Support
 from hisigma_zfit.density.trained import MassScale, TrainedFlow
+from hisigma_zfit.learn.preprocess import FeatureTransform, Support
 
-REGION = SignalRegion(*toys.REGION)
+REGION = SignalRegion(*truth.REGION)
 SMALL = SplineConfig(knots=8, hidden=8, layers=2)
 
 
@@ -25,7 +25,7 @@ def random_flow(n_features, *, seed=1, members=2, config=SMALL, strength=0.6):
     x = np.stack(
         [rng.random(4000), rng.exponential(size=4000), rng.normal(size=4000), -rng.gamma(2, size=4000)], axis=1
     )
-    x, names = x[:, :n_features], toys.FEATURES[:n_features]
+    x, names = x[:, :n_features], truth.FEATURES[:n_features]
     supports = [Support.infer(column, name=name) for name, column in zip(names, x.T, strict=True)]
     transform = FeatureTransform.fit(x, names, supports=supports)
     return TrainedFlow(

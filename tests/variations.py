@@ -17,10 +17,8 @@ from scipy.stats import norm
 from hisigma_zfit.model.compose import signal_plus_background
 from hisigma_zfit.model.morphing import Morph
 from hisigma_zfit.model.pdfs import FlowProductPDF
-from hisigma_zfit.model.projections import sample_mass
-from hisigma_zfit.model.systematics import (
-    ShapeVariation,
-)
+from hisigma_zfit.model.shapes import sample_mass
+from hisigma_zfit.model.systematics import ShapeVariation
 
 SHIFT = 0.3  # of a background feature by one standard deviation of its nuisance, in units of its width
 FORMS = ["polyexp", "quadratic"]

@@ -28,7 +28,7 @@ from systematics import SHIFT
 
 import hisigma_zfit as hz
 from hisigma_zfit.measurement import load_model
-from hisigma_zfit.model.sampling import sample_sum
+from hisigma_zfit.toys.sampling import sample_sum
 
 if TYPE_CHECKING:
     from hisigma_zfit.model.compose import SignalPlusBackground

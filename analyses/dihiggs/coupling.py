@@ -27,7 +27,7 @@ from samples import COLUMNS, FEATURES, N_BACKGROUND, N_DATASETS, N_SIGNAL, SAMPL
 from scores import ALL, likelihoods, train_scores
 
 import hisigma_zfit as hz
-from hisigma_zfit.inference.fitting import Profiler
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.measurement import load_model
 from hisigma_zfit.model.compose import compose
 from hisigma_zfit.model.kappa import polynomial_signal

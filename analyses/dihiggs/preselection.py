@@ -23,12 +23,12 @@ from quick_fit import REGION, SPACE
 from samples import COLUMNS, FEATURES, N_BACKGROUND, N_DATASETS, N_SIGNAL, SAMPLES
 
 import hisigma_zfit as hz
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.expected import Truth, expect_model
-from hisigma_zfit.inference.fitting import Profiler
 from hisigma_zfit.model.compose import SignalPlusBackground, signal_plus_background
 from hisigma_zfit.report import plotting, study_figures
 from hisigma_zfit.report.tables import strategies as strategy_table
-from hisigma_zfit.results_strategies import PairedSummary, StrategyResult, StrategySummary
+from hisigma_zfit.results.strategies import PairedSummary, StrategyResult, StrategySummary
 
 CUTS = {"all events": {}, "preselection": {"pt_bb": 60.0, "pt_gg_over_m": 0.4}}
 INJECTED = (200, 40)  # in 40,000

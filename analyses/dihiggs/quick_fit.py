@@ -9,8 +9,8 @@ import zfit
 from samples import MASS, N_BACKGROUND, N_SIGNAL, RANGE, SIGNAL_REGION
 
 import hisigma_zfit as hz
-from hisigma_zfit.inference.fitting import Profiler
-from hisigma_zfit.results_strategies import StrategyResult
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.results.strategies import StrategyResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from samples import FEATURES, MASS
 
-from hisigma_zfit.inference.classifiers import cross_fit, train_classifier, with_folds
-from hisigma_zfit.inference.template_fits import ScoreBins, TemplateLikelihood
+from hisigma_zfit.baselines.classifiers import cross_fit, train_classifier, with_folds
+from hisigma_zfit.baselines.template_fits import ScoreBins, TemplateLikelihood
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import hisigma_zfit as hz
-    from hisigma_zfit.inference.classifiers import CrossFit
+    from hisigma_zfit.baselines.classifiers import CrossFit
 
 FOLDS = 3
 ALL = (MASS, *FEATURES)

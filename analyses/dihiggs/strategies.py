@@ -27,14 +27,14 @@ import zfit
 from samples import COLUMNS, FEATURES, MASS, N_BACKGROUND, N_DATASETS, N_SIGNAL, RANGE, SAMPLES, SIGNAL_REGION
 
 import hisigma_zfit as hz
-from hisigma_zfit.inference import baselines
-from hisigma_zfit.inference.classifiers import cross_fit, train_classifier, train_ratio, with_folds
+from hisigma_zfit.baselines import strategies as baselines
+from hisigma_zfit.baselines.classifiers import cross_fit, train_classifier, train_ratio, with_folds
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.expected import Truth, expect_model
-from hisigma_zfit.inference.fitting import Profiler
 from hisigma_zfit.measurement import load_model
 from hisigma_zfit.report.tables import expectations as expectation_table
 from hisigma_zfit.report.tables import strategies as strategy_table
-from hisigma_zfit.results_strategies import Expectation, PairedSummary, StrategyResult, StrategySummary
+from hisigma_zfit.results.strategies import Expectation, PairedSummary, StrategyResult, StrategySummary
 
 if TYPE_CHECKING:
     from hisigma_zfit.model.compose import SignalPlusBackground

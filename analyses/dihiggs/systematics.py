@@ -21,8 +21,8 @@ from measure import add_options, measure
 from samples import COLUMNS, FEATURES, N_DATASETS, N_SIGNAL, write_dataset
 
 import hisigma_zfit as hz
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import bootstrap_profilers, combination
-from hisigma_zfit.inference.fitting import Profiler
 from hisigma_zfit.measurement import load_model
 
 SHIFT = 0.1

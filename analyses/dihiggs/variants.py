@@ -23,7 +23,7 @@ from samples import COLUMNS, FEATURES, N_BACKGROUND, N_DATASETS, N_SIGNAL, SAMPL
 
 import hisigma_zfit as hz
 from hisigma_zfit.report import plotting, study_figures
-from hisigma_zfit.results_strategies import PairedSummary, StrategyResult, StrategySummary
+from hisigma_zfit.results.strategies import PairedSummary, StrategyResult, StrategySummary
 
 SMEARING = 0.2
 EDGE = {"opening_gg": "dR_gg - 2 * arctan2(Hgg_mass, Hgg_pt)"}

@@ -7,7 +7,6 @@ A flow is normalised in x for every mass.  On disk it is a folder with ``flow.js
 from __future__ import annotations
 
 import abc
-import importlib
 import json
 import shutil
 import tempfile
@@ -27,38 +26,30 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import SignalRegion
 
-__all__ = ["Array", "ConditionalFlow", "FlowConfig", "config_from_json", "load_flow"]
+__all__ = ["ConditionalFlow", "FlowConfig", "config_from_json", "unpack"]
 
-Array = npt.NDArray[np.float64]
 Arrays = dict[str, npt.NDArray[Any]]
 
 SCHEMA = "hisigma-zfit/flow/1"
 BLOCK = 65_536
 
-# Kind on disk -> module and class.  A table, not a path in the file: loading must not import what the file names.
-_FLOWS = {
-    "trained": ("hisigma_zfit.density.trained", "TrainedFlow"),
-    "mixture": ("hisigma_zfit.density.flows", "MixtureFlow"),
-    "region": ("hisigma_zfit.density.flows", "RegionFlow"),
-}
-_CONFIGS = {
-    "spline": ("hisigma_zfit.density.cube", "SplineConfig"),
-    "warped spline": ("hisigma_zfit.density.warped", "WarpedSplineConfig"),
-    "maf": ("hisigma_zfit.density.tfp_flows", "MAFConfig"),
-}
+# Kind on disk -> class, filled by the classes themselves.  A table, not a path in the file: loading must not import
+# what the file names.
+_FLOWS: dict[str, type[ConditionalFlow]] = {}
+_CONFIGS: dict[str, type[FlowConfig]] = {}
 
 
-def _lookup(table: Mapping[str, tuple[str, str]], kind: Any) -> Any:
+def _lookup(table: Mapping[str, Any], kind: Any) -> Any:
     if kind not in table:
         raise InputError.from_parts(
             expected=f"a flow of kind {', '.join(sorted(table))}",
             got=repr(kind),
             do="load it with the version that wrote it",
         )
-    module, name = table[kind]
-    return getattr(importlib.import_module(module), name)
+    return table[kind]
 
 
 class FlowConfig(abc.ABC):
@@ -76,6 +67,11 @@ class FlowConfig(abc.ABC):
     kind: ClassVar[str]
     xla: ClassVar[bool] = True
     learning_rate: float = 3e-3
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "kind" in cls.__dict__:
+            _CONFIGS[cls.kind] = cls
 
     @abc.abstractmethod
     def init(self, rng: np.random.Generator, n_features: int) -> npt.NDArray[np.float32]:
@@ -145,6 +141,11 @@ class ConditionalFlow(abc.ABC):
     given: str
     signal_region: SignalRegion | None = None
     history: TrainingHistory | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "kind" in cls.__dict__ and "_unpack" in cls.__dict__:
+            _FLOWS[cls.kind] = cls
 
     @abc.abstractmethod
     def log_prob(self, x: tf.Tensor, m: tf.Tensor) -> tf.Tensor:
@@ -323,27 +324,3 @@ def unpack(structure: Mapping[str, Any], arrays: Arrays) -> ConditionalFlow:
     if structure.get("history") is not None:
         flow.history = TrainingHistory.from_json(json.dumps(structure["history"]))
     return flow
-
-
-def load_flow(path: str | os.PathLike[str]) -> ConditionalFlow:
-    """Read a flow that `ConditionalFlow.save` wrote; its numbers are identical to the saved flow's.
-
-    Raises:
-        InputError: The folder is missing, incomplete, or of another schema.
-    """
-    folder = Path(path)
-    try:
-        structure = json.loads((folder / "flow.json").read_text(encoding="utf-8"))
-        with np.load(folder / "weights.npz", allow_pickle=False) as stored:
-            arrays = dict(stored)
-    except (OSError, ValueError) as error:
-        raise InputError.from_parts(
-            expected=f"flow.json and weights.npz in {folder}",
-            got=type(error).__name__,
-            do="give the folder that save() wrote",
-        ) from error
-    if structure.get("schema") != SCHEMA:
-        raise InputError.from_parts(
-            expected=f"schema {SCHEMA!r}", got=repr(structure.get("schema")), do="train the flow again"
-        )
-    return unpack(structure, arrays)

@@ -11,15 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from hisigma_zfit.density.base import Array, FlowConfig
-from hisigma_zfit.density.splines import knot_vector, m_splines, uniform_coefficients
+from hisigma_zfit.density.base import FlowConfig
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.splines import knot_vector, m_splines, uniform_coefficients
+
+if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array
 
 __all__ = ["SplineConfig", "log_mixture"]
 

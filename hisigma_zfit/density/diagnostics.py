@@ -29,23 +29,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from hisigma_zfit.density.two_sample import Classified, classify, conditional_pit, conditional_test, marginal_test
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.results import _Result
+from hisigma_zfit.results.base import Result
+from hisigma_zfit.statistics.classified import Classified, classify, conditional_pit, conditional_test, marginal_test
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import zfit
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.density.flows import ConditionalFlow
 
 __all__ = ["Closure", "FeatureClosure", "closure", "interpolation_closure"]
 
-Array = npt.NDArray[np.float64]
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ _SIGNIFICANCE = 1e-5  # chance that a perfect model has any feature flagged, bef
 
 
 @dataclass(frozen=True)
-class FeatureClosure(_Result):
+class FeatureClosure(Result):
     """How well one feature is modelled.
 
     Attributes:
@@ -94,7 +93,7 @@ class FeatureClosure(_Result):
 
 
 @dataclass(frozen=True)
-class Closure(_Result):
+class Closure(Result):
     """The verdict on a density, feature by feature.
 
     Attributes:

@@ -7,50 +7,27 @@ signal density inside the signal region and the background density outside; `Dis
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from hisigma_zfit.density.base import (
-    Array,
-    Arrays,
-    ConditionalFlow,
-    FlowConfig,
-    load_flow,
-    pack_children,
-    unpack_children,
-)
+from hisigma_zfit.density.base import Arrays, ConditionalFlow, pack_children, unpack_children
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import SignalRegion
 
 __all__ = [
     "ConditionalFlow",
     "DistributionFlow",
-    "FlowConfig",
     "MixtureFlow",
     "RegionFlow",
-    "load_flow",
-    "maf",
-    "spline_flow",
 ]
-
-# `maf` is loaded on first use: TensorFlow Probability costs another second
-_LAZY = {"maf": "hisigma_zfit.density.tfp_flows", "spline_flow": "hisigma_zfit.density.warped"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
 
 
 def _require_same_columns(flows: Sequence[ConditionalFlow]) -> None:
@@ -292,8 +269,3 @@ class DistributionFlow(ConditionalFlow):
         values = np.asarray(x, dtype=np.float64)
         within = (values >= self.limits[:, 0]) & (values <= self.limits[:, 1]) & np.isfinite(values)
         return np.asarray(within.all(axis=-1))
-
-
-if TYPE_CHECKING:
-    from hisigma_zfit.density.tfp_flows import maf
-    from hisigma_zfit.density.warped import spline_flow

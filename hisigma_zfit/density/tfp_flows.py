@@ -25,19 +25,20 @@ from scipy.special import ndtr
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
 
-from hisigma_zfit.density.base import Array, FlowConfig
-from hisigma_zfit.density.preprocess import FeatureTransform, to_cube
-from hisigma_zfit.density.rational_quadratic import (
+from hisigma_zfit.density.base import FlowConfig
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.preprocess import FeatureTransform, to_cube
+from hisigma_zfit.learn.rational_quadratic import (
     MIN_BIN,
     inverse_rational_quadratic,
     rational_quadratic,
     spline_parameters,
 )
-from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.density.trained import TrainedFlow
 
 __all__ = ["MAFConfig", "maf", "tfp_distribution"]

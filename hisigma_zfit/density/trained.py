@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from hisigma_zfit.density.base import Array, Arrays, ConditionalFlow, FlowConfig, blockwise, config_from_json
-from hisigma_zfit.density.preprocess import FeatureTransform, Tables, to_cube
+from hisigma_zfit.density.base import Arrays, ConditionalFlow, FlowConfig, blockwise, config_from_json
+from hisigma_zfit.learn.preprocess import FeatureTransform, Tables, to_cube
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import SignalRegion
     from hisigma_zfit.results import TrainingHistory
 

@@ -24,21 +24,23 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from hisigma_zfit.density.dependence import require_independent
 from hisigma_zfit.density.flows import MixtureFlow
-from hisigma_zfit.density.optimiser import Schedule, Stack, StackState, train_stack
-from hisigma_zfit.density.preprocess import FeatureTransform, Support
-from hisigma_zfit.density.resampling import ORDER, START, bootstrap_weights, held_out_mask
+from hisigma_zfit.density.objective import NegativeLogDensity
 from hisigma_zfit.density.trained import MassScale, TrainedFlow
 from hisigma_zfit.density.warped import spline_flow
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.dependence import require_independent
+from hisigma_zfit.learn.optimiser import Schedule, Stack, StackState, train_stack
+from hisigma_zfit.learn.preprocess import FeatureTransform, Support
+from hisigma_zfit.learn.resampling import ORDER, START, bootstrap_weights, held_out_mask
 from hisigma_zfit.results import TrainingHistory
 
 if TYPE_CHECKING:
     import zfit
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import Dataset
-    from hisigma_zfit.density.base import Array, ConditionalFlow, FlowConfig
+    from hisigma_zfit.density.base import ConditionalFlow, FlowConfig
 
 __all__ = ["PASSES", "preset_epochs", "train_flow"]
 
@@ -311,7 +313,7 @@ def _run_one(
             np.stack([task.config.init(np.random.default_rng(s), len(task.features)) for s in seeds])
         )
     stack = Stack(
-        config=task.config,
+        objective=NegativeLogDensity(task.config),
         events=_prepare(task, transform, drawn),
         weights=_mean_one(weights[drawn]),
         held_out=_prepare(task, transform, task.held_out),

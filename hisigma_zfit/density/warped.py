@@ -19,17 +19,17 @@ import numpy as np
 import tensorflow as tf
 
 from hisigma_zfit.density.cube import SplineConfig, log_mixture
-from hisigma_zfit.density.rational_quadratic import (
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.rational_quadratic import (
     MIN_BIN,
     inverse_rational_quadratic,
     rational_quadratic,
     spline_parameters,
 )
-from hisigma_zfit.density.splines import m_splines
-from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.splines import m_splines
 
 if TYPE_CHECKING:
-    from hisigma_zfit.density.base import Array
+    from hisigma_zfit.arrays import Array
 
 __all__ = ["WarpedSplineConfig", "spline_flow"]
 

@@ -1,1 +1,1 @@
-"""Ask the likelihood: fits, tests, intervals."""
+"""The questions that are asked of a likelihood, each answered with a frozen result."""

@@ -26,7 +26,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from hepstats.hypotests.calculators import AsymptoticCalculator as _AsymptoticCalculator
 from hepstats.hypotests.calculators import FrequentistCalculator as _FrequentistCalculator
 from hepstats.hypotests.parameters import POI, POIarray
@@ -35,19 +34,19 @@ from hepstats.utils import base_sample, base_sampler
 from scipy.stats import norm
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.asimov import AsimovSet, ImportanceSample
-from hisigma_zfit.inference.fitting import Profiler
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.hepstats_tests import ConfidenceInterval, Discovery, UpperLimit
-from hisigma_zfit.inference.pool import Pool
-from hisigma_zfit.inference.toy_fits import conditional_fits
-from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.toys.asimov import AsimovSet, ImportanceSample
+from hisigma_zfit.toys.toy_fits import conditional_fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from hisigma_zfit.arrays import Array
+
 __all__ = ["AsymptoticCalculator", "ConfidenceInterval", "Discovery", "FrequentistCalculator", "UpperLimit"]
 
-Array = npt.NDArray[np.float64]
 
 _log = logging.getLogger(__name__)
 
@@ -273,7 +272,7 @@ class FrequentistCalculator(_Sampled, _FrequentistCalculator):
         poieval = result.poieval
         # the value and the number of toys so far are part of the seed: every hypothesis and every addition is new
         stream = (self._seed, result.ntoys, *np.array([poigen.value], dtype=np.float64).view(np.uint32).tolist())
-        pool = Pool.from_asimov(self._hypothesis(poigen))
+        pool = self._hypothesis(poigen).pool()
         fits = conditional_fits(pool, poigen.name, poieval.values, toys=ntoys, seed=stream)
         nlls = {p: fits.conditional[:, k] for k, p in enumerate(poieval)}
         result.add_entries(bestfit=fits.best, nll_bestfit=fits.minimum, nlls=nlls)

@@ -26,20 +26,20 @@ import numpy.typing as npt
 from scipy.stats import chi2
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.fitting import Profiler
+from hisigma_zfit.fitting.limits import cls_limit
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.hypotests import background_t, significance
-from hisigma_zfit.inference.limits import cls_limit
-from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.results import Discovery, Interval, LikelihoodScan, UpperLimit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.model.compose import SignalPlusBackground
 
 __all__ = ["Combination", "Method", "bootstrap_profilers", "combination"]
 
-Array = npt.NDArray[np.float64]
 Method = Literal["envelope", "mixture", "discrete", "weights"]
 
 

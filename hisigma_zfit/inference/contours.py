@@ -14,16 +14,18 @@ import numpy.typing as npt
 from scipy.stats import chi2
 
 from hisigma_zfit.errors import FitError, InputError
-from hisigma_zfit.inference.fitting import Profiler, _limits
-from hisigma_zfit.inference.newton import Minimum, minimise
-from hisigma_zfit.results_explanations import Contour
+from hisigma_zfit.fitting.newton import Minimum, minimise
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.likelihood.nll import limits_of
+from hisigma_zfit.results.explanations import Contour
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hisigma_zfit.arrays import Array
+
 __all__ = ["JointProfiler", "contour", "surface"]
 
-Array = npt.NDArray[np.float64]
 
 _ACCURACY = 1e-4  # of t on a contour
 _MAX_STEPS = 60
@@ -52,7 +54,7 @@ class JointProfiler:
             )
         self.minimum = min((p.minimum for p in profilers), key=lambda minimum: minimum.value)
         self.evaluator = loss.evaluator(around=self.minimum.theta)
-        self._limits = _limits(loss.parameters)
+        self._limits = limits_of(loss.parameters)
         floating = [k for k, p in enumerate(loss.parameters) if p.floating]
         self._others = [k for k in floating if k not in self.index]
         self._free = sorted({*floating, *self.index})

@@ -18,26 +18,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import zfit
 from zfit.core.parameter import assign_values
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.fitting import Profiler
-from hisigma_zfit.model.columns import terms_of
-from hisigma_zfit.model.graph import log_density, morph_inputs
-from hisigma_zfit.model.likelihood import ExtendedNLL
-from hisigma_zfit.results_strategies import Expectation
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.likelihood.columns import terms_of
+from hisigma_zfit.likelihood.graph import log_density, morph_inputs
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.results.strategies import Expectation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.data import Dataset
 
 __all__ = ["Truth", "expect_fit", "expect_model", "influence", "linear_error"]
 
-Array = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 _STEP = 1e-3  # of a parameter's error: derivatives by differences are then good to 1e-6
 

@@ -19,36 +19,20 @@ test means little: by default only the signal region is looked at.
 
 from __future__ import annotations
 
-import importlib.util
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.spatial import KDTree
-from scipy.spatial.distance import cdist
-from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.model.sampling import sample_sum
-from hisigma_zfit.results_explanations import GoodnessOfFit
+from hisigma_zfit.statistics.two_sample import two_sample
+from hisigma_zfit.toys.sampling import sample_sum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hisigma_zfit.data import SignalRegion
+    from hisigma_zfit.results.explanations import GoodnessOfFit
+    from hisigma_zfit.statistics.two_sample import Method
 
-__all__ = ["Method", "goodness_of_fit", "two_sample"]
-
-Array = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.bool_]
-Method = Literal["classifier", "energy", "neighbours"]
-Statistics = tuple[float, Array]  # of the labels as they are, and of permuted ones, shape (B,)
-
-_NEIGHBOURS = 10
-_BLOCK = 64  # permutations at a time
-# events of each kind at most: the energy distance needs all pairs, the others do not
-_MAX_EVENTS = {"classifier": 50_000, "energy": 2_500, "neighbours": 20_000}
+__all__ = ["goodness_of_fit"]
 
 
 def goodness_of_fit(
@@ -91,132 +75,3 @@ def goodness_of_fit(
         mass = list(model.obs).index(model.mass)
         observed, expected = (events[region.contains(events[:, mass])] for events in (observed, expected))
     return two_sample(observed, expected, method=method, permutations=permutations, max_events=max_events, seed=testing)
-
-
-def two_sample(
-    x: npt.ArrayLike,
-    y: npt.ArrayLike,
-    *,
-    method: Method = "classifier",
-    permutations: int = 499,
-    max_events: int | None = None,
-    seed: int,
-) -> GoodnessOfFit:
-    """Test that two samples come from one density.
-
-    Args:
-        x: Data, shape (n, d).
-        y: Events of the model, shape (m, d).
-        method: See the module's text.
-        permutations: Number of permutations of the labels.
-        max_events: Events of each kind at most, drawn at random.
-        seed: Seed of everything that is random.
-
-    Raises:
-        InputError: Fewer than 50 events in a sample, other numbers of columns, an unknown method, or scikit-learn is
-            missing.
-    """
-    _require_method(method)
-    rng = np.random.default_rng(seed)
-    first, second = (
-        rng.permutation(np.asarray(sample, dtype=np.float64))[: max_events or _MAX_EVENTS[method]] for sample in (x, y)
-    )
-    if min(len(first), len(second)) < 50 or first.shape[1:] != second.shape[1:] or first.ndim != 2:
-        raise InputError.from_parts(
-            expected="two samples of at least 50 events with the same columns",
-            got=f"shapes {first.shape} and {second.shape}",
-            do="loosen the selection",
-        )
-    events = np.concatenate([first, second])
-    labels = np.arange(len(events)) < len(first)
-    statistic = {"classifier": _classifier, "energy": _energy, "neighbours": _neighbours}[method]
-    observed, null = statistic(events, labels, permutations, rng)
-    return GoodnessOfFit(
-        method=method,
-        statistic=observed,
-        null=null,
-        p_value=float((1 + np.sum(null >= observed)) / (permutations + 1)),
-        n_data=len(first),
-        n_model=len(second),
-        seed=seed,
-    )
-
-
-def _require_method(method: str) -> None:
-    if method not in get_args(Method):
-        raise InputError.from_parts(
-            expected=f"a method among {', '.join(get_args(Method))}", got=repr(method), do="choose one"
-        )
-    if method == "classifier" and importlib.util.find_spec("sklearn") is None:
-        raise InputError.from_parts(
-            expected="scikit-learn for the classifier test",
-            got="an environment without it",
-            do="pip install scikit-learn, or choose another method",
-        )
-
-
-def _permuted(labels: Labels, permutations: int, rng: np.random.Generator) -> Iterator[Labels]:
-    """Permuted labels in blocks, each of shape (N, b)."""
-    for start in range(0, permutations, _BLOCK):
-        size = min(_BLOCK, permutations - start)
-        yield rng.permuted(np.tile(labels, (size, 1)), axis=1).T
-
-
-def _classifier(events: Array, labels: Labels, permutations: int, rng: np.random.Generator) -> Statistics:
-    """AUC on the events that the trees have not seen: there labels are exchangeable, whatever was learned."""
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from threadpoolctl import threadpool_limits
-
-    train = rng.permuted(np.arange(len(events)) % 2 == 0)
-    # shallow trees with a generous leaf: over-training costs power, though never validity
-    model = HistGradientBoostingClassifier(
-        max_iter=100,
-        learning_rate=0.05,
-        max_leaf_nodes=8,
-        min_samples_leaf=max(10, len(events) // 40),
-        early_stopping=False,
-        random_state=int(rng.integers(2**31)),
-    )
-    with threadpool_limits(1, user_api="openmp"):  # threads that wait for busy cores cost a factor of ten
-        model.fit(events[train], labels[train])
-        ranks = rankdata(model.decision_function(events[~train]))
-    held = labels[~train]
-
-    def auc(columns: Labels) -> Array:
-        n = columns.sum(axis=0)
-        area: Array = (ranks @ columns - n * (n + 1) / 2) / (n * (len(ranks) - n))
-        return area
-
-    null = np.concatenate([auc(block) for block in _permuted(held, permutations, rng)])
-    return float(auc(held[:, None])[0]), null
-
-
-def _normal_scores(events: Array) -> Array:
-    """Every column replaced by the normal quantiles of its ranks in both samples: no scale is left to choose."""
-    return np.asarray(ndtri((rankdata(events, axis=0) - 0.5) / len(events)))
-
-
-def _energy(events: Array, labels: Labels, permutations: int, rng: np.random.Generator) -> Statistics:
-    """2 E|X - Y| - E|X - X'| - E|Y - Y'|: zero for equal densities, positive for all others."""
-    scores = _normal_scores(events)
-    distance = cdist(scores, scores).astype(np.float32)
-    n = labels.sum()
-
-    def energy(columns: Labels) -> Array:
-        z = np.where(columns, 1.0 / n, -1.0 / (len(labels) - n)).astype(np.float32)
-        return -np.einsum("ij,ij->j", z, distance @ z, dtype=np.float64)
-
-    null = np.concatenate([energy(block) for block in _permuted(labels, permutations, rng)])
-    return float(energy(labels[:, None])[0]), null
-
-
-def _neighbours(events: Array, labels: Labels, permutations: int, rng: np.random.Generator) -> Statistics:
-    """Fraction of the nearest neighbours in the mixed sample that are of the event's own kind."""
-    scores = _normal_scores(events)
-    near = KDTree(scores).query(scores, k=_NEIGHBOURS + 1)[1][:, 1:]
-
-    def same(column: Labels) -> float:
-        return float(np.mean(column[near] == column[:, None]))
-
-    null = [same(column) for block in _permuted(labels, permutations, rng) for column in block.T]
-    return same(labels), np.array(null)

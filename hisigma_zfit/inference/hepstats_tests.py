@@ -6,10 +6,9 @@ Import them from `hisigma_zfit.inference.calculators`, beside the calculators.  
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 from hepstats.hypotests import core
 from hepstats.hypotests.calculators import AsymptoticCalculator
 from hepstats.hypotests.exceptions import POIRangeError
@@ -17,9 +16,11 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array
+
 __all__ = ["ConfidenceInterval", "Discovery", "UpperLimit"]
 
-Array = npt.NDArray[np.float64]
 
 _log = logging.getLogger(__name__)
 

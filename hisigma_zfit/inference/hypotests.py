@@ -23,14 +23,13 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
 from hisigma_zfit.errors import FitError, InputError
-from hisigma_zfit.inference.asimov import AsimovSet, ImportanceSample, PseudoLikelihood
-from hisigma_zfit.inference.fitting import Profiler
-from hisigma_zfit.inference.limits import asymptotic_cls, bounded_t, cls_limit
-from hisigma_zfit.inference.pool import Pool
-from hisigma_zfit.inference.toy_fits import conditional_fits
-from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.fitting.limits import asymptotic_cls, bounded_t, cls_limit
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.results import Discovery, Interval, UpperLimit
-from hisigma_zfit.results_limits import LimitScan
+from hisigma_zfit.results.limits import LimitScan
+from hisigma_zfit.toys.asimov import AsimovSet, ImportanceSample, PseudoLikelihood
+from hisigma_zfit.toys.toy_fits import conditional_fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -352,7 +351,7 @@ def feldman_cousins(
     def z_toys(s: float) -> float:
         """One-sided Z of the p-value from toys; half a toy keeps it finite."""
         stream = (seed, *np.array([s]).view(np.uint32).tolist())
-        pool = Pool.from_asimov(_asimov(profiler, s, sample, seed))
+        pool = _asimov(profiler, s, sample, seed).pool()
         fits = conditional_fits(pool, profiler.name, [s, 0.0], toys=toys, seed=stream)
         t = fits.t_bounded(0, 1)
         return float(norm.isf((np.count_nonzero(t >= t_bounded(s)) + 0.5) / (t.size + 1.0)))

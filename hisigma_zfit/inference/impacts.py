@@ -11,23 +11,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import zfit
 
 from hisigma_zfit.errors import FitError, InputError
-from hisigma_zfit.inference.fitting import Profiler, _limits
-from hisigma_zfit.inference.newton import minimise
-from hisigma_zfit.model.graph import ConstraintEvaluator
-from hisigma_zfit.results_explanations import Correlations, Impact, Impacts
+from hisigma_zfit.fitting.newton import minimise
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.likelihood.graph import ConstraintEvaluator
+from hisigma_zfit.likelihood.nll import limits_of
+from hisigma_zfit.results.explanations import Correlations, Impact, Impacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hisigma_zfit.model.likelihood import ExtendedNLL
+    from hisigma_zfit.likelihood.nll import ExtendedNLL
 
 __all__ = ["constrained_parameters", "correlations", "impacts", "prefit"]
 
-Array = npt.NDArray[np.float64]
 Pair = tuple[float, float]
 
 
@@ -48,7 +47,7 @@ def prefit(loss: ExtendedNLL) -> dict[str, tuple[float, float]]:
         return {}
     at = [k for k, p in enumerate(loss.parameters) if p.name in names]
     evaluator = ConstraintEvaluator(list(loss.constraints), loss.parameters)
-    minimum = minimise(evaluator, loss.theta(), at, limits=_limits(loss.parameters), tolerance=1e-10)
+    minimum = minimise(evaluator, loss.theta(), at, limits=limits_of(loss.parameters), tolerance=1e-10)
     if not minimum.converged:
         raise FitError(f"the constraints of {', '.join(names)} have no common minimum; check them")
     errors = np.sqrt(np.diag(minimum.covariance()))

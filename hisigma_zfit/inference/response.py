@@ -16,30 +16,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.expected import influence
 from hisigma_zfit.inference.hypotests import as_profiler
-from hisigma_zfit.model.likelihood import ExtendedNLL
-from hisigma_zfit.model.projections import sample_mass
-from hisigma_zfit.results import _Result
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.model.shapes import sample_mass
+from hisigma_zfit.results.base import Result
 
 if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import Dataset
-    from hisigma_zfit.inference.fitting import Profiler
+    from hisigma_zfit.fitting.profiler import Profiler
     from hisigma_zfit.model.compose import SignalPlusBackground
 
 __all__ = ["MIN_EVENTS", "SignalResponse", "signal_response"]
 
-Array = npt.NDArray[np.float64]
 
 MIN_EVENTS = 100  # with fewer the error itself is not known
 _COPIES = 4  # events of the model by simulated event: their noise is then half of the simulation's
 
 
 @dataclass(frozen=True)
-class SignalResponse(_Result):
+class SignalResponse(Result):
     """Fitted signal events by true signal event.
 
     Attributes:

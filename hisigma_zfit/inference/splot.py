@@ -19,18 +19,17 @@ import zfit
 from scipy.special import expit
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.fitting import fit
-from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.fitting.profiler import fit
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.projections import sample_model
 from hisigma_zfit.results import Projection
-from hisigma_zfit.results_explanations import WeightedFeature
+from hisigma_zfit.results.explanations import WeightedFeature
 
 if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import Dataset
 
 __all__ = ["sweights", "weighted_feature", "weighted_mass"]
-
-Array = npt.NDArray[np.float64]
 
 
 def sweights(result: Any) -> dict[str, Array]:

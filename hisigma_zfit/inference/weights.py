@@ -13,7 +13,7 @@ The weights are never parameters themselves: the fit sees the yields n_i = n_b w
 which the quick evaluation knows.
 
 Intervals and limits are those of the profile.  For the limit the sidebands are repeated with the signal region: see
-`hisigma_zfit.inference.sideband_terms`.
+`hisigma_zfit.likelihood.sidebands`.
 """
 
 from __future__ import annotations
@@ -21,27 +21,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 import zfit
 import zfit.z.numpy as znp
 
 from hisigma_zfit.errors import DomainError, FitError, InputError
-from hisigma_zfit.inference.fitting import Profiler
-from hisigma_zfit.inference.newton import minimise
-from hisigma_zfit.inference.sideband_terms import MemberWeights, SidebandMeasurement, SidebandTerm
+from hisigma_zfit.fitting.newton import minimise
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.likelihood.constraints import as_constraint
+from hisigma_zfit.likelihood.evaluate import Evaluation
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.likelihood.sidebands import MemberWeights, SidebandMeasurement, SidebandTerm
 from hisigma_zfit.model.compose import Component, SignalPlusBackground
-from hisigma_zfit.model.evaluate import Evaluation
-from hisigma_zfit.model.likelihood import ExtendedNLL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.density.flows import ConditionalFlow
 
 __all__ = ["SidebandConstraint", "fit_weights", "member_densities", "weighted_model", "weights_profiler"]
-
-Array = npt.NDArray[np.float64]
 
 
 class _OnSimplex:
@@ -149,6 +148,11 @@ class SidebandConstraint(zfit.constraint.SimpleConstraint):
                 return 0.5 * znp.sum(shift * znp.sum(measurement.precision * shift, axis=1))
 
         super().__init__(value, params=list(nuisances))
+
+
+@as_constraint.register(SidebandMeasurement)
+def _(measurement: SidebandMeasurement, parameters: Sequence[Any], x: Array) -> SidebandConstraint:
+    return SidebandConstraint(measurement, parameters, x)
 
 
 def weighted_model(

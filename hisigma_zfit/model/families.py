@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array
 
 __all__ = ["ExponentialFamily", "quadrature"]
 
-Array = npt.NDArray[np.float64]
 
 # 48 nodes integrate exp(-p1 t + p2 t^2) on the unit interval to 3e-14.  The closed form in erf and erfi does not: its
 # second derivative in p2 cancels catastrophically near p2 = 0.

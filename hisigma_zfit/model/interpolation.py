@@ -18,16 +18,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
-import zfit.z.numpy as znp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hisigma_zfit.arrays import Array
+
 __all__ = ["Coefficients", "Interpolation", "LogPolynomial", "PolynomialExponential", "Quadratic", "floored"]
 
-Array = npt.NDArray[np.float64]
 
 # Below this weight a polynomial is bent so that it stays positive.
 FLOOR = 1e-3
@@ -55,6 +53,8 @@ def floored(w: Array) -> tuple[Array, Array, Array]:
 
 
 def _floored_in_graph(w: Any) -> Any:
+    import tensorflow as tf
+
     x = tf.maximum((FLOOR - w) / FLOOR, 0.0)
     return tf.where(w < FLOOR, FLOOR / (1.0 + x + x * x), w)
 
@@ -66,6 +66,8 @@ def _powers(nu: float, degree: int) -> Array:
 
 
 def _powers_in_graph(nu: Any, degree: int) -> Any:
+    import zfit.z.numpy as znp
+
     powers = [nu]
     for _ in range(1, degree):
         powers.append(powers[-1] * nu)  # pow() has no second derivative at zero
@@ -136,6 +138,8 @@ class Interpolation(abc.ABC):
 
     def tangent_in_graph(self, nu: Any) -> Any:
         """The same as TensorFlow operations, without derivatives, shape (F,)."""
+        import tensorflow as tf
+
         del nu
         return tf.zeros(self.n_ratios, tf.float64)
 
@@ -176,6 +180,9 @@ class PolynomialExponential(Interpolation):
 
     def in_graph(self, columns: Any, nu: Any) -> Any:
         """See `Interpolation.in_graph`."""
+        import tensorflow as tf
+        import zfit.z.numpy as znp
+
         # every branch gets a nu of its own: where() would spread the overflow of one to the gradients of all
         a = self._inner_in_graph(nu)
         between = _floored_in_graph(1.0 + tf.linalg.matvec(columns[:6], a, transpose_a=True))
@@ -183,6 +190,8 @@ class PolynomialExponential(Interpolation):
         return tf.where(nu > 1.0, above, tf.where(nu < -1.0, below, between))
 
     def _inner_in_graph(self, nu: Any) -> Any:
+        import tensorflow as tf
+
         powers = _powers_in_graph(tf.clip_by_value(nu, -1.0, 1.0), 6)
         return tf.linalg.matvec(self._MATRIX, powers, transpose_a=True)
 
@@ -198,6 +207,9 @@ class PolynomialExponential(Interpolation):
 
     def tangent_in_graph(self, nu: Any) -> Any:
         """See `Interpolation.tangent_in_graph`."""
+        import tensorflow as tf
+        import zfit.z.numpy as znp
+
         a = self._inner_in_graph(nu)
         between = znp.stack([a[0] + a[2], a[1] - a[3]])
         zero = tf.zeros_like(nu)
@@ -224,6 +236,8 @@ class Quadratic(Interpolation):
 
     def in_graph(self, columns: Any, nu: Any) -> Any:
         """See `Interpolation.in_graph`."""
+        import tensorflow as tf
+
         return _floored_in_graph(1.0 + tf.linalg.matvec(columns, self.tangent_in_graph(nu), transpose_a=True))
 
     def tangent(self, nu: float) -> Array:
@@ -232,6 +246,8 @@ class Quadratic(Interpolation):
 
     def tangent_in_graph(self, nu: Any) -> Any:
         """See `Interpolation.tangent_in_graph`."""
+        import zfit.z.numpy as znp
+
         return 0.5 * znp.stack([nu * nu + nu, nu * nu - nu])
 
 
@@ -266,6 +282,9 @@ class LogPolynomial(Interpolation):
 
     def in_graph(self, columns: Any, nu: Any) -> Any:
         """See `Interpolation.in_graph`."""
+        import tensorflow as tf
+        import zfit.z.numpy as znp
+
         inner = tf.clip_by_value(nu, min(self.nodes), max(self.nodes))
         powers = _powers_in_graph(inner, self.n_ratios)
         slopes = np.arange(1.0, self.n_ratios + 1) * znp.concatenate([[1.0], powers[:-1]], axis=0)

@@ -25,11 +25,10 @@ from hisigma_zfit.model.yields import PolynomialSize
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.model.pdfs import FlowProductPDF
 
 __all__ = ["PolynomialYield", "lagrange", "polynomial_signal"]
-
-Array = npt.NDArray[np.float64]
 
 
 class PolynomialYield(zfit.ComposedParameter):

@@ -8,7 +8,6 @@ the fit would take its integral for signal.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,21 +18,21 @@ import zfit.z.numpy as znp
 from scipy.special import logsumexp
 
 from hisigma_zfit.model import shapes
-from hisigma_zfit.model.normalisation import Normaliser, spread_masses, weights
+from hisigma_zfit.model.normalisation import Normaliser
+from hisigma_zfit.model.variation_weights import MorphColumns, MorphForm, MorphWeights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import zfit
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import SignalRegion
     from hisigma_zfit.density.flows import ConditionalFlow
-    from hisigma_zfit.model.interpolation import Coefficients, Interpolation
     from hisigma_zfit.model.systematics import Variation
 
-__all__ = ["Morph", "MorphColumns", "MorphForm", "MorphWeights"]
+__all__ = ["Morph"]
 
-Array = npt.NDArray[np.float64]
 
 _log = logging.getLogger(__name__)
 
@@ -46,89 +45,6 @@ _INTERVALS_IN_REGION = 2
 _LARGEST_RATIO = 25.0
 _MAX_CANDIDATES = 200_000
 _REPORTED_LOSS = 1e-3
-
-
-@dataclass(frozen=True)
-class MorphColumns:
-    """What the weights of one component need of every event of a data set.
-
-    Attributes:
-        columns: C of every variation, each of shape (R_j, n); zero, which gives weight one, where nothing varies.
-        basis: Functions of m in which the normalisation is expanded, shape (B, n); zero where nothing varies.
-        active: Events where the variations act, shape (n,).
-    """
-
-    columns: tuple[Array, ...]
-    basis: Array
-    active: npt.NDArray[np.bool_]
-
-    def take(self, at: npt.NDArray[Any]) -> MorphColumns:
-        """The same for some of the events, by index or mask."""
-        return MorphColumns(
-            tuple(np.ascontiguousarray(c[:, at]) for c in self.columns),
-            np.ascontiguousarray(self.basis[:, at]),
-            self.active[at],
-        )
-
-
-class MorphWeights:
-    """Weights of the events of one data set at one value of the nuisances; from `Morph.weights`.
-
-    Args:
-        coefficients: Of every variation, J of them.
-        columns: The data set.
-        expansion: Of the normalisation and its derivatives, see `Normaliser.expansion`.
-    """
-
-    def __init__(self, coefficients: Sequence[Coefficients], columns: MorphColumns, expansion: Array) -> None:
-        self._coefficients, self._columns, self._expansion = tuple(coefficients), columns, expansion
-
-    def value(self, block: slice) -> Array:
-        """W = prod_j w_j / N of the events in a block of size B, shape (B,)."""
-        weight: Array = 1.0 / (1.0 + self._expansion[0] @ self._columns.basis[:, block])
-        for own, columns in zip(self._coefficients, self._columns.columns, strict=True):
-            weight *= own.weight(columns[:, block])
-        return weight
-
-    def derivatives(self, block: slice) -> tuple[Array, Array, Array]:
-        """W, d log W / d nu_j and d^2 log W / d nu_j d nu_k of the events in a block of size B.
-
-        Returns:
-            Shapes (B,), (J, B), and (J (J + 1) / 2, B) for pairs (j, k <= j) row by row.
-        """
-        n = len(self._coefficients)
-        mean = self._expansion @ self._columns.basis[:, block]
-        mean[0] += 1.0
-        mean[1:] /= mean[0]
-        weight, moments = weights(self._coefficients, [columns[:, block] for columns in self._columns.columns])
-        weight /= mean[0]
-        slope, bend = -mean[1 : 1 + n], -mean[1 + n :]
-        row = 0
-        for j, (first, second) in enumerate(moments):
-            for k in range(j + 1):
-                bend[row] += mean[1 + j] * mean[1 + k]
-                row += 1
-            bend[row - 1] += second - first * first
-            slope[j] += first
-        return weight, slope, bend
-
-
-@dataclass(frozen=True)
-class MorphForm:
-    """What the weights need of a `Morph` besides columns: no densities, so that other processes can have it.
-
-    Attributes:
-        forms: Interpolation of every variation, J of them.
-        normaliser: N(m, nu).
-    """
-
-    forms: tuple[Interpolation, ...]
-    normaliser: Normaliser
-
-    def weights(self, columns: MorphColumns, nu: Array) -> MorphWeights:
-        """Prepare prod_j w_j / N of a data set at nuisances of shape (J,)."""
-        coefficients = [form.at(float(value)) for form, value in zip(self.forms, nu, strict=True)]
-        return MorphWeights(coefficients, columns, self.normaliser.expansion(nu))
 
 
 class Morph:
@@ -192,7 +108,7 @@ class Morph:
 
     def _normaliser(self) -> Normaliser:
         rng = np.random.default_rng(self.seed)
-        m = spread_masses(self.mass, self.limits, self.samples, rng)
+        m = _spread_masses(self.mass, self.limits, self.samples, rng)
         densities = [density for variation in self.variations for density in variation.densities]
         proposals = [self.flow, *densities]
         x = np.empty((m.size, len(self.flow.features)))
@@ -329,3 +245,15 @@ class Morph:
         log_mixture = logsumexp([known[id(p)] for p in proposals], axis=0) - np.log(len(proposals))
         weight = self.weights(self.columns(x, m, log_nominal, log_prob), nu).value(slice(None))
         return x, weight * np.exp(log_nominal - log_mixture)
+
+
+def _spread_masses(pdf: zfit.pdf.BasePDF, limits: tuple[float, float], n: int, rng: np.random.Generator) -> Array:
+    """Masses of the normalisation sample: uniform, half of them by the mass shape where this is frozen; shape (n,)."""
+    lower, upper = limits
+    m = lower + (upper - lower) * (np.arange(n) + rng.random(n)) / n
+    if not pdf.get_params(floating=True, is_yield=False):
+        # a peak: most events are needed there, and the background's shape would move with its parameters
+        peaked = shapes.sample_mass(pdf, n, rng)
+        peaked = peaked[(peaked >= lower) & (peaked <= upper)][: n // 2]
+        m = np.concatenate([m[rng.permutation(n)[: n - peaked.size]], peaked])
+    return rng.permutation(m)

@@ -16,23 +16,18 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
 
-from hisigma_zfit.density.splines import m_splines
+from hisigma_zfit.learn.splines import m_spline_matrix, m_splines
 from hisigma_zfit.model.interpolation import FLOOR, LOG_RATIO_LIMIT
-from hisigma_zfit.model.projections import sample_mass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import zfit
-
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.model.interpolation import Coefficients, Interpolation
 
-__all__ = ["Normaliser", "spread_masses", "weights"]
+__all__ = ["Normaliser", "weights"]
 
-Array = npt.NDArray[np.float64]
 
 _log = logging.getLogger(__name__)
 
@@ -43,18 +38,6 @@ _REPORTED_LOSS = 1e-3
 _BLOCK = 8192
 _GRID = 65
 _LARGEST_TENSOR = 2_000_000
-
-
-def spread_masses(pdf: zfit.pdf.BasePDF, limits: tuple[float, float], n: int, rng: np.random.Generator) -> Array:
-    """Masses of the normalisation sample: uniform, half of them by the mass shape where this is frozen; shape (n,)."""
-    lower, upper = limits
-    m = lower + (upper - lower) * (np.arange(n) + rng.random(n)) / n
-    if not pdf.get_params(floating=True, is_yield=False):
-        # a peak: most events are needed there, and the background's shape would move with its parameters
-        peaked = sample_mass(pdf, n, rng)
-        peaked = peaked[(peaked >= lower) & (peaked <= upper)][: n // 2]
-        m = np.concatenate([m[rng.permutation(n)[: n - peaked.size]], peaked])
-    return rng.permutation(m)
 
 
 class Normaliser:
@@ -128,12 +111,15 @@ class Normaliser:
 
     def basis_in_graph(self, m: Any) -> Any:
         """The basis functions at masses of shape (n,) as TensorFlow operations, shape (B, n); constant outside."""
+        import tensorflow as tf
+
         scaled = tf.clip_by_value(self._scaled(m), 0.0, 1.0)
         return tf.transpose(m_splines(scaled, self._knots, _DEGREE))
 
     def basis(self, m: Array) -> Array:
         """The same in numpy."""
-        return np.ascontiguousarray(self.basis_in_graph(tf.constant(m, tf.float64)))
+        scaled = np.clip(self._scaled(m), 0.0, 1.0)
+        return np.ascontiguousarray(m_spline_matrix(scaled, self._knots, _DEGREE).T)
 
     def expansion(self, nu: Array) -> Array:
         """Expansion of N - 1 and its derivatives at nuisances of shape (J,).
@@ -164,6 +150,8 @@ class Normaliser:
 
     def excess_in_graph(self, nu: Sequence[Any]) -> Any:
         """Expansion of N - 1 as TensorFlow operations, shape (B,)."""
+        import tensorflow as tf
+
         product: Any = 1.0
         for form, columns, value in zip(self._forms, self._columns, nu, strict=True):
             product = product * form.in_graph(tf.constant(columns), value)

@@ -15,14 +15,11 @@ from hisigma_zfit.results import Projection
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import SignalRegion
     from hisigma_zfit.model.compose import SignalPlusBackground
 
-__all__ = ["ModelSample", "project", "sample_mass", "sample_model"]
-
-Array = npt.NDArray[np.float64]
-
-_TABLE = 20_001  # points of the tabulated mass density: 4.5 MeV apart on 90 GeV
+__all__ = ["ModelSample", "project", "sample_model"]
 
 
 @dataclass(frozen=True)
@@ -133,17 +130,6 @@ def _round_edges(lower: float, upper: float, bins: int) -> Array:
     return width * np.arange(np.floor(lower / width + 1e-9), np.ceil(upper / width - 1e-9) + 1)
 
 
-def sample_mass(pdf: Any, n: int, rng: np.random.Generator) -> Array:
-    """Draw masses from a one-dimensional PDF by its tabulated distribution function, stratified; shape (n,)."""
-    grid = np.linspace(*shapes.finite_limits(pdf.space), _TABLE)
-    density = np.maximum(shapes.evaluate(pdf, grid), 0.0)
-    cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
-    quantiles = (np.arange(n) + rng.random(n)) / n
-    masses = np.interp(quantiles, cumulative / cumulative[-1], grid)
-    rng.shuffle(masses)
-    return masses
-
-
 def sample_model(result: Any, *, n: int = 200_000, seed: int = 0, every_member: bool = False) -> ModelSample:
     """Draw events from every component of a fitted model.
 
@@ -163,7 +149,7 @@ def sample_model(result: Any, *, n: int = 200_000, seed: int = 0, every_member: 
         ordered = sorted(enumerate(model.pdfs), key=lambda term: model.components[term[0]].is_signal)
         for k, pdf in ordered:
             rng = np.random.default_rng([seed, k])
-            m = sample_mass(pdf.mass, n, rng)
+            m = shapes.sample_mass(pdf.mass, n, rng)
             x = pdf.sample_features(m, seed=int(rng.integers(2**31)))
             columns[pdf.name] = {model.mass: m} | dict(zip(pdf.flow.features, x.T, strict=True))
             yields[pdf.name] = float(np.squeeze(pdf.get_yield().value()))

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 import zfit
 import zfit.z.numpy as znp
@@ -22,11 +21,12 @@ from hisigma_zfit.model.families import ExponentialFamily, quadrature
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import Dataset
 
-__all__ = ["ExpQuadratic", "ExponentialFamily", "exponential_family", "fit_shape"]
+__all__ = ["ExpQuadratic", "ExponentialFamily", "exponential_family", "fit_shape", "sample_mass"]
 
-Array = npt.NDArray[np.float64]
+_TABLE = 20_001  # points of the tabulated mass density: 4.5 MeV apart on 90 GeV
 
 
 class ExpQuadratic(zfit.pdf.BasePDF):
@@ -224,3 +224,14 @@ def evaluate(pdf: zfit.pdf.BasePDF, m: Array) -> Array:
     """Normalised density of a one-dimensional PDF at masses of shape (n,), without cutting on its limits."""
     sample = zfit.Data.from_tensor(obs=pdf.obs, tensor=tf.convert_to_tensor(m[:, None], tf.float64))
     return np.asarray(pdf.pdf(sample))
+
+
+def sample_mass(pdf: Any, n: int, rng: np.random.Generator) -> Array:
+    """Draw masses from a one-dimensional PDF by its tabulated distribution function, stratified; shape (n,)."""
+    grid = np.linspace(*finite_limits(pdf.space), _TABLE)
+    density = np.maximum(evaluate(pdf, grid), 0.0)
+    cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
+    quantiles = (np.arange(n) + rng.random(n)) / n
+    masses = np.interp(quantiles, cumulative / cumulative[-1], grid)
+    rng.shuffle(masses)
+    return masses

@@ -14,7 +14,7 @@ import numpy as np
 import zfit
 
 from hisigma_zfit.data import SignalRegion
-from hisigma_zfit.density.base import load_flow
+from hisigma_zfit.density.loading import load_flow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.compose import Component, SignalPlusBackground
 from hisigma_zfit.model.interpolation import PolynomialExponential, Quadratic

@@ -20,7 +20,6 @@ import math
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import zfit
 import zfit.z.numpy as znp
 
@@ -31,6 +30,7 @@ from hisigma_zfit.model.yields import LogNormalSize
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.density.flows import ConditionalFlow
 
 __all__ = [
@@ -45,7 +45,6 @@ __all__ = [
     "vary_shape",
 ]
 
-Array = npt.NDArray[np.float64]
 Form = Literal["polyexp", "quadratic"]
 
 _FORMS: dict[str, Callable[[], Interpolation]] = {"polyexp": PolynomialExponential, "quadratic": Quadratic}
@@ -334,7 +333,7 @@ def lognormal_yield(base: Any, nuisance: Any, kappa: float, *, name: str | None 
 def vary_shape(pdf: zfit.pdf.BasePDF, effects: Mapping[str, Mapping[Any, float]]) -> zfit.pdf.BasePDF:
     """The same mass shape with parameters that follow nuisances: theta * kappa_1^nu_1 * kappa_2^nu_2 ...
 
-    The likelihood takes the generic path then, with exact derivatives; see `hisigma_zfit.model.graph`.
+    The likelihood takes the generic path then, with exact derivatives; see `hisigma_zfit.likelihood.graph`.
 
     Args:
         pdf: A shape, for example from `hz.fit_shape`.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array
 
 __all__ = ["LogNormalSize", "PolynomialSize", "Size"]
-
-Array = npt.NDArray[np.float64]
 
 
 class Size(Protocol):

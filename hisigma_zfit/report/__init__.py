@@ -1,1 +1,1 @@
-"""Show results: figures, tables, run folders."""
+"""Results in, figures and tables out."""

@@ -24,14 +24,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from hisigma_zfit.results_explanations import (
-        Contour,
-        Correlations,
-        GoodnessOfFit,
-        Impact,
-        Impacts,
-        WeightedFeature,
-    )
+    from hisigma_zfit.results.explanations import Contour, Correlations, GoodnessOfFit, Impact, Impacts, WeightedFeature
 
 __all__ = ["contours", "correlations", "goodness_of_fit", "impacts", "weighted_feature"]
 

@@ -2,62 +2,28 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import mplhep
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from scipy.special import gammaincinv
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.report.labels import axis_label, component_label, event_label, selection_lines
 from hisigma_zfit.report.style import BACKGROUND_COLOURS, LABEL, SIGNAL_COLOURS, finish, styled
-from hisigma_zfit.results import Projection
+from hisigma_zfit.statistics.intervals import poisson_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from matplotlib.axes import Axes
 
-__all__ = ["poisson_errors", "projection", "pulls"]
+    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.results import Projection
 
-Array = npt.NDArray[np.float64]
-
-_CONFIDENCE = 0.682689492137086
-
-
-def poisson_errors(counts: npt.ArrayLike, variance: npt.ArrayLike) -> tuple[Array, Array]:
-    """Central 68.3 % Poisson intervals of (weighted) counts, as distances below and above.
-
-    Weighted counts are treated as `scale` times a Poisson count, scale = variance / counts; an empty bin takes the
-    scale of the whole histogram.  Negative sums of weights get the symmetric root of their variance.
-
-    Args:
-        counts: Sum of weights by bin, shape (n,).
-        variance: Sum of squared weights by bin, shape (n,).
-
-    Returns:
-        Two arrays of shape (n,): distance to the lower and to the upper end.
-    """
-    counts, variance = np.asarray(counts, dtype=float), np.asarray(variance, dtype=float)
-    total, total_variance = counts.sum(), variance.sum()
-    average = total_variance / total if total > 0 and total_variance > 0 else 1.0
-    filled = (counts > 0) & (variance > 0)
-    scale = np.divide(variance, counts, out=np.full_like(counts, average), where=filled)
-    effective = np.clip(counts, 0, None) / scale
-    tail = 0.5 * (1 - _CONFIDENCE)
-    lower = np.where(effective > 0, gammaincinv(np.where(effective > 0, effective, 1.0), tail), 0.0)
-    upper = gammaincinv(effective + 1, 1 - tail)
-    root = np.sqrt(variance)
-    negative = counts < 0
-    return (
-        np.where(negative, root, scale * (effective - lower)),
-        np.where(negative, root, scale * (upper - effective)),
-    )
+__all__ = ["projection", "pulls"]
 
 
 def pulls(what: Projection) -> Array:
@@ -86,11 +52,8 @@ def _template_variance(what: Projection) -> Array:
 
 
 def projection(
-    what: Any,
-    feature: str | None = None,
+    shown: Projection,
     *,
-    region: Any = None,
-    bins: int | Sequence[float] | None = None,
     unit: str | None = None,
     xlabel: str | None = None,
     labels: Mapping[str, str] | None = None,
@@ -103,10 +66,7 @@ def projection(
     """Data, stacked model and pulls of one observable.
 
     Args:
-        what: A `results.Projection`, or the result of a fit, whose model is then projected on `feature`.
-        feature: Name of the observable; may be left out for a `Projection`.
-        region: Signal region that selects events, for a fit result only.
-        bins: Number of bins or bin edges, for a fit result only.
+        shown: The histogram; `hz.plotting.projection` also takes the result of a fit.
         unit: Unit of the observable; None takes the known one.
         xlabel: Title of the horizontal axis, verbatim.
         labels: The user's own names of observables and components, by name.
@@ -119,11 +79,10 @@ def projection(
         right_label: Text above the frame at the right, for example an energy.
 
     Raises:
-        InputError: `what` is neither of the two, or an option does not fit to it.
+        InputError: An option is unknown.
     """
     if lower not in {"pull", "excess"}:
         raise InputError.from_parts(expected="lower='pull' or 'excess'", got=repr(lower), do="pass one of the two")
-    shown = _as_projection(what, feature, region=region, bins=bins)
     with styled():
         figure = Figure(figsize=(10, 10.5))
         grid = figure.add_gridspec(2, 1, height_ratios=(3, 1), hspace=0.07, left=0.16, right=0.96, top=0.94, bottom=0.1)
@@ -143,34 +102,6 @@ def projection(
         panel.set_xlabel(xlabel or axis_label(shown.observable, unit=unit, labels=labels))
         figure.align_ylabels([main, panel])
         return finish(figure, main, label, right_label)
-
-
-def _as_projection(what: Any, feature: str | None, *, region: Any, bins: Any) -> Projection:
-    if isinstance(what, Projection):
-        if feature not in {None, what.observable}:
-            raise InputError.from_parts(
-                expected=f"observable {what.observable!r} of this projection", got=repr(feature), do="leave it out"
-            )
-        if region is not None or bins is not None:
-            raise InputError.from_parts(
-                expected="a fit result where region or bins are given",
-                got="a projection that is binned already",
-                do="leave them out or project the fit result again",
-            )
-        return what
-    if not hasattr(what, "loss"):
-        raise InputError.from_parts(
-            expected="a Projection or the result of a fit", got=type(what).__name__, do="pass the result of hz.fit"
-        )
-    if feature is None:
-        raise InputError.from_parts(
-            expected="the name of an observable beside a fit result", got="none", do="pass it as second argument"
-        )
-    # looked up here because it needs TensorFlow, which redrawing a stored projection does not
-    project = importlib.import_module("hisigma_zfit.model.projections").project
-    options = {} if bins is None else {"bins": bins}
-    drawn: Projection = project(what, feature, region=region, **options)
-    return drawn
 
 
 def _yield(value: float) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from hisigma_zfit.results_limits import LimitScan
+    from hisigma_zfit.results.limits import LimitScan
 
 __all__ = ["limit"]
 

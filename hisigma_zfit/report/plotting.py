@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.report.files import write_bytes
-from hisigma_zfit.report.histograms import poisson_errors, projection, pulls
+from hisigma_zfit.files import write_bytes
+from hisigma_zfit.report.histograms import projection, pulls
 from hisigma_zfit.report.labels import component_label
 from hisigma_zfit.report.style import LABEL, finish, frame, styled
 
@@ -31,11 +30,10 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.results import LikelihoodScan, TrainingHistory
 
-__all__ = ["poisson_errors", "projection", "pulls", "save", "scan", "training"]
-
-Array = npt.NDArray[np.float64]
+__all__ = ["projection", "pulls", "save", "scan", "training"]
 
 
 def scan(

@@ -21,13 +21,13 @@ from hisigma_zfit.report.style import BACKGROUND_COLOURS, LABEL, SIGNAL_COLOURS,
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.results import LikelihoodScan
-    from hisigma_zfit.results_explanations import Contour
-    from hisigma_zfit.results_strategies import StrategySummary
+    from hisigma_zfit.results.explanations import Contour
+    from hisigma_zfit.results.strategies import StrategySummary
 
 __all__ = ["compared_contours", "distributions", "scans", "strategies"]
 
-Array = npt.NDArray[np.float64]
 
 _COLOURS = (SIGNAL_COLOURS[0], BACKGROUND_COLOURS[0], "#333333", SIGNAL_COLOURS[1], BACKGROUND_COLOURS[2])
 _LINES = ("-", "-", "--", "-.", ":")

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.results_strategies import PairedSummary
+from hisigma_zfit.results.strategies import PairedSummary
 
 if TYPE_CHECKING:
     from hisigma_zfit.results import Measurement
-    from hisigma_zfit.results_explanations import Impacts
-    from hisigma_zfit.results_strategies import Expectation, StrategySummary
+    from hisigma_zfit.results.explanations import Impacts
+    from hisigma_zfit.results.strategies import Expectation, StrategySummary
 
 __all__ = ["comparison", "expectations", "impacts", "measurement", "members", "strategies"]
 

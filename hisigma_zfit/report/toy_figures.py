@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import norm
 
 from hisigma_zfit.report.labels import component_label, within_sentence
@@ -17,11 +16,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.results import ToySummary
 
 __all__ = ["coverage", "expected", "pulls", "toy_figures"]
 
-Array = npt.NDArray[np.float64]
 
 _BLUE, _RED, _GREY = "#5790fc", "#e42536", "#717581"
 _REACH = 4.0  # pulls beyond are counted in the outermost bins

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hisigma_zfit.results import LikelihoodScan
-from hisigma_zfit.results_strategies import StrategySummary
+from hisigma_zfit.results.strategies import StrategySummary
 
 ROOT = Path(__file__).parents[2]
 STUDY = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import toys
+import truth
 from untrained import REGION, random_flow
 
 from hisigma_zfit.data import Dataset
@@ -22,5 +22,5 @@ def four_features():
 @pytest.fixture(scope="session")
 def sidebands():
     """20,000 background events outside the signal region."""
-    columns = toys.BACKGROUND.columns(20_000, seed=11, region="sidebands")
-    return Dataset.from_arrays(columns).sidebands(toys.MASS, REGION)
+    columns = truth.BACKGROUND.columns(20_000, seed=11, region="sidebands")
+    return Dataset.from_arrays(columns).sidebands(truth.MASS, REGION)

@@ -12,9 +12,9 @@ from untrained import SMALL, random_flow
 
 from hisigma_zfit.density.base import config_from_json
 from hisigma_zfit.density.cube import SplineConfig
-from hisigma_zfit.density.flows import spline_flow
-from hisigma_zfit.density.splines import knot_vector, uniform_coefficients
+from hisigma_zfit.density.warped import spline_flow
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.splines import knot_vector, uniform_coefficients
 
 MASSES = [60.0, 95.0, 118.0, 125.0, 134.0, 170.0, 400.0]  # far outside, sidebands and signal region
 

@@ -15,10 +15,11 @@ from hisigma_zfit.data import Dataset, SignalRegion
 from hisigma_zfit.density import diagnostics
 from hisigma_zfit.density.base import ConditionalFlow
 from hisigma_zfit.density.diagnostics import Closure, closure, interpolation_closure
-from hisigma_zfit.density.flows import maf, spline_flow
+from hisigma_zfit.density.tfp_flows import maf
 from hisigma_zfit.density.training import train_flow
-from hisigma_zfit.density.two_sample import conditional_pit, conditional_test, marginal_test
+from hisigma_zfit.density.warped import spline_flow
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.statistics.classified import conditional_pit, conditional_test, marginal_test
 
 FEATURES = ("lead", "sub", "other")
 FLAG_RATE = "a perfect model is flagged at a rate of 1e-5"

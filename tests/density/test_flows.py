@@ -12,7 +12,8 @@ from scipy.special import logsumexp
 from scipy.stats import kstest, norm
 from untrained import REGION, random_flow
 
-from hisigma_zfit.density.flows import DistributionFlow, MixtureFlow, RegionFlow, load_flow
+from hisigma_zfit.density.flows import DistributionFlow, MixtureFlow, RegionFlow
+from hisigma_zfit.density.loading import load_flow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.results import TrainingHistory
 

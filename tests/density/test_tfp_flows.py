@@ -15,15 +15,12 @@ from scipy.stats import chi2, kstest, norm
 from untrained import random_flow
 
 from hisigma_zfit.data import Dataset
-from hisigma_zfit.density.flows import MixtureFlow, load_flow, maf
-from hisigma_zfit.density.rational_quadratic import (
-    inverse_rational_quadratic,
-    rational_quadratic,
-    spline_parameters,
-)
-from hisigma_zfit.density.tfp_flows import tfp_distribution
+from hisigma_zfit.density.flows import MixtureFlow
+from hisigma_zfit.density.loading import load_flow
+from hisigma_zfit.density.tfp_flows import maf, tfp_distribution
 from hisigma_zfit.density.training import train_flow
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.rational_quadratic import inverse_rational_quadratic, rational_quadratic, spline_parameters
 
 tfb = tfp.bijectors
 

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import toys
+import truth
 from scipy.special import logsumexp
 from scipy.stats import poisson
 from untrained import REGION, SMALL
 
 from hisigma_zfit.data import Dataset, feature_space
 from hisigma_zfit.density.flows import MixtureFlow
-from hisigma_zfit.density.preprocess import FeatureTransform, Support
-from hisigma_zfit.density.resampling import bootstrap_weights, held_out_events
 from hisigma_zfit.density.training import preset_epochs, train_flow
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.preprocess import FeatureTransform, Support
+from hisigma_zfit.learn.resampling import bootstrap_weights, held_out_events
 
 OPTIONS = {"given": "m", "members": 2, "bootstraps": 2, "seed": 7, "flow": SMALL, "preset": "quick"}
 
@@ -27,19 +27,19 @@ def parameters(flow):
 
 @pytest.fixture(scope="module")
 def trained(sidebands):
-    return train_flow(sidebands, toys.FEATURES, **OPTIONS)
+    return train_flow(sidebands, truth.FEATURES, **OPTIONS)
 
 
 @pytest.mark.statistical
 def test_learns_the_signal_region_that_it_never_saw():
-    columns = toys.BACKGROUND.columns(40_000, seed=1, region="sidebands")
-    data = Dataset.from_arrays(columns).sidebands(toys.MASS, REGION)
-    flow = train_flow(data, toys.FEATURES, given="m", seed=1)
-    x, m = toys.stack(toys.BACKGROUND.columns(50_000, seed=2, region="signal"))
+    columns = truth.BACKGROUND.columns(40_000, seed=1, region="sidebands")
+    data = Dataset.from_arrays(columns).sidebands(truth.MASS, REGION)
+    flow = train_flow(data, truth.FEATURES, given="m", seed=1)
+    x, m = truth.stack(truth.BACKGROUND.columns(50_000, seed=2, region="signal"))
     log_prob = flow.log_prob_array(x, m)
     inside = np.isfinite(log_prob)
     assert np.sum(~inside) < 20
-    difference = (toys.BACKGROUND.log_prob(x, m) - log_prob)[inside]
+    difference = (truth.BACKGROUND.log_prob(x, m) - log_prob)[inside]
     # measured 0.0075 +- 0.0005; a flow that ignores one dependence has 0.03 or more; the mean is known to 0.001
     assert -0.002 < difference.mean() < 0.012
     assert flow.signal_region == REGION
@@ -49,7 +49,7 @@ def test_mixture_is_the_mean_over_all_members(trained, sidebands):
     assert isinstance(trained, MixtureFlow)
     assert len(trained.bootstraps) == 2
     assert [len(part.members) for part in trained.bootstraps] == [2, 2]
-    x, m = sidebands.array(toys.FEATURES)[:2000], sidebands["m"][:2000]
+    x, m = sidebands.array(truth.FEATURES)[:2000], sidebands["m"][:2000]
     each = np.stack([member.log_prob_array(x, m) for member in trained.members])
     np.testing.assert_allclose(trained.log_prob_array(x, m), logsumexp(each, axis=0) - np.log(4), atol=2e-5)
     assert (each.std(axis=0) > 1e-4).mean() > 0.9
@@ -69,12 +69,12 @@ def test_bootstrap_weights_are_poisson_and_independent():
 
 
 def test_bootstraps_are_trained_on_their_own_resamples(trained, sidebands):
-    x = sidebands.array(toys.FEATURES)
-    supports = [Support.infer(x[:, j], name=name) for j, name in enumerate(toys.FEATURES)]
+    x = sidebands.array(truth.FEATURES)
+    supports = [Support.infer(x[:, j], name=name) for j, name in enumerate(truth.FEATURES)]
     for b, flow in enumerate(trained.bootstraps):
         weights = bootstrap_weights(OPTIONS["seed"], b, len(x)).astype(float)
-        expected = FeatureTransform.fit(x, toys.FEATURES, supports=supports, weights=weights)
-        other = FeatureTransform.fit(x, toys.FEATURES, supports=supports)
+        expected = FeatureTransform.fit(x, truth.FEATURES, supports=supports, weights=weights)
+        other = FeatureTransform.fit(x, truth.FEATURES, supports=supports)
         # the flow leaves 5 % out for validation: close to its own resample, less close to the events as they are
         own, nominal = (
             np.mean(
@@ -101,7 +101,7 @@ def test_held_out_events_have_no_part_in_the_training(sidebands):
     exchanged = events["m"].copy()
     exchanged[held_out["row"].astype(int)] = held_out["m"][::-1]
     options = {**OPTIONS, "bootstraps": 1}
-    first, second = (train_flow(each, toys.FEATURES, **options) for each in (events, events.with_columns(m=exchanged)))
+    first, second = (train_flow(each, truth.FEATURES, **options) for each in (events, events.with_columns(m=exchanged)))
     np.testing.assert_array_equal(parameters(first), parameters(second))
     assert (first.history.validation != second.history.validation).all()
 
@@ -127,10 +127,10 @@ def test_history(trained, sidebands):
 
 
 def test_same_seed_same_bits(trained, sidebands):
-    again = train_flow(sidebands, toys.FEATURES, **OPTIONS)
+    again = train_flow(sidebands, truth.FEATURES, **OPTIONS)
     np.testing.assert_array_equal(parameters(again), parameters(trained))
     assert again.history.to_json() == trained.history.to_json()
-    other = train_flow(sidebands, toys.FEATURES, **{**OPTIONS, "seed": 8})
+    other = train_flow(sidebands, truth.FEATURES, **{**OPTIONS, "seed": 8})
     assert (parameters(other) != parameters(trained)).mean() > 0.99
 
 
@@ -140,13 +140,13 @@ def test_interrupted_training_resumes_with_the_same_bits(trained, sidebands, tmp
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_flow(sidebands, toys.FEATURES, **OPTIONS, checkpoint=tmp_path, progress=interrupt)
+        train_flow(sidebands, truth.FEATURES, **OPTIONS, checkpoint=tmp_path, progress=interrupt)
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [".npz"] * len(list(tmp_path.iterdir()))
 
     seen = []
     resumed = train_flow(
         sidebands,
-        toys.FEATURES,
+        truth.FEATURES,
         **OPTIONS,
         checkpoint=tmp_path,
         progress=lambda done, total: seen.append((done, total)),
@@ -158,7 +158,7 @@ def test_interrupted_training_resumes_with_the_same_bits(trained, sidebands, tmp
     assert max(seen) == (seen[0][1], seen[0][1])
 
     finished = []
-    train_flow(sidebands, toys.FEATURES, **OPTIONS, checkpoint=tmp_path, progress=lambda *now: finished.append(now))
+    train_flow(sidebands, truth.FEATURES, **OPTIONS, checkpoint=tmp_path, progress=lambda *now: finished.append(now))
     assert len(finished) == 2  # one report per finished bootstrap
 
 
@@ -169,15 +169,15 @@ def test_checkpoint_of_another_training_is_refused(sidebands, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_flow(sidebands, toys.FEATURES, **options, checkpoint=tmp_path, progress=interrupt)
+        train_flow(sidebands, truth.FEATURES, **options, checkpoint=tmp_path, progress=interrupt)
     with pytest.raises(InputError, match="another training"):
-        train_flow(sidebands, toys.FEATURES, **{**options, "seed": 99}, checkpoint=tmp_path)
+        train_flow(sidebands, truth.FEATURES, **{**options, "seed": 99}, checkpoint=tmp_path)
 
 
 def test_event_weights_count(sidebands):
     # weights that undo the falling of a: the learned density of a must be flat where the unweighted one falls
     a = sidebands["a"]
-    power = toys.BACKGROUND._a(sidebands["m"])
+    power = truth.BACKGROUND._a(sidebands["m"])
     flat = (1 - a) ** (1 - power) / power
     keep = a < 0.7
     data = replace(sidebands.select(keep), weights=flat[keep])
@@ -208,11 +208,11 @@ def test_limits_of_the_space_are_edges_of_the_support(sidebands):
 )
 def test_bad_options_are_refused(sidebands, change, message):
     with pytest.raises(InputError, match=message):
-        train_flow(sidebands, toys.FEATURES, **{**OPTIONS, **change})
+        train_flow(sidebands, truth.FEATURES, **{**OPTIONS, **change})
 
 
 def test_negative_weights_are_refused(sidebands):
     weights = np.ones(len(sidebands))
     weights[0] = -1
     with pytest.raises(InputError, match="negative"):
-        train_flow(replace(sidebands, weights=weights), toys.FEATURES, **OPTIONS)
+        train_flow(replace(sidebands, weights=weights), truth.FEATURES, **OPTIONS)

@@ -13,8 +13,7 @@ from scipy.special import ndtr
 from scipy.stats import chi2
 from untrained import random_flow
 
-from hisigma_zfit.density.flows import spline_flow
-from hisigma_zfit.density.warped import BOUND, WarpedSplineConfig
+from hisigma_zfit.density.warped import BOUND, WarpedSplineConfig, spline_flow
 from hisigma_zfit.errors import InputError
 
 CONFIG = WarpedSplineConfig(knots=8, hidden=8, layers=2, bins=3)

@@ -16,8 +16,8 @@ from hepstats.utils import base_sample
 from scipy.stats import norm, poisson
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.fitting.profiler import Newton, Profiler, fit
 from hisigma_zfit.inference import hypotests
-from hisigma_zfit.inference.asimov import ImportanceSample
 from hisigma_zfit.inference.calculators import (
     AsymptoticCalculator,
     ConfidenceInterval,
@@ -25,8 +25,8 @@ from hisigma_zfit.inference.calculators import (
     FrequentistCalculator,
     UpperLimit,
 )
-from hisigma_zfit.inference.fitting import Newton, Profiler, fit
-from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.toys.asimov import ImportanceSample
 
 EVENTS = 2000
 BANDS = {"-2": "expected_m2", "-1": "expected_m1", "0": "expected", "1": "expected_p1", "2": "expected_p2"}

@@ -13,11 +13,11 @@ from scipy.stats import chi2, norm
 
 from hisigma_zfit.density.flows import MixtureFlow
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.fitting.limits import asymptotic_cls, cls_limit
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import Combination, bootstrap_profilers, combination
-from hisigma_zfit.inference.fitting import Profiler
-from hisigma_zfit.inference.limits import asymptotic_cls, cls_limit
-from hisigma_zfit.model.evaluate import Evaluation
-from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.likelihood.evaluate import Evaluation
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 
 CENTRES = np.linspace(0.05, 0.95, 10)
 SIGNAL = norm.pdf(CENTRES, 0.5, 0.1) / norm.pdf(CENTRES, 0.5, 0.1).sum()

@@ -9,10 +9,10 @@ import resonant
 from scipy.stats import chi2
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.fitting.profiler import Profiler, fit
 from hisigma_zfit.inference.contours import JointProfiler, contour, surface
-from hisigma_zfit.inference.fitting import Profiler, fit
-from hisigma_zfit.model.likelihood import ExtendedNLL
-from hisigma_zfit.results_explanations import Contour
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.results.explanations import Contour
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import pytest
 from peak_toy import WIDTH, events, space
 from scipy.stats import norm
 
+from hisigma_zfit.baselines import strategies as baselines
+from hisigma_zfit.baselines.classifiers import Classifier
+from hisigma_zfit.baselines.score_fits import ScoreFit, fit_yields
 from hisigma_zfit.data import Dataset
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference import baselines
-from hisigma_zfit.inference.classifiers import Classifier
 from hisigma_zfit.inference.expected import Truth, influence, linear_error
-from hisigma_zfit.inference.score_fits import ScoreFit, fit_yields
 
 N_SIGNAL, N_BACKGROUND = 300.0, 20_000.0
 

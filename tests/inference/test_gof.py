@@ -8,10 +8,10 @@ import pytest
 from scipy.stats import kstest
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.fitting import Newton, fit
+from hisigma_zfit.fitting.profiler import Newton, fit
 from hisigma_zfit.inference.gof import goodness_of_fit, two_sample
-from hisigma_zfit.model.likelihood import ExtendedNLL
-from hisigma_zfit.results_explanations import GoodnessOfFit
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.results.explanations import GoodnessOfFit
 
 METHODS = ["classifier", "energy", "neighbours"]
 

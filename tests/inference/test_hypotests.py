@@ -11,8 +11,8 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.asimov import ImportanceSample
-from hisigma_zfit.inference.fitting import Profiler
+from hisigma_zfit.fitting.limits import asymptotic_cls, cls_limit
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.hypotests import (
     background_t,
     boundary_pvalue,
@@ -24,8 +24,8 @@ from hisigma_zfit.inference.hypotests import (
     significance,
     upper_limit,
 )
-from hisigma_zfit.inference.limits import asymptotic_cls, cls_limit
-from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.toys.asimov import ImportanceSample
 
 
 def few(loss):

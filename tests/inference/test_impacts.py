@@ -9,10 +9,10 @@ import resonant
 import zfit
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.fitting import Profiler, fit
+from hisigma_zfit.fitting.profiler import Profiler, fit
 from hisigma_zfit.inference.impacts import constrained_parameters, correlations, impacts, prefit
-from hisigma_zfit.model.likelihood import ExtendedNLL
-from hisigma_zfit.results_explanations import Correlations, Impacts
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.results.explanations import Correlations, Impacts
 
 PREFIT = {"n_res": (100.0, 25.0), "n_bkg": (6050.0, 60.0)}
 

@@ -8,10 +8,10 @@ import pytest
 
 from hisigma_zfit.data import Dataset
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.fitting import Profiler
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.response import SignalResponse, signal_response
-from hisigma_zfit.model.likelihood import ExtendedNLL
-from hisigma_zfit.model.projections import sample_mass
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.model.shapes import sample_mass
 
 N_SIGNAL, N_BACKGROUND, N_SIMULATED = 200.0, 8000, 20_000
 

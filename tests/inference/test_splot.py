@@ -9,12 +9,12 @@ import zfit
 
 from hisigma_zfit.data import Dataset
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.fitting import Profiler, fit
+from hisigma_zfit.fitting.profiler import Profiler, fit
 from hisigma_zfit.inference.splot import sweights, weighted_feature, weighted_mass
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import signal_plus_background
-from hisigma_zfit.model.likelihood import ExtendedNLL
 from hisigma_zfit.model.pdfs import FlowProductPDF
-from hisigma_zfit.results_explanations import WeightedFeature
+from hisigma_zfit.results.explanations import WeightedFeature
 
 
 def flat_model(n_sig=900.0, n_bkg=9000.0):

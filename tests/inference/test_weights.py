@@ -13,16 +13,16 @@ from scipy.optimize import minimize, minimize_scalar
 from hisigma_zfit.data import Dataset
 from hisigma_zfit.density.flows import MixtureFlow
 from hisigma_zfit.errors import FitError, InputError
-from hisigma_zfit.inference.asimov import ImportanceSample
+from hisigma_zfit.fitting.limits import asymptotic_cls
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import combination
-from hisigma_zfit.inference.fitting import Profiler
 from hisigma_zfit.inference.hypotests import background_t
-from hisigma_zfit.inference.limits import asymptotic_cls
-from hisigma_zfit.inference.sideband_terms import SidebandMeasurement
-from hisigma_zfit.inference.toys import make_pool, run_toys
 from hisigma_zfit.inference.weights import fit_weights, member_densities, weighted_model, weights_profiler
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.likelihood.sidebands import SidebandMeasurement
 from hisigma_zfit.model import shapes
-from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.toys.asimov import ImportanceSample
+from hisigma_zfit.toys.toys import make_pool, run_toys
 
 SHIFTS = ((-0.3, 0.1, 0.0, 0.0), (0.25, 0.0, -0.2, 0.0))
 

@@ -9,9 +9,9 @@ import resonant
 import zfit
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.fitting import Profiler, fit
+from hisigma_zfit.fitting.profiler import Profiler, fit
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import compose
-from hisigma_zfit.model.likelihood import ExtendedNLL
 from hisigma_zfit.model.pdfs import FlowProductPDF
 
 

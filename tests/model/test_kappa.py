@@ -14,16 +14,16 @@ from scipy.stats import ks_2samp
 
 from hisigma_zfit.density.flows import MixtureFlow
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.fitting.profiler import Profiler, fit
 from hisigma_zfit.inference.contours import contour
-from hisigma_zfit.inference.fitting import Profiler, fit
-from hisigma_zfit.model.columns import terms_of
+from hisigma_zfit.likelihood.columns import terms_of
+from hisigma_zfit.likelihood.evaluate import ColumnEvaluator
+from hisigma_zfit.likelihood.graph import GraphEvaluator
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import compose
-from hisigma_zfit.model.evaluate import ColumnEvaluator
-from hisigma_zfit.model.graph import GraphEvaluator
 from hisigma_zfit.model.kappa import PolynomialYield, lagrange, polynomial_signal
-from hisigma_zfit.model.likelihood import ExtendedNLL
 from hisigma_zfit.model.pdfs import FlowProductPDF
-from hisigma_zfit.model.sampling import sample_sum
+from hisigma_zfit.toys.sampling import sample_sum
 
 POINTS = (0.0, 1.0, 5.0)
 # n(kappa) p(x|kappa) = kappa^2 A g_A + kappa B g_B + C g_C with known densities g

@@ -15,15 +15,12 @@ from scipy.stats import norm
 from variations import FORMS, SHIFT, background, integral, make, varied
 
 from hisigma_zfit.density.flows import DistributionFlow
-from hisigma_zfit.model.columns import terms_of
+from hisigma_zfit.likelihood.columns import terms_of
 from hisigma_zfit.model.morphing import Morph
 from hisigma_zfit.model.pdfs import FlowProductPDF
-from hisigma_zfit.model.projections import sample_mass
-from hisigma_zfit.model.sampling import _share, sample_sum
-from hisigma_zfit.model.systematics import (
-    ShapeVariation,
-    nuisance,
-)
+from hisigma_zfit.model.shapes import sample_mass
+from hisigma_zfit.model.systematics import ShapeVariation, nuisance
+from hisigma_zfit.toys.sampling import _share, sample_sum
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.fitting import fit
-from hisigma_zfit.model.likelihood import ExtendedNLL
-from hisigma_zfit.model.projections import _round_edges, project, sample_mass, sample_model
-from hisigma_zfit.model.shapes import evaluate
+from hisigma_zfit.fitting.profiler import fit
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.model.projections import _round_edges, project, sample_model
+from hisigma_zfit.model.shapes import evaluate, sample_mass
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,14 @@ import zfit
 from untrained import REGION, random_flow
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.toys import make_pool, run_toys
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import compose, signal_plus_background
 from hisigma_zfit.model.kappa import polynomial_signal
-from hisigma_zfit.model.likelihood import ExtendedNLL
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import ExpQuadratic
 from hisigma_zfit.model.stored import load_model, save_model
 from hisigma_zfit.model.systematics import ShapeVariation, lognormal_yield, nuisance
+from hisigma_zfit.toys.toys import make_pool, run_toys
 
 
 def build():

@@ -12,19 +12,14 @@ from variations import FORMS, SHIFT, assert_same_as_zfit, background, integral, 
 
 from hisigma_zfit.density.flows import DistributionFlow, MixtureFlow
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.fitting import Profiler, fit
-from hisigma_zfit.model.columns import terms_of
+from hisigma_zfit.fitting.profiler import Profiler, fit
+from hisigma_zfit.likelihood.columns import terms_of
+from hisigma_zfit.likelihood.graph import GraphEvaluator
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import signal_plus_background
-from hisigma_zfit.model.graph import GraphEvaluator
-from hisigma_zfit.model.likelihood import ExtendedNLL
 from hisigma_zfit.model.morphing import Morph
 from hisigma_zfit.model.pdfs import FlowProductPDF
-from hisigma_zfit.model.systematics import (
-    ConditionalVariation,
-    ShapeVariation,
-    lognormal_yield,
-    nuisance,
-)
+from hisigma_zfit.model.systematics import ConditionalVariation, ShapeVariation, lognormal_yield, nuisance
 
 
 @pytest.mark.parametrize(

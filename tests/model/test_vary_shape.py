@@ -9,9 +9,9 @@ import zfit
 from untrained import REGION, random_flow
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.likelihood.graph import GraphEvaluator
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import signal_plus_background
-from hisigma_zfit.model.graph import GraphEvaluator
-from hisigma_zfit.model.likelihood import ExtendedNLL
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import evaluate
 from hisigma_zfit.model.stored import load_model, save_model

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import zfit
 
-from hisigma_zfit.model.columns import data_version
-from hisigma_zfit.model.likelihood import ExtendedNLL
+from hisigma_zfit.likelihood.columns import data_version
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.pdfs import FlowProductPDF
 
 

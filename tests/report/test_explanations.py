@@ -5,14 +5,7 @@ import pytest
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.report import explanations
-from hisigma_zfit.results_explanations import (
-    Contour,
-    Correlations,
-    GoodnessOfFit,
-    Impact,
-    Impacts,
-    WeightedFeature,
-)
+from hisigma_zfit.results.explanations import Contour, Correlations, GoodnessOfFit, Impact, Impacts, WeightedFeature
 
 
 def impact(name: str, pull: float, shift: float, *, prefit: bool = True) -> Impact:

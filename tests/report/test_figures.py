@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hisigma_zfit.report.figures import measurement_figures
-from hisigma_zfit.report.run import RunFolder, StoredResults
+from hisigma_zfit.runs.folder import RunFolder, StoredResults
 
 if TYPE_CHECKING:
     import pytest

@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from hisigma_zfit.report import limit_figures
-from hisigma_zfit.results_limits import LimitScan
+from hisigma_zfit.results.limits import LimitScan
 
 SIGMA = 10.0
 

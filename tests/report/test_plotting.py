@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from matplotlib.container import ErrorbarContainer
 
+from hisigma_zfit import plotting
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.report import plotting
 from hisigma_zfit.results import LikelihoodScan, Projection, TrainingHistory
 
 if TYPE_CHECKING:
@@ -301,7 +301,7 @@ def test_save_is_deterministic_and_keeps_dots_in_names(parabolas: LikelihoodScan
 
 def test_report_imports_without_tensorflow() -> None:
     code = (
-        "import sys, hisigma_zfit.report.figures, hisigma_zfit.report.run, hisigma_zfit.report.tables;"
+        "import sys, hisigma_zfit.report.figures, hisigma_zfit.runs.folder, hisigma_zfit.report.tables;"
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'zfit')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,8 +9,8 @@ import pytest
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.report import study_figures, tables
 from hisigma_zfit.results import LikelihoodScan
-from hisigma_zfit.results_explanations import Contour
-from hisigma_zfit.results_strategies import Expectation, PairedSummary, StrategySummary
+from hisigma_zfit.results.explanations import Contour
+from hisigma_zfit.results.strategies import Expectation, PairedSummary, StrategySummary
 
 
 def summary(name, sigma):

@@ -8,7 +8,7 @@ import pytest
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.report import tables
 from hisigma_zfit.results import Measurement
-from hisigma_zfit.results_explanations import Impact, Impacts
+from hisigma_zfit.results.explanations import Impact, Impacts
 
 
 def row(text: str, start: str) -> str:

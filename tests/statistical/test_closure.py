@@ -11,15 +11,15 @@ import models
 import numpy as np
 import pytest
 import tensorflow as tf
-import toys
+import truth
 import zfit
 
 from hisigma_zfit.data import Dataset, feature_space
 from hisigma_zfit.density.base import ConditionalFlow
 from hisigma_zfit.density.training import train_flow
-from hisigma_zfit.inference.fitting import Profiler
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import signal_plus_background
-from hisigma_zfit.model.likelihood import ExtendedNLL
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import ExpQuadratic
 
@@ -30,9 +30,9 @@ N_TRAINING = {"background": 60_000, "signal": 20_000}
 class ExactFlow(ConditionalFlow):
     """The density that the toy's events are drawn from."""
 
-    features, given, signal_region = toys.FEATURES, toys.MASS, models.REGION
+    features, given, signal_region = truth.FEATURES, truth.MASS, models.REGION
 
-    def __init__(self, toy: toys.Toy) -> None:
+    def __init__(self, toy: truth.Toy) -> None:
         self.toy = toy
 
     def log_prob(self, x, m):
@@ -50,12 +50,12 @@ class ExactFlow(ConditionalFlow):
 
 def learn(seed):
     """Signal and background densities from events of their own."""
-    space = feature_space(**toys.LIMITS)
+    space = feature_space(**truth.LIMITS)
     background = Dataset.from_arrays(
-        toys.BACKGROUND.columns(N_TRAINING["background"], seed=seed + 1, region="sidebands")
-    ).sidebands(toys.MASS, models.REGION)
-    signal = Dataset.from_arrays(toys.SIGNAL.columns(N_TRAINING["signal"], seed=seed + 2))
-    return [train_flow(data, space, given=toys.MASS, seed=seed) for data in (signal, background)]
+        truth.BACKGROUND.columns(N_TRAINING["background"], seed=seed + 1, region="sidebands")
+    ).sidebands(truth.MASS, models.REGION)
+    signal = Dataset.from_arrays(truth.SIGNAL.columns(N_TRAINING["signal"], seed=seed + 2))
+    return [train_flow(data, space, given=truth.MASS, seed=seed) for data in (signal, background)]
 
 
 def fitted(data, signal, background):
@@ -75,11 +75,14 @@ def fitted(data, signal, background):
 
 def closure(seed):
     """Fits of one data set with learned and with exact densities."""
-    parts = toys.BACKGROUND.columns(N_BACKGROUND, seed=seed + 3), toys.SIGNAL.columns(N_SIGNAL, seed=seed + 4)
+    parts = (
+        truth.BACKGROUND.columns(N_BACKGROUND, seed=seed + 3),
+        truth.SIGNAL.columns(N_SIGNAL, seed=seed + 4),
+    )
     data = Dataset.from_arrays({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
     learned = learn(seed)
-    data = data.select(learned[1].inside(data.array(toys.FEATURES)), reason="outside the domain")
-    return fitted(data, *learned), fitted(data, ExactFlow(toys.SIGNAL), ExactFlow(toys.BACKGROUND)), data
+    data = data.select(learned[1].inside(data.array(truth.FEATURES)), reason="outside the domain")
+    return fitted(data, *learned), fitted(data, ExactFlow(truth.SIGNAL), ExactFlow(truth.BACKGROUND)), data
 
 
 @pytest.mark.statistical

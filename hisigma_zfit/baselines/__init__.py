@@ -1,0 +1,1 @@
+"""The other ways that the method is compared with: cuts, classifiers, templates."""

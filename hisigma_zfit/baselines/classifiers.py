@@ -1,0 +1,240 @@
+"""Classifiers of signal against background, for the strategies that the method is compared with.
+
+`train_classifier` trains one, `cross_fit` several on all events but a part, so that every simulated event has a score
+of a classifier that has not seen it, and `train_ratio` one that sees the mass as a known shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hisigma_zfit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import zfit
+
+    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.data import Dataset
+
+__all__ = ["FOLD", "Classifier", "CrossFit", "cross_fit", "train_classifier", "train_ratio", "with_folds"]
+
+Kind = Literal["trees", "net"]
+
+FOLD = "fold"  # column with the part of the sample to which an event belongs
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained classifier.
+
+    Attributes:
+        names: Columns that it sees.
+        log_odds: From columns of shape (n, d) to log odds of shape (n,), for classes of equal size.
+    """
+
+    names: tuple[str, ...]
+    log_odds: Callable[[Array], Array]
+
+    def __call__(self, events: Dataset) -> Array:
+        """Estimate log p_s(x) / p_b(x) of the events, shape (n,)."""
+        return self.log_odds(events.array(self.names))
+
+
+@dataclass(frozen=True)
+class CrossFit(Classifier):
+    """Classifiers that have each seen all folds but one; an event is scored by the one that has not seen its fold.
+
+    Attributes:
+        members: The classifiers, by the fold that each has not seen.
+    """
+
+    members: tuple[Classifier, ...] = ()
+
+    def mean(self) -> Classifier:
+        """Mean of the log odds of all members: better than each, for events that none has seen."""
+
+        def log_odds(values: Array) -> Array:
+            return np.asarray(np.mean([member.log_odds(values) for member in self.members], axis=0))
+
+        return Classifier(self.members[0].names, log_odds)
+
+
+def train_classifier(
+    signal: Dataset, background: Dataset, names: Sequence[str], *, kind: Kind = "trees", seed: int
+) -> Classifier:
+    """Train a classifier on simulated events, both classes with the same total weight.
+
+    Args:
+        signal: Simulated signal; its weights, if there are any, count.
+        background: Simulated background, likewise.
+        names: Columns to use.
+        kind: ``"trees"``: scikit-learn's histogram gradient boosting; ``"net"``: a dense Keras net as in the paper.
+        seed: Seed of the split for early stopping and of the start.
+
+    Raises:
+        InputError: Negative weights, too few events, another kind, or scikit-learn is missing.
+    """
+    if min(len(signal), len(background)) < 100:
+        raise InputError.from_parts(
+            expected="at least 100 events of each kind",
+            got=f"{len(signal)} of signal and {len(background)} of background",
+            do="give more simulated events",
+        )
+    if kind not in ("trees", "net"):
+        raise InputError.from_parts(expected="kind trees or net", got=repr(kind), do="correct it")
+    x = np.concatenate([signal.array(names), background.array(names)])
+    y = np.repeat([1, 0], [len(signal), len(background)])
+    shares = [
+        np.ones(len(events)) if events.weights is None else events.weights
+        for events in (signal.require_nonnegative_weights(), background.require_nonnegative_weights())
+    ]
+    weight = np.concatenate([0.5 * len(y) * share / share.sum() for share in shares])
+    train = _trees if kind == "trees" else _net
+    return Classifier(tuple(names), train(x, y, weight, seed))
+
+
+def with_folds(events: Dataset, n: int) -> Dataset:
+    """Events with a column `FOLD`: their row modulo n."""
+    return events.with_columns(**{FOLD: np.arange(len(events)) % n})
+
+
+def cross_fit(
+    signal: Dataset, background: Dataset, n: int, train: Callable[[Dataset, Dataset, int], Classifier]
+) -> CrossFit:
+    """Train n classifiers, each on all folds of the events but one.
+
+    An event is scored by the classifier that has not seen its fold.  Score data of the same kind with `with_folds`:
+    their scores then have the distribution of those of the simulated events, all of which may so define cuts and
+    templates.
+
+    Args:
+        signal: Simulated signal with a column `FOLD`.
+        background: Simulated background, likewise.
+        n: Number of folds, at least two.
+        train: Makes a classifier of signal, background and the number of the fold that is left out.
+
+    Returns:
+        A classifier of the same columns and of `FOLD`.
+
+    Raises:
+        InputError: Fewer than two folds.
+    """
+    if n < 2:
+        raise InputError.from_parts(expected="two or more folds", got=str(n), do="use train_classifier for none")
+    members = []
+    for k in range(n):
+        seen_s, seen_b = (events.select(events[FOLD] != k) for events in (signal, background))
+        members.append(train(seen_s, seen_b, k))
+
+    def log_odds(values: Array) -> Array:
+        result = np.empty(len(values))
+        for k, member in enumerate(members):
+            mine = values[:, -1] == k
+            if mine.any():
+                result[mine] = member.log_odds(values[mine, :-1])
+        return result
+
+    return CrossFit((*members[0].names, FOLD), log_odds, tuple(members))
+
+
+def train_ratio(
+    signal: Dataset,
+    background: Dataset,
+    features: Sequence[str],
+    *,
+    mass: zfit.Space,
+    kind: Kind = "net",
+    seeds: Sequence[int],
+) -> Classifier:
+    """Learn log p_s(x) / p_b(x) as the ratio of mass shapes times that of the features given the mass.
+
+    A narrow peak is hard to learn and easy to write down.  The classifiers see signal whose masses are drawn from the
+    background, so that they learn p_s(x') / p_b(x'|m) with background of all masses; the signal's features may not
+    depend on its mass inside the narrow peak.
+
+    Args:
+        signal: Simulated signal.
+        background: Simulated background.
+        features: Columns besides the mass.
+        mass: Space of the mass.
+        kind: See `train_classifier`.
+        seeds: One for each classifier; their log odds are averaged.
+
+    Raises:
+        InputError: As for `train_classifier`.
+    """
+    import zfit
+
+    from hisigma_zfit.model.shapes import ExpQuadratic, evaluate, fit_shape
+
+    name = mass.obs[0]
+    peak = fit_shape(zfit.pdf.DoubleCB, signal, mass)
+    falling = fit_shape(ExpQuadratic, background, mass)
+    masses = np.random.default_rng(seeds[0]).choice(background[name], len(signal))
+    moved = signal.with_columns(**{name: masses})
+    members = [train_classifier(moved, background, (name, *features), kind=kind, seed=seed) for seed in seeds]
+
+    def log_odds(values: Array) -> Array:
+        m = values[:, 0]
+        shapes = np.log(np.maximum(evaluate(peak, m), 1e-300)) - np.log(evaluate(falling, m))
+        return np.asarray(shapes + np.mean([member.log_odds(values) for member in members], axis=0))
+
+    return Classifier((name, *features), log_odds)
+
+
+def _trees(x: Array, y: npt.NDArray[np.int64], weight: Array, seed: int) -> Callable[[Array], Array]:
+    try:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+    except ImportError as error:
+        raise InputError.from_parts(
+            expected="scikit-learn", got="none installed", do="pip install 'hisigma_zfit[diagnostics]'"
+        ) from error
+    model = HistGradientBoostingClassifier(
+        learning_rate=0.1,
+        max_iter=600,
+        max_leaf_nodes=8,  # small trees and many: deep ones overshoot where signal is purest
+        min_samples_leaf=200,
+        l2_regularization=20.0,
+        early_stopping=True,
+        validation_fraction=0.15,
+        n_iter_no_change=20,
+        random_state=seed,
+    )
+    model.fit(x, y, sample_weight=weight)
+
+    def log_odds(values: Array) -> Array:
+        return np.asarray(model.decision_function(values), dtype=np.float64)
+
+    return log_odds
+
+
+def _net(x: Array, y: npt.NDArray[np.int64], weight: Array, seed: int) -> Callable[[Array], Array]:
+    import tf_keras as keras
+
+    keras.utils.set_random_seed(seed)
+    centre, width = x.mean(axis=0), x.std(axis=0)
+    layers = [keras.layers.Dense(64, activation="swish") for _ in range(3)]
+    model: Any = keras.Sequential([*layers, keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(2e-3), keras.losses.BinaryCrossentropy(from_logits=True))
+    order = np.random.default_rng(seed).permutation(len(y))  # the validation split takes the last events
+    model.fit(
+        ((x - centre) / width)[order],
+        y[order],
+        sample_weight=weight[order],
+        batch_size=1024,
+        epochs=30,
+        validation_split=0.15,
+        callbacks=[keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)],
+        verbose=0,
+    )
+
+    def log_odds(values: Array) -> Array:
+        return np.asarray(model.predict((values - centre) / width, batch_size=16_384, verbose=0)[:, 0], np.float64)
+
+    return log_odds

@@ -1,0 +1,269 @@
+"""From file names and expressions to columns in memory: the loop behind `hisigma_zfit.data.read`."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from hisigma_zfit.data.expressions import Expression, compile_expression
+from hisigma_zfit.data.formats import open_source
+from hisigma_zfit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.data.source import Chunk, Source
+
+__all__ = ["DEFAULT_CHUNK_BYTES", "Columns", "Files", "Loaded", "SourceReport", "load"]
+
+Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Columns = Mapping[str, str] | Sequence[str]
+
+DEFAULT_CHUNK_BYTES = 64 * 2**20  # large enough to hide the cost per chunk, small beside the columns themselves
+_WEIGHT = ""  # the weight travels with the columns under the one name that no column can have
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What one file gave: its format, the tree or dataset in it, rows read and rows used."""
+
+    format: str
+    tree: str
+    n_read: int
+    n_used: int
+
+
+@dataclass
+class Loaded:
+    """Columns of all files, each of shape (n,), and an account by file."""
+
+    columns: dict[str, Array] = field(default_factory=dict)
+    weights: Array | None = None
+    sources: dict[str, SourceReport] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Expressions bound to the branches of one file."""
+
+    columns: dict[str, Expression]
+    cut: Expression | None
+
+    @property
+    def branches(self) -> list[str]:
+        used = [*self.columns.values(), *([self.cut] if self.cut else [])]
+        return list(dict.fromkeys(branch for expression in used for branch in expression.branches))
+
+    def apply(self, chunk: Chunk, n_rows: int) -> dict[str, Array]:
+        keep: Any = slice(None)
+        if self.cut is not None:
+            keep = self.cut(chunk, n_rows)
+            if keep.dtype != np.bool_:
+                raise InputError.from_parts(
+                    expected="a cut that is true or false for each event",
+                    got=f"{self.cut.text!r}, which is a number",
+                    do="compare it with something, for example (...) > 0",
+                )
+        return {
+            name: expression(chunk, n_rows)[keep].astype(np.float64, copy=False)
+            for name, expression in self.columns.items()
+        }
+
+
+def load(
+    files: Files,
+    *,
+    tree: str | None,
+    columns: Columns | None,
+    cut: str | None,
+    weight: str | None,
+    chunk_bytes: int,
+    progress: bool | None,
+    max_events: int | None,
+) -> Loaded:
+    """Read columns; the arguments are those of `hisigma_zfit.data.read`."""
+    paths = expand(files)
+    wanted = None if columns is None else _named(columns)
+    for option, value in (("chunk_bytes", chunk_bytes), ("max_events", max_events)):
+        if value is not None and value < 1:
+            raise InputError.from_parts(expected=f"{option} of at least 1", got=str(value), do="leave it out")
+    parts: dict[str, list[Array]] = {}
+    loaded = Loaded()
+    left = max_events
+    with _progress_bar(progress, sum(path.stat().st_size for path in paths)) as advance:
+        for path in paths:
+            if left == 0:
+                break
+            with closing(open_source(path, tree)) as source:
+                if wanted is None:
+                    wanted = {name: name for name in _all_scalars(source)}
+                plan = _bind(source, wanted, cut, weight)
+                report = _read_source(source, plan, parts, chunk_bytes, left, advance)
+            loaded.sources[str(path)] = report
+            left = None if left is None else left - report.n_read
+    _require_events(loaded, cut)
+    while parts:
+        # column by column, so that not all values are in memory twice
+        name, pieces = parts.popitem()
+        loaded.columns[name] = np.concatenate(pieces)
+    loaded.weights = loaded.columns.pop(_WEIGHT, None)
+    loaded.columns = {name: loaded.columns[name] for name in wanted or {}}
+    return loaded
+
+
+def _read_source(
+    source: Source, plan: _Plan, parts: dict[str, list[Array]], chunk_bytes: int, limit: int | None, advance: _Advance
+) -> SourceReport:
+    """Append the columns of one file to `parts`."""
+    n_rows = source.n_rows(plan.branches)
+    stop = n_rows if limit is None else min(n_rows, limit)
+    size = source.path.stat().st_size
+    n_used = 0
+    for chunk, n_chunk in _rows(source, plan.branches, chunk_bytes, stop):
+        selected = plan.apply(chunk, n_chunk)
+        n_used += len(next(iter(selected.values())))
+        for name, values in selected.items():
+            parts.setdefault(name, []).append(values)
+        advance(size * n_chunk / max(n_rows, 1))
+    return SourceReport(source.kind, source.tree, stop, n_used)
+
+
+def _rows(source: Source, branches: list[str], chunk_bytes: int, stop: int) -> Iterator[tuple[Chunk, int]]:
+    if not branches:  # every expression is a constant
+        yield {}, stop
+        return
+    for chunk in source.chunks(branches, chunk_bytes, stop):
+        yield chunk, len(chunk[branches[0]])
+
+
+def _bind(source: Source, wanted: Mapping[str, str], cut: str | None, weight: str | None) -> _Plan:
+    texts = dict(wanted) if weight is None else {**wanted, _WEIGHT: weight}
+    plan = _Plan(
+        {name: compile_expression(text, source.names, source.where) for name, text in texts.items()},
+        None if cut is None else compile_expression(cut, source.names, source.where),
+    )
+    source.require(plan.branches)
+    return plan
+
+
+def _all_scalars(source: Source) -> list[str]:
+    names = source.scalar_names()
+    if not names:
+        raise InputError.from_parts(
+            expected=f"branches with one number per event in {source.where}",
+            got=f"none among {len(source.names)}",
+            do="check that this is the table you meant",
+        )
+    return names
+
+
+def _named(columns: Columns) -> dict[str, str]:
+    if isinstance(columns, Mapping):
+        named = dict(columns)
+    else:
+        names = [columns] if isinstance(columns, str) else list(columns)
+        named = {name: name for name in names}
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError.from_parts(
+                expected="distinct columns", got=f"{', '.join(map(repr, twice))} twice", do="name each once"
+            )
+    if not named or not all(isinstance(name, str) and name for name in named):
+        raise InputError.from_parts(
+            expected="at least one column, each with a name", got=repr(columns), do="name the columns to use"
+        )
+    return named
+
+
+def _require_events(loaded: Loaded, cut: str | None) -> None:
+    n_read = sum(source.n_read for source in loaded.sources.values())
+    if any(source.n_used for source in loaded.sources.values()):
+        return
+    if n_read:
+        raise InputError.from_parts(
+            expected=f"events that pass the cut {cut!r}", got=f"none of {n_read} read", do="loosen the cut"
+        )
+    raise InputError.from_parts(
+        expected="events", got=f"no rows in {', '.join(loaded.sources)}", do="check how the files were made"
+    )
+
+
+def expand(files: Files) -> list[Path]:
+    """Expand wildcards; every path exists, is a file, and is named once."""
+    given: Iterable[str | os.PathLike[str]] = [files] if isinstance(files, (str, os.PathLike)) else files
+    paths: list[Path] = []
+    for entry in given:
+        path = Path(entry).expanduser()
+        if path.exists():
+            paths.append(path)
+        else:
+            paths.extend(_matches(path))
+    if not paths:
+        raise InputError.from_parts(expected="at least one file", got="none", do="name the files to read")
+    seen: set[Path] = set()
+    for path in paths:
+        if not path.is_file():
+            raise InputError.from_parts(
+                expected="a file", got=f"the folder {path}", do=f"name the files in it, for example {path}/*.root"
+            )
+        if path.resolve() in seen:
+            raise InputError.from_parts(
+                expected="each file once", got=f"{path} twice", do="remove it from the list, or narrow the wildcard"
+            )
+        seen.add(path.resolve())
+    return paths
+
+
+def _matches(path: Path) -> list[Path]:
+    pattern = str(path)
+    if glob.has_magic(pattern):
+        found = sorted(Path(match) for match in glob.glob(pattern, recursive=True))  # noqa: PTH207 - pattern may be absolute
+        if not found:
+            raise InputError.from_parts(
+                expected=f"files that match {pattern}", got="none", do="check the wildcard and the folder"
+            )
+        return found
+    do = "check the path"
+    file, colon, tree = pattern.rpartition(":")
+    if colon and Path(file).is_file():
+        do = f"give the tree apart, as tree={tree!r}"
+    raise InputError.from_parts(expected=f"a file {pattern}", got="nothing there", do=do)
+
+
+class _Advance(Protocol):
+    def __call__(self, n_bytes: float, /) -> None: ...
+
+
+@contextmanager
+def _progress_bar(wanted: bool | None, total: int) -> Iterator[_Advance]:
+    """Show how much was read, on stderr, once it has taken two seconds (at once if asked for)."""
+    if wanted is False or (wanted is None and not sys.stderr.isatty()):
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    bar = Progress(console=console, transient=console.is_terminal)
+    task = bar.add_task("reading", total=total)
+    start = time.monotonic()
+
+    def advance(n_bytes: float) -> None:
+        bar.advance(task, n_bytes)
+        if not bar.live.is_started and (wanted or time.monotonic() - start > 2.0):
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        bar.stop()

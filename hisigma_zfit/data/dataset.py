@@ -1,0 +1,372 @@
+"""The dataset: named, checked, immutable columns that account for every event."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hisigma_zfit.data.expressions import name_hint
+from hisigma_zfit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import zfit
+
+    from hisigma_zfit.arrays import Array, Mask
+    from hisigma_zfit.data.columns import SourceReport
+
+__all__ = ["Dataset", "ReadReport", "SignalRegion"]
+
+
+@dataclass(frozen=True)
+class SignalRegion:
+    """Window in the resonance mass, half-open: ``lower <= m < upper``.
+
+    Attributes:
+        lower: Lower edge, in the unit of the mass column.
+        upper: Upper edge.
+
+    Raises:
+        InputError: The edges are not finite or not in order.
+    """
+
+    lower: float
+    upper: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.lower) and math.isfinite(self.upper) and self.lower < self.upper):
+            raise InputError.from_parts(
+                expected="a signal region with finite lower < upper",
+                got=str(self),
+                do="give its edges in this order",
+            )
+
+    def __str__(self) -> str:
+        return f"[{self.lower:g}, {self.upper:g})"
+
+    def contains(self, m: npt.ArrayLike) -> Mask:
+        """Tell which masses lie inside; the mask has the shape of `m`."""
+        values = np.asarray(m)
+        return (values >= self.lower) & (values < self.upper)
+
+
+@dataclass(frozen=True)
+class ReadReport:
+    """Account of all events: ``n_read == n_used + sum(dropped.values())``.
+
+    Attributes:
+        n_read: Events read from files or given as arrays.
+        n_used: Events in the dataset.
+        dropped: Reason -> number of events that it removed.
+        sources: Path -> what that file gave when it was read.
+    """
+
+    n_read: int
+    n_used: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, SourceReport] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts in plain types, as in the ``n_events`` of a run folder's ``result.json``."""
+        return {"read": self.n_read, "used": self.n_used, "dropped": dict(self.dropped)}
+
+    def _after(self, dropped: Mapping[str, int]) -> ReadReport:
+        total = dict(Counter(self.dropped) + Counter(dropped))
+        return replace(self, n_used=self.n_used - sum(dropped.values()), dropped=total)
+
+    def _plus(self, other: ReadReport) -> ReadReport:
+        return ReadReport(
+            n_read=self.n_read + other.n_read,
+            n_used=self.n_used + other.n_used,
+            dropped=dict(Counter(self.dropped) + Counter(other.dropped)),
+            sources={**self.sources, **other.sources},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Named columns of equal length, checked to be finite, with optional event weights.  Immutable.
+
+    Attributes:
+        columns: Name -> float64 array of shape (n,), read-only.
+        weights: Event weights of shape (n,), read-only, or None.
+        report: Where the events came from and which were dropped.
+        region: The signal region that was cut out, if this dataset was made by `sidebands`.
+        mass: Name of the mass column, if this dataset was made by `sidebands`.
+
+    Raises:
+        InputError: There is no column, or they are not one-dimensional, numeric, finite and of one length.
+    """
+
+    columns: Mapping[str, Array]
+    weights: Array | None
+    report: ReadReport
+    region: SignalRegion | None = None
+    mass: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.columns:
+            raise InputError.from_parts(expected="at least one column", got="none", do="name the columns to use")
+        columns = {name: _frozen(values, f"column {name!r}") for name, values in self.columns.items()}
+        weights = None if self.weights is None else _frozen(self.weights, "the weights")
+        lengths = {name: len(values) for name, values in columns.items()}
+        if weights is not None:
+            lengths["weights"] = len(weights)
+        if len(set(lengths.values())) > 1:
+            raise InputError.from_parts(
+                expected="columns of one length",
+                got=", ".join(f"{name}: {n}" for name, n in lengths.items()),
+                do="give one value per event in each",
+            )
+        object.__setattr__(self, "columns", MappingProxyType(columns))
+        object.__setattr__(self, "weights", weights)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a mapping proxy cannot be pickled, and datasets travel to worker processes
+        return type(self), (dict(self.columns), self.weights, self.report, self.region, self.mass)
+
+    @classmethod
+    def from_arrays(cls, columns: Mapping[str, npt.ArrayLike], weights: npt.ArrayLike | None = None) -> Dataset:
+        """Build a dataset from arrays in memory.
+
+        Args:
+            columns: Name -> values of shape (n,), of any real dtype.
+            weights: Event weights of shape (n,).
+
+        Raises:
+            InputError: As for the class.
+        """
+        # copies: the caller may go on writing into the originals
+        own = {name: np.array(values) for name, values in columns.items()}
+        data = cls(own, None if weights is None else np.array(weights), ReadReport(0, 0))
+        return replace(data, report=ReadReport(len(data), len(data)))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self.columns[name]
+        except KeyError:
+            raise InputError.from_parts(
+                expected=f"a column {name!r}", got="none of that name", do=name_hint(name, self.columns)
+            ) from None
+
+    def __repr__(self) -> str:
+        weighted = "" if self.weights is None else ", weighted"
+        return f"Dataset({len(self)} events, {', '.join(self.names)}{weighted})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns, in order."""
+        return tuple(self.columns)
+
+    def array(self, names: str | Sequence[str] | zfit.Space) -> Array:
+        """Stack columns to a new array of shape (n, d), in the order of `names` or of a space's observables.
+
+        Raises:
+            InputError: A column is missing.
+        """
+        obs = (names,) if isinstance(names, str) else getattr(names, "obs", names)
+        return np.stack([self[name] for name in obs], axis=1)
+
+    def select(self, mask: npt.ArrayLike, *, reason: str = "selection") -> Dataset:
+        """Keep the events of a boolean mask of shape (n,); the others are counted as dropped for `reason`.
+
+        Raises:
+            InputError: The mask is not boolean or not of shape (n,).
+        """
+        keep = np.asarray(mask)
+        if keep.dtype != np.bool_ or keep.shape != (len(self),):
+            raise InputError.from_parts(
+                expected=f"a boolean mask of shape ({len(self)},)",
+                got=f"{keep.dtype} of shape {keep.shape}",
+                do="compare a column of this dataset with something",
+            )
+        return replace(
+            self,
+            columns={name: values[keep] for name, values in self.columns.items()},
+            weights=None if self.weights is None else self.weights[keep],
+            report=self.report._after({reason: int(np.count_nonzero(~keep))}),
+        )
+
+    def within(self, space: zfit.Space) -> Dataset:
+        """Drop the events outside the limits of a space (edges belong to it), counted by observable in the report.
+
+        Raises:
+            InputError: A column of the space is missing.
+        """
+        data = self
+        for name, (lower, upper) in _limits(space).items():
+            outside = (data[name] < lower) | (data[name] > upper)
+            if outside.any():
+                data = data.select(~outside, reason=f"outside {name} in [{lower:g}, {upper:g}]")
+        return data
+
+    def sidebands(self, mass: zfit.Space | str, region: SignalRegion, *, minimum: int = 1000) -> Dataset:
+        """Keep the events outside the signal region, and inside the limits of the mass if it is a space.
+
+        Args:
+            mass: One-dimensional space of the mass, or the name of its column; then the range is what the events span.
+            region: The window to cut out.
+            minimum: Fewest events from which a density can be learned.
+
+        Raises:
+            InputError: The region is not inside the range, a side has no events, or there are fewer than `minimum`.
+        """
+        name, inside = self._in_mass_range(mass, region)
+        masses = inside[name]
+        below = int(np.count_nonzero(masses < region.lower))
+        above = int(np.count_nonzero(masses >= region.upper))
+        if not below or not above:
+            raise InputError.from_parts(
+                expected=f"events in both sidebands of {name}, below and above {region}",
+                got=f"{below} below and {above} above",
+                do="widen the mass range or narrow the signal region",
+            )
+        if below + above < minimum:
+            raise InputError.from_parts(
+                expected=f"at least {minimum} events in the sidebands of {name}",
+                got=f"{below + above}",
+                do="add sideband events for training, or lower minimum= if that few are meant",
+            )
+        outside = inside.select(~region.contains(masses), reason=f"signal region {name} in {region}")
+        return replace(outside, region=region, mass=name)
+
+    def signal_region(self, mass: zfit.Space | str, region: SignalRegion) -> Dataset:
+        """Keep the events inside the signal region, and inside the limits of the mass if it is a space.
+
+        Raises:
+            InputError: The region is not inside the range.
+        """
+        name, inside = self._in_mass_range(mass, region)
+        return inside.select(region.contains(inside[name]), reason=f"sidebands {name} outside {region}")
+
+    def _in_mass_range(self, mass: zfit.Space | str, region: SignalRegion) -> tuple[str, Dataset]:
+        if isinstance(mass, str):
+            if not len(self):
+                raise InputError.from_parts(expected="events", got="an empty dataset", do="loosen the selection")
+            name, data = mass, self
+            lower, upper = float(self[name].min()), float(self[name].max())
+        else:
+            if len(mass.obs) != 1 or not mass.has_limits:
+                raise InputError.from_parts(
+                    expected="a one-dimensional mass space with limits",
+                    got=str(mass),
+                    do='write zfit.Space("m", lower, upper)',
+                )
+            name, data = mass.obs[0], self.within(mass)
+            lower, upper = _limits(mass)[name]
+        if region.lower < lower or region.upper > upper:
+            raise InputError.from_parts(
+                expected=f"a signal region inside {name} in [{lower:g}, {upper:g}]",
+                got=str(region),
+                do="move its edges or widen the mass range",
+            )
+        return name, data
+
+    def concatenate(self, *others: Dataset) -> Dataset:
+        """Append datasets with the same columns, in order; where only some have weights, the others get weight 1.
+
+        Raises:
+            InputError: The columns differ, or parts have different signal regions cut out.
+        """
+        parts = (self, *others)
+        for other in others:
+            if set(other.names) != set(self.names):
+                raise InputError.from_parts(
+                    expected=f"datasets with the columns {', '.join(self.names)}",
+                    got=", ".join(other.names),
+                    do="read them with the same columns",
+                )
+        # a set with a window cut out and one without it make a density with a step that belongs to no model
+        if len({(part.region, part.mass) for part in parts}) > 1:
+            raise InputError.from_parts(
+                expected="datasets with the same signal region cut out",
+                got=", ".join(f"{part.mass} outside {part.region}" if part.region else "all" for part in parts),
+                do="call sidebands() with one region on each",
+            )
+        weights = None
+        if any(part.weights is not None for part in parts):
+            weights = np.concatenate([np.ones(len(p)) if p.weights is None else p.weights for p in parts])
+        report = self.report
+        for other in others:
+            report = report._plus(other.report)
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in self.names}
+        return replace(self, columns=columns, weights=weights, report=report)
+
+    def with_columns(self, **columns: npt.ArrayLike) -> Dataset:
+        """Add columns of shape (n,), or replace those of the same name.
+
+        Raises:
+            InputError: As for the class.
+        """
+        return replace(self, columns={**self.columns, **columns})  # type: ignore[dict-item]
+
+    def require_nonnegative_weights(self) -> Dataset:
+        """Return the dataset itself, for steps such as training that have no meaning with negative weights.
+
+        Raises:
+            InputError: Some weights are negative; the message counts them.
+        """
+        negative = 0 if self.weights is None else int(np.count_nonzero(self.weights < 0))
+        if negative:
+            raise InputError.from_parts(
+                expected="weights of at least zero",
+                got=f"{negative} negative ones in {len(self)} events",
+                do="resample to positive weights before, or use a sample without them",
+            )
+        return self
+
+    def to_zfit(self, space: zfit.Space) -> zfit.Data:
+        """Convert to `zfit.Data` with the columns in the order of `space`, and the weights.
+
+        Raises:
+            InputError: A column is missing, or events lie outside the limits, which zfit would drop without a word.
+        """
+        import zfit
+
+        outside = len(self) - len(self.within(space))
+        if outside:
+            raise InputError.from_parts(
+                expected=f"events inside the limits of {', '.join(space.obs)}",
+                got=f"{outside} of {len(self)} outside",
+                do="drop them with within(space)",
+            )
+        return zfit.Data(self.array(space), obs=space, weights=self.weights)
+
+
+def _limits(space: zfit.Space) -> dict[str, tuple[float, float]]:
+    """Observable -> limits; without those that have none."""
+    if not space.has_limits:
+        return {}
+    edges = np.asarray(space.v1.lower, dtype=np.float64), np.asarray(space.v1.upper, dtype=np.float64)
+    return {name: (float(lower), float(upper)) for name, lower, upper in zip(space.obs, *edges, strict=True)}
+
+
+def _frozen(values: npt.ArrayLike, what: str) -> Array:
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "biuf":
+        raise InputError.from_parts(
+            expected=f"real numbers of shape (n,) in {what}",
+            got=f"{array.dtype} of shape {array.shape}",
+            do="give one number per event",
+        )
+    array = array.astype(np.float64, copy=False).view()
+    bad = len(array) - int(np.count_nonzero(np.isfinite(array)))
+    if bad:
+        nans = int(np.count_nonzero(np.isnan(array)))
+        raise InputError.from_parts(
+            expected=f"finite values in {what}",
+            got=f"{nans} NaN and {bad - nans} infinite in {len(array)} events",
+            do="cut those events away, or correct the column's expression",
+        )
+    array.flags.writeable = False
+    return array

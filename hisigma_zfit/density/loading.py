@@ -1,0 +1,60 @@
+"""From a folder to a density."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hisigma_zfit.density import flows, trained, warped
+from hisigma_zfit.density.base import SCHEMA, unpack
+from hisigma_zfit.errors import InputError
+
+if TYPE_CHECKING:
+    import os
+
+    from hisigma_zfit.density.base import ConditionalFlow
+
+__all__ = ["load_flow"]
+
+KNOWN = (flows, trained, warped)  # importing them made their kinds known
+
+
+def load_flow(path: str | os.PathLike[str]) -> ConditionalFlow:
+    """Read a flow that `ConditionalFlow.save` wrote; its numbers are identical to the saved flow's.
+
+    Raises:
+        InputError: The folder is missing, incomplete, or of another schema.
+    """
+    folder = Path(path)
+    try:
+        structure = json.loads((folder / "flow.json").read_text(encoding="utf-8"))
+        with np.load(folder / "weights.npz", allow_pickle=False) as stored:
+            arrays = dict(stored)
+    except (OSError, ValueError) as error:
+        raise InputError.from_parts(
+            expected=f"flow.json and weights.npz in {folder}",
+            got=type(error).__name__,
+            do="give the folder that save() wrote",
+        ) from error
+    if structure.get("schema") != SCHEMA:
+        raise InputError.from_parts(
+            expected=f"schema {SCHEMA!r}", got=repr(structure.get("schema")), do="train the flow again"
+        )
+    if "maf" in _kinds(structure):
+        from hisigma_zfit.density import tfp_flows  # TensorFlow Probability costs another second
+
+        del tfp_flows  # importing it made its kind known
+    return unpack(structure, arrays)
+
+
+def _kinds(structure: Any) -> set[str]:
+    """Every kind of flow and of net that a stored flow consists of."""
+    if isinstance(structure, dict):
+        own = {structure["kind"]} if isinstance(structure.get("kind"), str) else set()
+        return own.union(*(_kinds(value) for value in structure.values()))
+    if isinstance(structure, list):
+        return set().union(*(_kinds(value) for value in structure))
+    return set()

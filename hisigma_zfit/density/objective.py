@@ -1,0 +1,33 @@
+"""What the training of a density minimises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from hisigma_zfit.density.base import FlowConfig
+
+__all__ = ["NegativeLogDensity"]
+
+
+@dataclass(frozen=True)
+class NegativeLogDensity:
+    """-log p(x'|m) on the unit cube: maximum likelihood.
+
+    Attributes:
+        config: Recipe of the nets.
+    """
+
+    config: FlowConfig
+
+    @property
+    def xla(self) -> bool:
+        """Whether XLA can compile the losses."""
+        return self.config.xla
+
+    def losses(self, parameters: tf.Tensor, events: Any) -> tf.Tensor:
+        """Losses of events that `FlowConfig.prepare` prepared, shape (E, n)."""
+        return -self.config.log_prob(parameters, events)

@@ -1,0 +1,1 @@
+"""A minimum, a profile, a limit of any likelihood."""

@@ -1,0 +1,163 @@
+"""Asymptotic CLs limits from profiles, numpy only: the part that toys in other processes share with `hypotests`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from hisigma_zfit.errors import FitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.fitting.newton import Minimum
+
+__all__ = ["AsimovCurve", "ParameterProfile", "asymptotic_cls", "bounded_t", "cls_limit"]
+
+
+_STEPS = 24  # exact points of a curve; between them it is good to 1e-4 of sqrt(t)
+
+
+class ParameterProfile(Protocol):
+    """Profile likelihood of one parameter, such as `hisigma_zfit.fitting.profiler.Profiler`."""
+
+    name: str
+    index: int
+    minimum: Minimum
+
+    @property
+    def best(self) -> float:
+        """Best value of the parameter."""
+
+    @property
+    def error(self) -> float:
+        """Its Hessian error."""
+
+    def at(self, value: float, /) -> Minimum:
+        """Conditional minimum with the parameter held at a value."""
+
+    def t(self, value: float, /) -> float:
+        """2 dNLL of a value."""
+
+
+@dataclass(frozen=True)
+class AsimovCurve:
+    """Background-only Asimov value of t as a function of the tested value, from a few exact points.
+
+    sqrt(t) is interpolated, which is nearly linear in the value, and continued linearly beyond the last point.
+
+    Attributes:
+        values: Tested values, from zero upwards, shape (n,).
+        roots: sqrt(t) there, shape (n,).
+    """
+
+    values: Array
+    roots: Array
+
+    @classmethod
+    def of(cls, background: ParameterProfile, *, reach: float) -> Self:
+        """Sample the profile of a background-only Asimov set.
+
+        Args:
+            background: Its profile.
+            reach: The largest value that should be exact.
+        """
+        # denser towards zero, where rare events that only the signal explains can bend the curve
+        values = reach * np.linspace(0.0, 1.0, _STEPS + 1) ** 2
+        roots = np.sqrt([background.t(float(value)) for value in values])
+        good = np.isfinite(roots)
+        return cls(values[good], np.maximum.accumulate(roots[good]))
+
+    @cached_property
+    def _smooth(self) -> PchipInterpolator:
+        return PchipInterpolator(self.values, self.roots)
+
+    def __call__(self, value: float) -> float:
+        """Background-only t at one value."""
+        x, y = self.values, self.roots
+        if value <= x[-1]:
+            return float(self._smooth(value)) ** 2
+        return float(y[-1] + (value - x[-1]) * (y[-1] - y[-2]) / (x[-1] - x[-2])) ** 2
+
+
+def asymptotic_cls(q: float, q_asimov: float) -> float:
+    """CLs from the observed test statistic q-tilde and its Asimov value (arXiv:1007.1727, eqs. 65 and 69).
+
+    Args:
+        q: q-tilde of the tested value.
+        q_asimov: The same on background-only Asimov data.
+    """
+    root, root_asimov = np.sqrt(max(q, 0.0)), np.sqrt(max(q_asimov, 1e-300))
+    if q <= q_asimov:
+        p_sb, p_b = norm.sf(root), norm.sf(root - root_asimov)
+    else:
+        p_sb, p_b = norm.sf((q + q_asimov) / (2 * root_asimov)), norm.sf((q - q_asimov) / (2 * root_asimov))
+    return float(p_sb / p_b) if p_b > 0 else 0.0
+
+
+def bounded_t(profile: ParameterProfile, value: float) -> float:
+    """q-tilde of a tested value: zero below the best one, and relative to zero where that is negative."""
+    if value <= profile.best:
+        return 0.0
+    reference = profile.at(0.0) if profile.best < 0.0 else profile.minimum
+    return max(0.0, 2.0 * (profile.at(value).value - reference.value))
+
+
+def cls_limit(
+    profilers: Sequence[ParameterProfile],
+    offsets: npt.ArrayLike,
+    *,
+    cl: float,
+    asimov: Callable[[float], float] | None = None,
+) -> float:
+    """Asymptotic CLs limit from t(s) = min_d [t_d(s) + offset_d].
+
+    Args:
+        profilers: Profiles of the parameter, one for each member.
+        offsets: Added to each member's t, shape (D,).
+        cl: Confidence level.
+        asimov: Background-only Asimov value of q-tilde at a tested value, see `hypotests.background_t` and
+            `AsimovCurve`.  Without it Wald's form (mu / sigma)^2 is used, with the Hessian error at mu of the member
+            that attains the minimum.  That needs no sample, but it is the error of the observed data, not of
+            background-only ones: limits of a few events over a background of nearly none came out 10 to 20 % too high,
+            those of a clear signal to 0.1 %.
+
+    Raises:
+        FitError: The limit was not found.
+    """
+    offsets = np.asarray(offsets, dtype=np.float64)
+    lead = profilers[int(np.argmin(offsets))]
+    reference = 0.0
+    if lead.best < 0:  # q-tilde compares with the best physical value
+        reference = min(2 * (p.at(0.0).value - p.minimum.value) + o for p, o in zip(profilers, offsets, strict=True))
+
+    def excess(mu: float) -> float:
+        minima = [p.at(mu) for p in profilers]
+        t = [2 * (m.value - p.minimum.value) + o for m, p, o in zip(minima, profilers, offsets, strict=True)]
+        k = int(np.argmin(t))
+        q = max(0.0, t[k] - reference) if mu > lead.best else 0.0
+        q_asimov = _wald(minima[k], lead.index, mu) if asimov is None else asimov(mu)
+        return asymptotic_cls(q, q_asimov) - (1.0 - cl)
+
+    low = max(lead.best, 0.0) + 1e-6 * lead.error
+    high = low + 2.0 * lead.error
+    for _ in range(60):
+        if excess(high) < 0:
+            return float(brentq(excess, low, high, xtol=1e-4 * lead.error))
+        high += lead.error
+    raise FitError(f"no upper limit on {lead.name} below {high:g}; check that the data constrain it")
+
+
+def _wald(minimum: Minimum, index: int, mu: float) -> float:
+    """(mu / sigma)^2 with the Hessian error of the parameter at a conditional minimum."""
+    free = sorted({*minimum.free.tolist(), index})
+    variance = np.linalg.inv(minimum.evaluation.hessian[np.ix_(free, free)])[free.index(index), free.index(index)]
+    return float(mu**2 / variance)

@@ -1,0 +1,292 @@
+"""Training of a stack of nets: Adam on one flat [E, P] tensor, many steps per compiled call.
+
+Everything random is a function of a seed and the step number, so that a training that was interrupted resumes where
+its last state was saved and ends with the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from hisigma_zfit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.learn.objective import Objective
+
+__all__ = ["Schedule", "Stack", "StackState", "train_stack"]
+
+Float32 = npt.NDArray[np.float32]
+
+CHUNK = 24  # steps per compiled call
+WARM_UP = 100
+AVERAGING = 0.999
+CLIP = 5.0
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+VALIDATION_BLOCK = 4096
+SAVE_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train and with which steps.
+
+    Attributes:
+        n_steps: Number of Adam steps.
+        batch: Events per step.
+        learning_rate: Peak, reached after a linear warm-up and followed by half a cosine to zero.
+        n_validations: How often the held-out events are evaluated, the last time at the end.
+    """
+
+    n_steps: int
+    batch: int
+    learning_rate: float
+    n_validations: int = 5
+
+    def rates(self, steps: npt.NDArray[np.intp]) -> Float32:
+        """Learning rate at `steps`, counted from 0."""
+        rising = np.minimum(1.0, (steps + 1) / min(WARM_UP, max(self.n_steps // 5, 1)))
+        falling = 0.5 * (1 + np.cos(np.pi * np.minimum(steps / self.n_steps, 1.0)))
+        return (self.learning_rate * rising * falling).astype(np.float32)
+
+    def validates_within(self, start: int, stop: int) -> bool:
+        """Tell whether a validation is due after a step in (start, stop]."""
+        return stop * self.n_validations // self.n_steps > start * self.n_validations // self.n_steps
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What one stack of members is trained on.
+
+    Attributes:
+        objective: What is minimised.
+        events: Arrays of the training events, as the objective takes them, leading axis n.
+        weights: Positive weights of mean one, shape (n,).
+        held_out: The same of the validation events.
+        held_out_weights: Their weights, of mean one.
+        order_seed: Seeds the order of the events.
+    """
+
+    objective: Objective
+    events: tuple[Float32, ...]
+    weights: Float32
+    held_out: tuple[Float32, ...]
+    held_out_weights: Float32
+    order_seed: Sequence[int]
+
+
+@dataclass
+class StackState:
+    """Everything that the next step depends on, and the losses so far; rows are members.
+
+    Attributes:
+        parameters, momentum, square, average: Adam's state and the moving average of the parameters, shape (E, P).
+        step: Steps done.
+        losses: Step after each record and the mean training loss by member since the last one.
+        validations: The same for held-out events.
+    """
+
+    parameters: Float32
+    momentum: Float32
+    square: Float32
+    average: Float32
+    step: int = 0
+    losses: list[tuple[int, Array]] = field(default_factory=list)
+    validations: list[tuple[int, Array]] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, parameters: Float32) -> StackState:
+        """Begin at `parameters`."""
+        return cls(parameters, np.zeros_like(parameters), np.zeros_like(parameters), parameters)
+
+    def save(self, path: Path, fingerprint: str) -> None:
+        """Write to `path`, complete or not at all."""
+        scratch = path.with_suffix(".tmp.npz")
+        np.savez(
+            scratch,
+            fingerprint=np.array(fingerprint),
+            adam=np.stack([self.parameters, self.momentum, self.square, self.average]),
+            step=np.array(self.step),
+            **_records_to_arrays("losses", self.losses),
+            **_records_to_arrays("validations", self.validations),
+        )
+        scratch.replace(path)
+
+    @classmethod
+    def load(cls, path: Path, fingerprint: str) -> StackState:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: The file belongs to another training.
+        """
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["fingerprint"]) != fingerprint:
+                raise InputError.from_parts(
+                    expected="a checkpoint of the same data, options and seed",
+                    got=f"another training's in {path.parent}",
+                    do="give another checkpoint folder or delete this one",
+                )
+            parameters, momentum, square, average = stored["adam"]
+            return cls(
+                parameters,
+                momentum,
+                square,
+                average,
+                step=int(stored["step"]),
+                losses=_arrays_to_records("losses", stored),
+                validations=_arrays_to_records("validations", stored),
+            )
+
+
+def _records_to_arrays(name: str, records: list[tuple[int, Array]]) -> dict[str, Any]:
+    steps, values = zip(*records, strict=True) if records else ((), ())
+    return {f"{name}_steps": np.array(steps, dtype=np.int64), name: np.array(values, dtype=np.float64)}
+
+
+def _arrays_to_records(name: str, stored: Any) -> list[tuple[int, Array]]:
+    return [(int(step), value) for step, value in zip(stored[f"{name}_steps"], stored[name], strict=True)]
+
+
+class _Adam(NamedTuple):
+    parameters: tf.Tensor
+    momentum: tf.Tensor
+    square: tf.Tensor
+    average: tf.Tensor
+
+
+def _adam_step(
+    objective: Objective, adam: _Adam, events: Any, weights: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
+) -> tuple[_Adam, tf.Tensor]:
+    """One step of every member on the same batch; returns the new state and the loss by member, shape (E,)."""
+    p = adam.parameters
+    with tf.GradientTape() as tape:
+        tape.watch(p)
+        losses = tf.reduce_mean(objective.losses(p, events) * weights, axis=1)
+        # the members share no parameter: the gradient of the sum is each one's own
+        total = tf.reduce_sum(losses)
+    gradient = tape.gradient(total, p)
+    norm = tf.sqrt(tf.reduce_sum(gradient**2, axis=1, keepdims=True))
+    gradient *= tf.minimum(1.0, CLIP / (norm + 1e-12))
+    t = tf.cast(step, tf.float32) + 1
+    momentum = BETA_1 * adam.momentum + (1 - BETA_1) * gradient
+    square = BETA_2 * adam.square + (1 - BETA_2) * gradient**2
+    p -= rate * (momentum / (1 - BETA_1**t)) / (tf.sqrt(square / (1 - BETA_2**t)) + EPSILON)
+    keep = tf.minimum(AVERAGING, t / (t + 10))
+    return _Adam(p, momentum, square, keep * adam.average + (1 - keep) * p), losses
+
+
+def _run_chunk(
+    objective: Objective,
+    adam: _Adam,
+    events: tuple[tf.Tensor, ...],
+    weights: tf.Tensor,
+    rates: tf.Tensor,
+    first: tf.Tensor,
+    n: tf.Tensor,
+) -> tuple[_Adam, tf.Tensor]:
+    """The first n steps of a chunk: events [CHUNK, batch, ...], weights [CHUNK, batch], rates [CHUNK]."""
+
+    def body(i: tf.Tensor, adam: _Adam, total: tf.Tensor) -> tuple[tf.Tensor, _Adam, tf.Tensor]:
+        batch = tuple(e[i] for e in events)
+        adam, losses = _adam_step(objective, adam, batch, weights[i], rates[i], first + i)
+        return i + 1, adam, total + losses
+
+    start = (tf.constant(0), adam, tf.zeros(adam.parameters.shape[0]))
+    _, adam, total = tf.while_loop(lambda i, *_: i < n, body, start)
+    return adam, total / tf.cast(n, tf.float32)
+
+
+@lru_cache
+def _compiled_chunk(objective: Objective) -> Any:
+    return tf.function(partial(_run_chunk, objective), jit_compile=objective.xla)
+
+
+@lru_cache(maxsize=4)
+def _epoch_order(seed: tuple[int, ...], epoch: int, n: int) -> npt.NDArray[np.intp]:
+    return np.random.default_rng([*seed, epoch]).permutation(n)
+
+
+def _rows(seed: Sequence[int], n: int, start: int, stop: int) -> npt.NDArray[np.intp]:
+    """Events number `start` to `stop` of an endless stream of permutations of n events."""
+    epochs = range(start // n, (stop - 1) // n + 1)
+    stream = np.concatenate([_epoch_order(tuple(seed), epoch, n) for epoch in epochs])
+    return stream[start - epochs[0] * n : stop - epochs[0] * n]
+
+
+def _validation_loss(stack: Stack, parameters: Float32) -> Array:
+    """Mean loss of the held-out events by member, shape (E,)."""
+    n = len(stack.held_out_weights)
+    total = np.zeros(len(parameters))
+    for start in range(0, n, VALIDATION_BLOCK):
+        rows = slice(start, start + VALIDATION_BLOCK)
+        # eager: compiling takes longer than these few calls
+        losses = stack.objective.losses(tf.constant(parameters), tuple(tf.constant(a[rows]) for a in stack.held_out))
+        total += np.asarray(losses, dtype=np.float64) @ stack.held_out_weights[rows]
+    return total / n
+
+
+def train_stack(
+    stack: Stack,
+    schedule: Schedule,
+    state: StackState,
+    *,
+    checkpoint: tuple[Path, str] | None = None,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> StackState:
+    """Train until `schedule` is complete.
+
+    Args:
+        stack: Nets and events.
+        schedule: Steps to take.
+        state: Where to start; changed in place.
+        checkpoint: File that holds the state, and the fingerprint of the training; written every few seconds, at the
+            end, and when an exception (Ctrl-C) stops the training between two chunks.
+        on_progress: Called after every chunk with the number of steps that it took.
+
+    Returns:
+        `state`, complete.
+    """
+    run = _compiled_chunk(stack.objective)
+    saved = monotonic()
+    try:
+        while state.step < schedule.n_steps:
+            n = min(CHUNK, schedule.n_steps - state.step)
+            steps = np.arange(state.step, state.step + CHUNK)
+            shape = (CHUNK, schedule.batch)
+            first = state.step * schedule.batch
+            rows = _rows(stack.order_seed, len(stack.weights), first, first + CHUNK * schedule.batch)
+            adam, losses = run(
+                _Adam(*(tf.constant(a) for a in (state.parameters, state.momentum, state.square, state.average))),
+                tuple(tf.constant(array[rows].reshape(*shape, *array.shape[1:])) for array in stack.events),
+                tf.constant(stack.weights[rows].reshape(shape)),
+                tf.constant(schedule.rates(steps)),
+                tf.constant(state.step),
+                tf.constant(n),
+            )
+            done = state.step + n
+            parameters, momentum, square, average = (np.asarray(a) for a in adam)
+            due = schedule.validates_within(state.step, done)
+            validation = [(done, _validation_loss(stack, average))] if due else []
+            # all together and last: whatever stops the training above leaves a state that can be resumed
+            state.parameters, state.momentum, state.square, state.average = parameters, momentum, square, average
+            state.losses.append((done, np.asarray(losses, dtype=np.float64)))
+            state.validations += validation
+            state.step = done
+            if checkpoint is not None and monotonic() - saved > SAVE_EVERY_S:
+                state.save(*checkpoint)
+                saved = monotonic()
+            on_progress(n)
+    finally:
+        if checkpoint is not None:
+            state.save(*checkpoint)
+    return state

@@ -1,0 +1,91 @@
+"""M-splines on [0, 1]: non-negative piecewise polynomials, each of which integrates to one.
+
+A convex combination of them is a density without further normalisation.  An M-spline of degree p with knots
+t_k ... t_{k+p+1} is itself the density of sum_i D_i t_{k+i} with D uniform on the simplex (Curry and Schoenberg 1966),
+so that samples need no inversion.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.interpolate import BSpline
+from scipy.special import ndtr
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from hisigma_zfit.arrays import Array
+
+__all__ = ["knot_vector", "m_spline_matrix", "m_splines", "uniform_coefficients"]
+
+
+def knot_vector(n_splines: int, degree: int, *, reach: float = 3.0) -> Array:
+    """Clamped knots at normal quantiles, dense at both ends where a conditional density changes fastest.
+
+    Args:
+        n_splines: Number of basis functions, more than `degree`.
+        degree: Polynomial degree p.
+        reach: The inner knots are Phi of equidistant points on [-reach, reach], rescaled to [0, 1].
+
+    Returns:
+        Shape (n_splines + degree + 1,); the first and last p + 1 are 0 and 1.
+    """
+    inner = ndtr(np.linspace(-reach, reach, n_splines - degree + 1))
+    inner = (inner - inner[0]) / (inner[-1] - inner[0])
+    return np.concatenate([np.zeros(degree), inner, np.ones(degree)])
+
+
+def uniform_coefficients(knots: Array, degree: int) -> Array:
+    """Coefficients of the M-splines whose combination is the uniform density; they sum to one, shape (K,)."""
+    coefficients: Array = (knots[degree + 1 :] - knots[: -degree - 1]) / (degree + 1)
+    return coefficients
+
+
+def _reciprocal(widths: Array) -> Array:
+    # repeated knots: the term 0/0 of the recursion is zero by convention
+    return np.divide(1.0, widths, out=np.zeros_like(widths), where=widths > 0)
+
+
+def m_splines(u: tf.Tensor, knots: Array, degree: int) -> tf.Tensor:
+    """All M-splines at u by the Cox-de Boor recursion.
+
+    Args:
+        u: Points in [0, 1], any shape; at 1 the limit from below.
+        knots: From `knot_vector`, shape (K + degree + 1,).
+        degree: Polynomial degree.
+
+    Returns:
+        u's shape with a last axis of length K, of u's dtype.
+    """
+    import tensorflow as tf
+
+    dtype = u.dtype.as_numpy_dtype
+    t, u = knots, u[..., None]
+    n_intervals = len(t) - 1
+    last = np.zeros(n_intervals, dtype)
+    last[n_intervals - degree - 1] = 1
+    basis = tf.cast((u >= t[:-1].astype(dtype)) & (u < t[1:].astype(dtype)), u.dtype)
+    basis = tf.where(u >= 1, last, basis)
+    for p in range(1, degree + 1):
+        rising = _reciprocal(t[p:-1] - t[: -p - 1]).astype(dtype)
+        falling = _reciprocal(t[p + 1 :] - t[1:-p]).astype(dtype)
+        left = (u - t[: -p - 1].astype(dtype)) * rising * basis[..., :-1]
+        basis = left + (t[p + 1 :].astype(dtype) - u) * falling * basis[..., 1:]
+    return basis * (1 / uniform_coefficients(t, degree)).astype(dtype)
+
+
+def m_spline_matrix(u: Array, knots: Array, degree: int) -> Array:
+    """The same in numpy, in float64.
+
+    Args:
+        u: Points in [0, 1], shape (n,).
+        knots: From `knot_vector`, shape (K + degree + 1,).
+        degree: Polynomial degree.
+
+    Returns:
+        Shape (n, K).
+    """
+    matrix: Array = BSpline.design_matrix(u, knots, degree).toarray() / uniform_coefficients(knots, degree)
+    return matrix

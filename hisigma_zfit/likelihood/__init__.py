@@ -1,0 +1,1 @@
+"""The numbers behind a likelihood: columns, terms, gradients and Hessians; numpy first."""

@@ -1,0 +1,101 @@
+"""The same likelihood with fewer events to visit, for scans: most hold no signal to speak of.
+
+What to use when: `compress` where many values near some place are asked for, as in profiles, intervals and contours;
+it takes about as long as four evaluations.  A single fit, as in a toy, is not worth it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hisigma_zfit.likelihood.evaluate import ColumnEvaluator, Evaluation, Evaluator, EvaluatorSum
+from hisigma_zfit.likelihood.expansion import FarEvents, largest_share
+
+if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array
+
+__all__ = ["CompressedEvaluator", "compress", "covers"]
+
+
+_FEWEST = 4096  # events below which all are visited as quickly
+_MARGIN = 3.0  # how much further from the dominating component an event may come before the series fails
+
+
+class CompressedEvaluator:
+    """A likelihood whose far events are summed by a series where that is exact, and visited where it is not."""
+
+    def __init__(self, full: ColumnEvaluator, reduced: ColumnEvaluator, far: FarEvents) -> None:
+        self.parameters: tuple[Any, ...] = full.parameters
+        self._full, self._reduced, self._far = full, reduced, far
+
+    def covers(self, theta: Array) -> bool:
+        """Whether the series is used at `theta`."""
+        return self._far.covers(self._full.yields(theta), self._full.shapes(theta))
+
+    def value(self, theta: Array) -> float:
+        """-log L at `theta`, shape (P,); inf where the density is not positive."""
+        return (self._reduced if self.covers(theta) else self._full).value(theta)
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """-log L, gradient and Hessian at `theta`, shape (P,)."""
+        return (self._reduced if self.covers(theta) else self._full).evaluate(theta)
+
+
+def covers(evaluator: Evaluator, theta: Array) -> bool:
+    """Whether `evaluator` is as quick as it can be at `theta`: false where a compressed one must visit all events."""
+    if isinstance(evaluator, EvaluatorSum):
+        return all(covers(part, theta) for part in evaluator.parts)
+    return evaluator.covers(theta) if isinstance(evaluator, CompressedEvaluator) else True
+
+
+def compress(evaluator: Evaluator, theta: Array) -> Evaluator:
+    """Sum the events in which one component dominates by a series around `theta`.
+
+    Args:
+        evaluator: The likelihood.
+        theta: The best fit or a start of the fit, shape (P,).
+
+    Returns:
+        The same likelihood to rounding, at `theta` and far from it; `evaluator` itself if it is not of the kind: one
+        component with a floating mass shape of the exponential family and up to three of frozen shape, none varied.
+    """
+    if isinstance(evaluator, EvaluatorSum):
+        parts = [compress(part, theta) for part in evaluator.parts]
+        return EvaluatorSum(evaluator.parameters, parts)
+    if not isinstance(evaluator, ColumnEvaluator):
+        return evaluator
+    return _compressed(evaluator, theta) or evaluator
+
+
+def _compressed(full: ColumnEvaluator, theta: Array) -> CompressedEvaluator | None:
+    components, columns = full.components, full.columns
+    dominating = [k for k, c in enumerate(components) if c.powers is not None]
+    share = largest_share(len(components) - 1)
+    simple = len(dominating) == 1 and components[dominating[0]].plain and all(c.morph is None for c in components)
+    if share is None or not simple or columns.mass.size < _FEWEST:
+        return None
+    row, yields = dominating[0], full.yields(theta)
+    own = components[row]
+    others = [k for k in range(len(components)) if k != row]
+    if own.powers is None or own.slot.family is None or not yields[row] > 0.0:
+        return None
+    # a yield may move by its error, which is no larger than that of all events
+    relative = (np.abs(yields[others]) + np.sqrt(abs(columns.total))) / yields[row]
+    t, ratio = own.powers[0], columns.ratio[others]
+    with np.errstate(over="ignore"):
+        share = (_MARGIN / share * relative) @ ratio * np.exp(-np.polyval(full.shapes(theta)[row][::-1], t))
+    near = share > 1.0
+    if 2 * np.count_nonzero(near) > near.size:
+        return None
+    far = np.flatnonzero(~near)
+    events = FarEvents(
+        t[far],
+        ratio.take(far, axis=1),
+        None if columns.weights is None else columns.weights[far],
+        q=own.q,
+        dominating=(row, own.start),
+        others=[(k, components[k].start) for k in others],
+    )
+    return CompressedEvaluator(full, full.split(np.flatnonzero(near), events), events)

@@ -1,0 +1,344 @@
+"""Value, gradient and exact Hessian of the extended likelihood in one pass over cached columns; numpy only.
+
+`ColumnEvaluator` is the quick path: mass shapes that are frozen or belong to the exponential family, systematic
+variations, and yields that are parameters or know their own derivatives.  It works through the columns in blocks that
+fit the processor's cache, one exponential an event and one logarithm for four of them, and leaves the sums of products
+to BLAS; nothing is traced or compiled, so toys and bootstraps cost nothing to set up, and nothing needs TensorFlow, so
+that other processes start quickly.
+`hisigma_zfit.likelihood.graph.GraphEvaluator` is the generic path for any other zfit shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hisigma_zfit.likelihood.slots import Component, ComposedYield, Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.likelihood.cached import Columns
+    from hisigma_zfit.likelihood.columns import Term
+    from hisigma_zfit.likelihood.expansion import FarEvents
+
+__all__ = ["ColumnEvaluator", "Evaluation", "Evaluator", "EvaluatorSum", "column_evaluator"]
+
+
+# Events in a block: a handful of such buffers fits the second-level cache, and numpy's overhead is spread over many.
+_BLOCK = 16_384
+_ONE_THREAD = 2**18  # matrix products below this stay on one thread of BLAS: results do not depend on threads
+_LEAST = 1e-290  # least product of densities that keeps its full precision
+_MAX_COMMON = 50.0  # largest exponent that is taken out of the densities, so that nothing of them is lost
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """-log L with its gradient, shape (P,), and Hessian, shape (P, P)."""
+
+    value: float
+    gradient: Array
+    hessian: Array
+
+
+class Evaluator(Protocol):
+    """-log L (without the constants of the data) as a function of all parameters, in the order of `parameters`."""
+
+    parameters: tuple[Any, ...]
+
+    def value(self, theta: Array) -> float:
+        """-log L at `theta`, shape (P,); inf where the density is not positive."""
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """-log L, gradient and Hessian at `theta`, shape (P,)."""
+
+
+class ColumnEvaluator:
+    """Quick path for one data set; see the module's text.
+
+    Args:
+        slots: One for each row of the columns.
+        columns: The data set.
+        parameters: All parameters, P of them, or their names: they are only handed on.
+        far: Further events, summed by a series; see `hisigma_zfit.likelihood.compression`.
+    """
+
+    def __init__(
+        self, slots: Sequence[Slot], columns: Columns, parameters: tuple[Any, ...], *, far: FarEvents | None = None
+    ) -> None:
+        self.parameters = parameters
+        self._slots, self._far = tuple(slots), far
+        # events where variations act come first: the others are spared their weights
+        acting = [morph.active for morph in columns.morphs if morph is not None]
+        active = np.logical_or.reduce(acting) if acting else np.zeros(columns.mass.size, dtype=bool)
+        self._n_active, n = int(np.count_nonzero(active)), active.size
+        if 0 < self._n_active < n:
+            columns = columns.take(np.argsort(~active, kind="stable"))
+        self.columns, self._weights, self._total = columns, columns.weights, columns.total
+        self.components, self._rows = [], 0
+        for k, slot in enumerate(self._slots):
+            self.components.append(Component(slot, columns, k, self._rows))
+            self._rows = self.components[-1].rest.stop
+        self._n = n
+
+    def split(self, near: npt.NDArray[np.intp], far: FarEvents) -> ColumnEvaluator:
+        """The same likelihood with only some of the events, by index, visited one by one, the others by `far`."""
+        return ColumnEvaluator(self._slots, self.columns.take(near), self.parameters, far=far)
+
+    def yields(self, theta: Array) -> Array:
+        """Yields of the components, shape (K,)."""
+        return np.array([slot.size(theta)[0] for slot in self._slots])
+
+    def shapes(self, theta: Array) -> list[list[float]]:
+        """Coefficients of each component's log mass density as a polynomial in t, the constant first."""
+        return [
+            c.polynomial(
+                theta, 0.0 if c.slot.family is None else -c.slot.family.log_integral(theta[c.parameters[: c.q]])
+            )
+            for c in self.components
+        ]
+
+    def _blocks(self, size: int) -> list[slice]:
+        """Blocks of events, with a border where the variations cease to act."""
+        parts = ((0, self._n_active), (self._n_active, self._n))
+        return [slice(at, min(at + size, stop)) for start, stop in parts for at in range(start, stop, size)]
+
+    def recipe(self) -> Callable[[Columns], ColumnEvaluator]:
+        """What makes the likelihood of other columns, without zfit objects, so that other processes can have it.
+
+        Parameters are known by their names there.
+        """
+        slots = [
+            replace(slot, family=replace(slot.family, parameters=())) if slot.family else slot for slot in self._slots
+        ]
+        return partial(type(self), slots, parameters=tuple(str(p.name) for p in self.parameters))
+
+    def _block_weights(self, block: slice) -> Array | None:
+        return None if self._weights is None else self._weights[block]
+
+    @np.errstate(all="ignore")  # a density that is not positive is answered, not warned of
+    def value(self, theta: Array) -> float:
+        """-log L at `theta`, shape (P,); inf where the density is not positive."""
+        yields = self.yields(theta)
+        morphs = [c.weights(theta) for c in self.components]
+        # the yield goes into the exponent: that of no events, minus infinity, makes a density of zero
+        polynomials, factors = [], []
+        for c, size in zip(self.components, yields, strict=True):
+            family = c.slot.family
+            shift = 0.0 if family is None else np.log(abs(size)) - family.log_integral(theta[c.parameters[: c.q]])
+            polynomials.append(c.polynomial(theta, float(shift)))
+            factors.append(size if family is None else 1.0 if size >= 0.0 else -1.0)
+        common = next((p[0] for p, c in zip(polynomials, self.components, strict=True) if c.powers is not None), 0.0)
+        common = common if abs(common) < _MAX_COMMON else 0.0
+        for k, c in enumerate(self.components):  # a factor of the whole density is cheaper outside of the loop
+            if c.powers is None:
+                factors[k] *= float(np.exp(-common))
+            else:
+                polynomials[k][0] -= common
+        buffers, total, positive = np.empty((2, min(_BLOCK, self._n))), 0.0, bool(yields.min() >= 0.0)
+        for block in self._blocks(_BLOCK):
+            density, scratch = buffers[:, : block.stop - block.start]
+            for k, (c, morph) in enumerate(zip(self.components, morphs, strict=True)):
+                part = scratch if k else density
+                own = c.density(polynomials[k], block, part)
+                if own is not part or factors[k] != 1.0:
+                    np.multiply(own, factors[k], out=part)
+                if morph is not None and block.start < self._n_active:
+                    part *= morph.value(block)
+                if k:
+                    density += part
+            total += _sum_of_logs(density, self._block_weights(block), positive=positive)
+        if self._far is not None:
+            total += self._far.log_sum(yields, self.shapes(theta))
+        return float(yields.sum() - total - common * self._total) if np.isfinite(total) else np.inf
+
+    @np.errstate(all="ignore")
+    def evaluate(self, theta: Array) -> Evaluation:
+        """-log L, gradient and Hessian at `theta`, shape (P,).
+
+        With a_k = ratio_k W_k f_k / L the derivatives of log L_i are a_k for a yield and y_k a_k S for the parameters
+        of a component, where S is T - <T> for a shape and d log W_k / d nu for a nuisance.  Those of second order
+        follow from the same sums and from dS, which is -Cov(T) for every event for a shape.
+        """
+        moments = [
+            None if c.slot.family is None else c.slot.family.log_partition(theta[c.parameters[: c.q]])
+            for c in self.components
+        ]
+        sizes, morphs = [slot.size(theta) for slot in self._slots], [c.weights(theta) for c in self.components]
+        yields = np.array([size for size, _, _ in sizes])
+        polynomials = [
+            c.polynomial(theta, 0.0 if moment is None else -moment[0])
+            for c, moment in zip(self.components, moments, strict=True)
+        ]
+        length = min(_BLOCK, self._n, max(_ONE_THREAD // (self._rows * (self._rows + 1)), _BLOCK // 8))
+        # the last row of ones makes the sums of the derivatives one more column of their products, and hides from BLAS
+        # that these are symmetric, for which its kernel is four times slower
+        buffer, buffers = np.ones((self._rows + 1, length)), np.empty((2, length))
+        products, total, positive = np.zeros((self._rows, self._rows + 1)), 0.0, bool(yields.min() >= 0.0)
+        seconds = [np.zeros((c.parameters.size,) * 2) for c in self.components]
+        for block in self._blocks(max(length, 1)):
+            size, acting = block.stop - block.start, block.start < self._n_active
+            derivatives, (density, scratch) = buffer[:, :size], buffers[:, :size]
+            densities: list[Array] = []
+            slopes: list[Array | None] = []
+            bends: list[Array | None] = []
+            for k, (c, morph) in enumerate(zip(self.components, morphs, strict=True)):
+                own, slope, bend = c.density(polynomials[k], block, derivatives[c.start]), c.slope(block), None
+                if morph is not None and acting:
+                    weight, varied, bend = morph.derivatives(block)
+                    own = np.multiply(own, weight, out=derivatives[c.start])
+                    slope = varied if slope is None else np.concatenate([slope, varied])
+                elif block.start == self._n_active:
+                    derivatives[c.rest] = 0.0  # from here on nothing is written to the rows of the nuisances
+                np.multiply(own, yields[k], out=scratch if k else density)
+                if k:
+                    density += scratch
+                densities.append(own)
+                slopes.append(slope)
+                bends.append(bend)
+            for c, own, slope in zip(self.components, densities, slopes, strict=True):
+                share = np.divide(own, density, out=derivatives[c.start])
+                if slope is not None:
+                    np.multiply(share, slope, out=derivatives[c.start + 1 : c.start + 1 + len(slope)])
+            weights = self._block_weights(block)
+            weighted = derivatives[:-1] if weights is None else derivatives[:-1] * weights
+            products += weighted @ derivatives.T
+            for c, second, slope, bend in zip(self.components, seconds, slopes, bends, strict=True):
+                if slope is not None:
+                    second[: len(slope), : len(slope)] += weighted[c.start + 1 : c.start + 1 + len(slope)] @ slope.T
+                if bend is not None:
+                    _add_symmetric(second[c.q :, c.q :], bend @ weighted[c.start])
+            total += _sum_of_logs(density, weights, positive=positive)
+        if self._far is not None:
+            total += self._far.add(yields, polynomials, products, seconds)
+        if not np.isfinite(total):
+            nan = np.full(theta.size, np.nan)
+            return Evaluation(np.inf, nan, np.outer(nan, nan))
+        return self._assemble(theta, float(yields.sum() - total), products, seconds, moments, sizes)
+
+    def _assemble(
+        self,
+        theta: Array,
+        value: float,
+        products: Array,
+        seconds: list[Array],
+        moments: list[tuple[float, Array, Array] | None],
+        sizes: list[tuple[float, Array, Array]],
+    ) -> Evaluation:
+        """Turn sums over raw slopes into derivatives with respect to the parameters.
+
+        First into those by yields and shape parameters of each component, in the order of the rows, then by parameter.
+        """
+        first, starts = products[:, -1], [c.start for c in self.components]
+        local = np.eye(self._rows)  # from raw slopes to derivatives of log L
+        place = np.zeros((theta.size, self._rows))  # where each of them belongs among the parameters
+        bends, curved = np.zeros((self._rows, self._rows)), np.zeros((theta.size, theta.size))
+        for c, second, moment, (size, slope, bend) in zip(self.components, seconds, moments, sizes, strict=True):
+            number, extended = first[c.start], list(c.slot.extended)
+            place[extended, c.start] = slope
+            if c.slot.composed is not None:
+                curved[np.ix_(extended, extended)] += bend * (1.0 - number)
+            if not c.parameters.size:
+                continue
+            place[c.parameters, range(c.rest.start, c.rest.stop)] = 1.0
+            mean, covariance = np.zeros(c.parameters.size), np.zeros((c.parameters.size,) * 2)
+            if moment is not None:
+                _, mean[: c.q], covariance[: c.q, : c.q] = moment
+            local[c.rest, c.rest] = np.diag(size * c.signs)
+            local[c.rest, c.start] = -size * mean
+            sums = c.signs * first[c.rest]
+            bends[c.start, c.rest] = bends[c.rest, c.start] = sums - mean * number
+            mixed = mean[:, None] * sums
+            spread = second * (c.signs[:, None] * c.signs) - mixed - mixed.T
+            bends[c.rest, c.rest] = size * (spread + (mean[:, None] * mean - covariance) * number)
+        slopes = -local @ first
+        slopes[starts] += 1.0  # of the expected number of events
+        hessian = place @ (local @ products[:, :-1] @ local.T - bends) @ place.T
+        return Evaluation(value, place @ slopes, hessian + curved)
+
+
+def _add_symmetric(matrix: Array, rows: Array) -> None:
+    """Add a symmetric matrix, given as its lower triangle row by row, in place."""
+    lower = np.zeros_like(matrix)
+    lower[np.tril_indices(len(matrix))] = rows
+    matrix += lower + np.tril(lower, -1).T
+
+
+def _sum_of_logs(density: Array, weights: Array | None, *, positive: bool) -> float:
+    """Sum of (weighted) logarithms of numbers of shape (n,), not finite if one is not positive; overwrites them.
+
+    Without weights four numbers are multiplied first, because a logarithm costs more than products.
+
+    Args:
+        density: The numbers.
+        weights: Their weights, or None.
+        positive: True if none of them can be negative.
+    """
+    if not positive and not density.min() > 0.0:
+        return -np.inf
+    quarter = density.size // 4
+    if weights is None and quarter:
+        first, second, third, fourth = density[: 4 * quarter].reshape(4, quarter)
+        products = first * second
+        products *= third
+        products *= fourth
+        if products.min() > _LEAST:
+            rest = density[4 * quarter :]
+            total = float(np.log(products, out=products).sum() + (np.log(rest).sum() if rest.size else 0.0))
+            if np.isfinite(total):  # else one of the products overflowed
+                return total
+    logs = np.log(density, out=density)
+    return float(logs.sum() if weights is None else logs @ weights)
+
+
+def column_evaluator(terms: Sequence[Term], columns: Columns, parameters: tuple[Any, ...]) -> ColumnEvaluator | None:
+    """The quick path for a model, or None if one of its shapes or yields is outside of what it knows."""
+    from hisigma_zfit.model.shapes import exponential_family  # needs zfit, which finished columns do not
+
+    index = {parameter: k for k, parameter in enumerate(parameters)}
+    slots = []
+    for term in terms:
+        composed = term.extended if isinstance(term.extended, ComposedYield) else None
+        sources = (term.extended,) if composed is None else composed.sources
+        if not all(source in index for source in sources):
+            return None  # a yield composed of other parameters
+        family = None if term.frozen else exponential_family(term.mass)
+        if family is None and not term.frozen:
+            return None
+        slots.append(
+            Slot(
+                extended=tuple(index[p] for p in sources),
+                composed=None if composed is None else composed.size,
+                family=family,
+                shape=() if family is None else tuple(index[p] for p in family.parameters),
+                morph=None if term.morph is None else term.morph.form,
+                nuisances=() if term.morph is None else tuple(index[p] for p in term.morph.nuisances),
+            )
+        )
+    return ColumnEvaluator(slots, columns, parameters)
+
+
+class EvaluatorSum:
+    """Sum of evaluators over the same parameters: categories and constraints."""
+
+    def __init__(self, parameters: tuple[Any, ...], parts: Sequence[Evaluator]) -> None:
+        self.parameters = parameters
+        self.parts = tuple(parts)
+
+    def value(self, theta: Array) -> float:
+        """-log L at `theta`, shape (P,)."""
+        return float(sum(part.value(theta) for part in self.parts))
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """-log L, gradient and Hessian at `theta`, shape (P,)."""
+        results = [part.evaluate(theta) for part in self.parts]
+        return Evaluation(
+            float(sum(r.value for r in results)),
+            np.sum([r.gradient for r in results], axis=0),
+            np.sum([r.hessian for r in results], axis=0),
+        )

@@ -1,0 +1,278 @@
+"""The extended likelihood with cached columns: a zfit loss that takes well under a millisecond per 10,000 events.
+
+What to use when:
+
+- `ExtendedNLL` with `hisigma_zfit.fit`, `profile`, `discovery`, `interval`: the normal way.
+- `ExtendedNLL` with any zfit minimiser or hepstats calculator: works, and calls the same fast evaluation.
+- ``zfit.loss.ExtendedUnbinnedNLL`` on the same model and data: the same number to 1e-9, a hundred times slower.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+import zfit
+import zfit.z.numpy as znp
+
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.likelihood.columns import Columns, Term, build_columns, data_version, terms_of
+from hisigma_zfit.likelihood.compression import compress, covers
+from hisigma_zfit.likelihood.constraints import constraint_evaluators
+from hisigma_zfit.likelihood.evaluate import Evaluation, Evaluator, EvaluatorSum, column_evaluator
+from hisigma_zfit.likelihood.graph import GraphEvaluator, log_density, morph_inputs
+from hisigma_zfit.model.systematics import constraints_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hisigma_zfit.arrays import Array
+
+
+__all__ = ["ExtendedNLL", "limits_of"]
+
+
+_log = logging.getLogger(__name__)
+
+
+def _current(parameter: Any) -> float:
+    """Value of a parameter within its limits; ten times quicker than zfit's, which clips it in TensorFlow."""
+    if not isinstance(parameter, zfit.Parameter):
+        return float(parameter.value())  # a constant
+    value = float(tf.raw_ops.ReadVariableOp(resource=parameter.handle, dtype=tf.float64))
+    if parameter.has_limits:
+        value = min(max(value, float(parameter.lower)), float(parameter.upper))
+    return value
+
+
+def _data_constant(columns: Columns) -> float:
+    """Part of -log L that only the data decide; zfit writes log N! by Stirling's formula, so this does too."""
+    n = columns.total
+    stirling = n * np.log(n) - n + 0.5 * np.log(2.0 * np.pi * n) if n > 0 else 0.0
+    return float(stirling - columns.reference)
+
+
+class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
+    """Extended unbinned -log L, paper (arXiv:2506.06438) eq. 2.4, with every learned density evaluated only once.
+
+    Args:
+        model: One extended model, or a list of them for a simultaneous fit.
+        data: A `Dataset` or zfit Data for each model; columns may come in any order.
+        constraints: zfit constraints, besides those that nuisances carry (see `hz.nuisance`); each counts once.
+        options: zfit's options of a loss.
+        fit_range: Not supported; give the mass space its limits instead.
+
+    Raises:
+        InputError: Data without an observable of the model, no events, or `fit_range`.
+        DomainError: Events at which every component's density is zero.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        data: Any,
+        *,
+        constraints: Iterable[Any] | None = None,
+        options: Any = None,
+        fit_range: Any = None,
+    ) -> None:
+        if fit_range is not None and any(r is not None for r in np.atleast_1d(fit_range)):
+            raise InputError.from_parts(
+                expected="no fit_range", got=str(fit_range), do="give the mass space the limits of the fit"
+            )
+        models = list(model) if isinstance(model, (list, tuple)) else [model]
+        datasets = list(data) if isinstance(data, (list, tuple)) else [data]
+        if len(models) != len(datasets):
+            raise InputError.from_parts(
+                expected="one data set for each model",
+                got=f"{len(datasets)} for {len(models)}",
+                do="pass two lists of the same length",
+            )
+        datasets = [_as_zfit(d, m) for d, m in zip(datasets, models, strict=True)]
+        parameters = {p for m in models for p in m.get_params(floating=None, is_yield=None, extract_independent=True)}
+        terms = {id(term): term for term in (*(constraints or ()), *constraints_of(parameters))}
+        super().__init__(model=models, data=datasets, constraints=list(terms.values()) or None, options=options)
+        self._terms: list[tuple[Term, ...]] = [terms_of(m) for m in models]
+        self._frozen = [
+            [p for t in terms if t.frozen for p in t.mass.get_params(floating=None, is_yield=False)]
+            for terms in self._terms
+        ]
+        self._versions: list[Any] = [None] * len(models)
+        self._columns: list[Columns] = []
+        self._parts: list[Evaluator] = []
+        self._near: Evaluator | None = None
+        self.parameters = tuple(self.get_params(floating=None, is_yield=None, extract_independent=True))
+        self._constraint_parts = constraint_evaluators(self.constraints or (), self.parameters)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Bring the columns up to date with data that changed in place and with frozen shapes that were moved."""
+        for k, (terms, data, frozen) in enumerate(zip(self._terms, self.data, self._frozen, strict=True)):
+            version = (data_version(data), tuple(map(_current, frozen)))
+            if version == self._versions[k]:
+                continue
+            columns, self._near = build_columns(terms, data), None
+            if k == len(self._columns):
+                self._columns.append(columns)
+                self._parts.append(self._make_part(terms, columns))
+            else:
+                self._columns[k] = columns
+                part = self._parts[k]
+                if isinstance(part, GraphEvaluator):
+                    part.load(columns)  # keeps its compiled functions
+                else:
+                    self._parts[k] = self._make_part(terms, columns)
+            self._versions[k] = version
+
+    def _make_part(self, terms: tuple[Term, ...], columns: Columns) -> Evaluator:
+        return column_evaluator(terms, columns, self.parameters) or GraphEvaluator(terms, columns, self.parameters)
+
+    def columns(self) -> tuple[Columns, ...]:
+        """Cached columns, one set for each data set."""
+        self._refresh()
+        return tuple(self._columns)
+
+    def evaluator(self, *, around: Array | None = None) -> Evaluator:
+        """The likelihood as plain functions of a parameter vector, for minimisers and scans.
+
+        Its value lacks the constants of the data; `value(full=True)` has them.
+
+        Args:
+            around: Parameters, shape (P,), in whose neighbourhood many values will be asked for: the likelihood is then
+                prepared to be quicker there, see `hisigma_zfit.likelihood.compression`.
+        """
+        self._refresh()
+        parts = [*self._parts, *self._constraint_parts]
+        full = parts[0] if len(parts) == 1 else EvaluatorSum(self.parameters, parts)
+        if around is None:
+            return full
+        if self._near is None or not covers(self._near, around):
+            self._near = compress(full, around)
+        return self._near
+
+    def theta(self) -> Array:
+        """Current values of `parameters`, shape (P,)."""
+        return np.array([_current(p) for p in self.parameters])
+
+    # zfit's public methods, answered by the fast evaluation.  Inside someone's tf.function the graph below is used.
+
+    def value(self, *, params: Any = None, full: bool | None = None) -> Any:
+        """-log L at the parameters' current values; see zfit.loss."""
+        if not tf.executing_eagerly():
+            return super().value(params=params, full=full)
+        with self._check_set_input_params(params, guarantee_checked=False):
+            value = self.evaluator().value(self.theta())
+        return tf.constant(value + self._constant(full), tf.float64)
+
+    def data_constant(self) -> float:
+        """What `value(full=True)` adds to the evaluator's value: the terms that only the data decide."""
+        return sum(_data_constant(columns) for columns in self._columns)
+
+    def _constant(self, full: bool | None) -> float:
+        return 0.0 if full is False else self.data_constant()
+
+    def _at(self, params: Any, paramvals: Any) -> tuple[Evaluation, list[int]]:
+        wanted = self._input_check_params(params, only_independent=True)
+        with self._check_set_input_params(paramvals, guarantee_checked=False):
+            evaluation = self.evaluator().evaluate(self.theta())
+        position = {p: k for k, p in enumerate(self.parameters)}
+        return evaluation, [position[p] for p in wanted]
+
+    def gradient(self, params: Any = None, *, numgrad: bool | None = None, paramvals: Any = None) -> Any:
+        """Exact gradient with respect to `params`; `numgrad` is not needed and ignored."""
+        if not tf.executing_eagerly():
+            return super().gradient(params, numgrad=numgrad, paramvals=paramvals)
+        evaluation, at = self._at(params, paramvals)
+        return tf.constant(evaluation.gradient[at])
+
+    def value_gradient(
+        self, params: Any = None, *, full: bool | None = None, numgrad: bool | None = None, paramvals: Any = None
+    ) -> Any:
+        """-log L and its exact gradient."""
+        if not tf.executing_eagerly():
+            return super().value_gradient(params, full=full, numgrad=numgrad, paramvals=paramvals)
+        evaluation, at = self._at(params, paramvals)
+        return tf.constant(evaluation.value + self._constant(full)), tf.constant(evaluation.gradient[at])
+
+    def hessian(
+        self, params: Any = None, hessian: Any = None, *, numgrad: bool | None = None, paramvals: Any = None
+    ) -> Any:
+        """Exact Hessian; its diagonal if ``hessian="diag"``."""
+        if not tf.executing_eagerly():
+            return super().hessian(params, hessian, numgrad=numgrad, paramvals=paramvals)
+        evaluation, at = self._at(params, paramvals)
+        return tf.constant(_select(evaluation.hessian, at, hessian))
+
+    def value_gradient_hessian(
+        self,
+        params: Any = None,
+        *,
+        hessian: Any = None,
+        full: bool | None = None,
+        numgrad: bool | None = None,
+        paramvals: Any = None,
+    ) -> Any:
+        """-log L, exact gradient and exact Hessian."""
+        if not tf.executing_eagerly():
+            return super().value_gradient_hessian(
+                params, hessian=hessian, full=full, numgrad=numgrad, paramvals=paramvals
+            )
+        evaluation, at = self._at(params, paramvals)
+        return (
+            tf.constant(evaluation.value + self._constant(full)),
+            tf.constant(evaluation.gradient[at]),
+            tf.constant(_select(evaluation.hessian, at, hessian)),
+        )
+
+    def _loss_func(self, model: Any, data: Any, fit_range: Any, constraints: Any, log_offset: Any) -> Any:
+        """The same likelihood as TensorFlow operations, for callers that trace."""
+        del model, data, fit_range
+        total = znp.asarray(0.0)
+        for terms, columns in zip(self._terms, self._columns, strict=True):
+            m, ratio = znp.asarray(columns.mass), znp.asarray(columns.ratio)
+            expected, logs = log_density(terms, m, ratio, morph_inputs(columns))
+            total += expected - znp.sum(logs if columns.weights is None else logs * columns.weights)
+            if log_offset is False:
+                total += _data_constant(columns)
+        for constraint in constraints or ():
+            total += constraint.value()
+        return total
+
+    def check_precompile(self, *, params: Any = None, force: bool = False) -> Any:
+        """Called by zfit before every evaluation: the place where data that changed in place are noticed."""
+        if tf.executing_eagerly():
+            self._refresh()
+        return super().check_precompile(params=params, force=force)
+
+
+def _select(hessian: Array, at: list[int], kind: str | None) -> Array:
+    return np.diag(hessian)[at] if kind == "diag" else hessian[np.ix_(at, at)]
+
+
+def _as_zfit(data: Any, model: zfit.pdf.BasePDF) -> zfit.Data:
+    """Zfit Data in the model's observables and order."""
+    space = model.space
+    if not isinstance(data, zfit.Data):
+        inside = data.within(space)
+        if len(inside) < len(data):
+            _log.info("%d of %d events are outside of the model's range", len(data) - len(inside), len(data))
+        data = inside.to_zfit(space)
+    missing = [name for name in space.obs if name not in data.obs]
+    if missing:
+        raise InputError.from_parts(
+            expected=f"data with {', '.join(space.obs)}", got=f"no {', '.join(missing)}", do="read these columns too"
+        )
+    if int(data.num_entries) == 0:
+        raise InputError.from_parts(expected="events", got="an empty data set", do="check ranges and cuts")
+    if tuple(data.obs) == tuple(space.obs):
+        return data
+    return data.with_obs(space)
+
+
+def limits_of(parameters: tuple[Any, ...]) -> tuple[Array, Array]:
+    """Lower and upper limits of parameters, infinite where there are none, each of shape (P,)."""
+    lower = [float(p.lower) if p.has_limits and p.lower is not None else -np.inf for p in parameters]
+    upper = [float(p.upper) if p.has_limits and p.upper is not None else np.inf for p in parameters]
+    return np.array(lower), np.array(upper)

@@ -1,0 +1,101 @@
+"""The components of a model as the quick likelihood sees them: where their numbers are, and their densities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.likelihood.cached import Columns
+    from hisigma_zfit.model.families import ExponentialFamily
+    from hisigma_zfit.model.variation_weights import MorphForm, MorphWeights
+    from hisigma_zfit.model.yields import Size
+
+__all__ = ["Component", "ComposedYield", "Slot"]
+
+
+@runtime_checkable
+class ComposedYield(Protocol):
+    """A yield that depends on several parameters and knows its derivatives, such as `systematics.LogNormalYield`."""
+
+    sources: tuple[Any, ...]
+    size: Size
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where one component finds its numbers in the parameter vector.
+
+    Attributes:
+        extended: Parameters of the yield; one, unless the yield is composed.
+        composed: The yield if it is composed.
+        family: The mass shape, or None if it is cached.
+        shape: Parameters of the family, q of them.
+        morph: The systematic variations, or None.
+        nuisances: Their parameters, J of them.
+    """
+
+    extended: tuple[int, ...]
+    composed: Size | None
+    family: ExponentialFamily | None
+    shape: tuple[int, ...]
+    morph: MorphForm | None
+    nuisances: tuple[int, ...]
+
+    def size(self, theta: Array) -> tuple[float, Array, Array]:
+        """The yield with its gradient and Hessian with respect to the parameters in `extended`."""
+        if self.composed is None:
+            return float(theta[self.extended[0]]), np.ones(1), np.zeros((1, 1))
+        return self.composed.derivatives(theta[list(self.extended)])
+
+
+class Component:
+    """One row of the columns with its slot, ready for the loop over blocks.
+
+    Derivatives are summed with respect to the yield, the powers of t in the family's exponent and the nuisances, one
+    row each, `start` being the first of them.
+    """
+
+    def __init__(self, slot: Slot, columns: Columns, k: int, start: int) -> None:
+        self.slot, self.ratio, self.morph = slot, columns.ratio[k], columns.morphs[k]
+        self.plain = bool(np.all(self.ratio == 1.0))  # what the ratios refer to
+        self.powers = None if slot.family is None else slot.family.powers(columns.mass)
+        self.q = len(slot.shape)
+        self.signs = np.array([*(() if slot.family is None else slot.family.signs), *[1.0] * len(slot.nuisances)])
+        self.parameters = np.array([*slot.shape, *slot.nuisances], dtype=np.intp)
+        self.start, self.rest = start, slice(start + 1, start + 1 + self.parameters.size)
+
+    def slope(self, block: slice) -> Array | None:
+        """Powers of t of the events in a block, shape (q, B)."""
+        return None if self.powers is None else self.powers[:, block]
+
+    def weights(self, theta: Array) -> MorphWeights | None:
+        """Weights of the variations at `theta`."""
+        if self.slot.morph is None or self.morph is None:
+            return None
+        return self.slot.morph.weights(self.morph, theta[list(self.slot.nuisances)])
+
+    def density(self, polynomial: Sequence[float], block: slice, out: Array) -> Array:
+        """Ratio times exp(c_0 + c_1 t + ...) of the events in a block, shape (B,); in `out` unless it is cached."""
+        if self.powers is None:
+            return self.ratio[block]
+        t = self.powers[0, block]
+        np.multiply(t, polynomial[-1], out=out)
+        for coefficient in polynomial[-2:0:-1]:
+            out += coefficient
+            out *= t
+        if polynomial[0] != 0.0:
+            out += polynomial[0]
+        np.exp(out, out=out)
+        if not self.plain:
+            out *= self.ratio[block]
+        return out
+
+    def polynomial(self, theta: Array, constant: float) -> list[float]:
+        """Coefficients of the exponent, the constant first."""
+        return [constant, *(self.signs[: self.q] * theta[self.parameters[: self.q]]).tolist()]

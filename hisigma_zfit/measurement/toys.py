@@ -1,0 +1,98 @@
+"""From a run folder to pseudo-experiments: what ``hisigma toys`` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.runs.toys import ToyFolder
+
+if TYPE_CHECKING:
+    from hisigma_zfit.likelihood.nll import ExtendedNLL
+    from hisigma_zfit.model.compose import SignalPlusBackground
+    from hisigma_zfit.results import ToySummary
+
+__all__ = ["study_toys"]
+
+
+def study_toys(
+    folder: str | Path,
+    *,
+    n: int = 1000,
+    inject: float | None = None,
+    seed: int = 1,
+    limit: float | None = None,
+    events: int = 100_000,
+    processes: int = 1,
+    scheduler: Any = None,
+    out: str | Path | None = None,
+    progress: bool | None = None,
+) -> tuple[ToySummary, Path]:
+    """Draw pseudo-experiments from the fitted model of a run, fit them, and keep everything in a folder.
+
+    An interrupted study goes on when it is called again, and a longer one begins with the toys of a shorter one.
+
+    Args:
+        folder: A complete run folder.
+        n: Number of toys.
+        inject: True value of the parameter of interest; the fitted one by default.
+        seed: Same seed, same toys.
+        limit: Confidence level of an upper limit (CLs) for each toy.
+        events: Events of each component from which toys are drawn; see `make_pool`.
+        processes: Worker processes on this machine.
+        scheduler: Address of a Dask scheduler to be used instead.
+        out: Folder of the study; ``toys-INJECT-SEED`` in the run folder by default.
+        progress: Show a bar on stderr; by default on terminals.
+
+    Returns:
+        The summary, and the folder of the study.
+
+    Raises:
+        InputError: The folder is no run with a stored model, or options are wrong.
+        FitError: Too many toys could not be fitted.
+    """
+    from hisigma_zfit.measurement import load_model
+    from hisigma_zfit.toys.summary import summarise
+    from hisigma_zfit.toys.toys import make_pool, run_toys
+
+    if seed < 0:
+        raise InputError.from_parts(expected="a seed of 0 or more", got=str(seed), do="correct it")
+    model = load_model(folder)
+    poi = str(model.poi.name)
+    inject = float(model.poi.value()) if inject is None else inject
+    options = {"poi": poi, "inject": inject, "seed": seed, "limit": limit, "events": events}
+    place = Path(out) if out is not None else Path(folder) / f"toys-{inject:.6g}-{seed}"
+    pool = make_pool(_likelihood(model), poi, inject, events=events, seed=seed, limits=limit is not None)
+    with ToyFolder.open(place, options | {"events_digest": pool.digest}) as study:
+        fits = run_toys(
+            pool,
+            poi,
+            n=n,
+            seed=seed,
+            limit=limit,
+            processes=processes,
+            scheduler=scheduler,
+            chunks=study,
+            progress=progress,
+        )
+        summary = summarise(fits, pool, poi, seed=seed, limit=limit)
+        study.finish(summary)
+    return summary, place
+
+
+def _likelihood(model: SignalPlusBackground) -> ExtendedNLL:
+    """A likelihood of the model; its handful of events only fill a place, because toys bring their own."""
+    import zfit
+
+    from hisigma_zfit.likelihood.nll import ExtendedNLL
+
+    main = next(c.pdf for c in model.components if not c.is_signal)
+    lower, upper = (float(np.squeeze(edge)) for edge in (main.mass.space.v1.lower, main.mass.space.v1.upper))
+    m = np.linspace(lower, upper, 12)[1:-1]
+    x = main.flow.sample(m, seed=0)
+    columns = {model.mass: m} | dict(zip(main.flow.features, np.asarray(x).T, strict=True))
+    values = np.stack([columns[name] for name in model.obs], axis=1)
+    return ExtendedNLL(model, zfit.Data.from_numpy(obs=model.space, array=values))

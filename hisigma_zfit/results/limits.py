@@ -1,0 +1,48 @@
+"""Immutable results of limits; numpy only, with the JSON round trip of `hisigma_zfit.results`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from hisigma_zfit.results.base import Result
+from hisigma_zfit.results.measurement import UpperLimit
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float64]
+
+__all__ = ["LimitScan"]
+
+
+@dataclass(frozen=True)
+class LimitScan(Result):
+    """CLs of many tested values, observed and expected without a signal.
+
+    Attributes:
+        poi: Name of the parameter.
+        values: Tested values, shape (n,).
+        observed: CLs of the data, shape (n,).
+        expected: CLs of background-only data by sigma, "-2" to "2", each of shape (n,).
+        cl: Confidence level of the limits, where CLs is 1 - cl.
+        limit: The observed limit.
+        limits: The expected limits by sigma.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/limit-scan/1"
+    _arrays: ClassVar[frozenset[str]] = frozenset({"values", "observed"})
+    _array_maps: ClassVar[frozenset[str]] = frozenset({"expected"})
+    poi: str
+    values: Array
+    observed: Array
+    expected: dict[str, Array]
+    cl: float
+    limit: float
+    limits: dict[str, float]
+
+    @property
+    def upper_limit(self) -> UpperLimit:
+        """The limits alone."""
+        return UpperLimit(poi=self.poi, limit=self.limit, cl=self.cl, expected=self.limits)

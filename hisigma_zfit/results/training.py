@@ -1,0 +1,38 @@
+"""What a training says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from hisigma_zfit.results.base import Result
+
+if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array
+
+__all__ = [
+    "TrainingHistory",
+]
+
+
+@dataclass(frozen=True)
+class TrainingHistory(Result):
+    """Loss of a density training.
+
+    Attributes:
+        name: What was trained, for example ``"background"``.
+        steps: Optimiser step of each record, shape (n,).
+        epochs: The same in epochs, shape (n,).
+        train: Mean negative log-likelihood on the cube in nats, by member, shape (E, n).
+        validation: The same on held-out events, shape (E, k), or None.
+        validation_steps: Steps of the validation records, shape (k,), or None.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/training/1"
+    _arrays: ClassVar[frozenset[str]] = frozenset({"steps", "epochs", "train", "validation", "validation_steps"})
+    name: str
+    steps: Array
+    epochs: Array
+    train: Array
+    validation: Array | None = None
+    validation_steps: Array | None = None

@@ -1,0 +1,1 @@
+"""Run folders, stages and stored results, of any task."""

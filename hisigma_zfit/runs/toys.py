@@ -1,0 +1,162 @@
+"""The folder of a study with pseudo-experiments: finished toys piece by piece, then their summary.
+
+toys.json                    what decides the toys, and the versions used
+chunks/                      fits, so many toys in each file
+summary.json, table.txt, figures/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from hisigma_zfit.errors import InputError, RunFolderError
+from hisigma_zfit.files import disk_errors, take_lock, write_bytes
+from hisigma_zfit.results import ToySummary
+from hisigma_zfit.results.base import plain
+from hisigma_zfit.runs.folder import package_versions
+from hisigma_zfit.runs.stored import LOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    import numpy.typing as npt
+
+__all__ = ["ToyFolder", "load_toys"]
+
+SCHEMA = "hisigma-zfit/toy-study/1"
+
+
+class ToyFolder:
+    """One study on disk; made by `ToyFolder.open` and used in a ``with`` block.
+
+    Finished chunks stay whatever ends the block, and a longer study with the same options goes on from them.
+    """
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: str | Path, options: Mapping[str, Any]) -> Self:
+        """Start a study, or go on with the one that these options make.
+
+        Args:
+            path: Folder; its parent must exist.
+            options: Everything that decides the toys, but for their number; must be expressible in JSON.
+
+        Raises:
+            RunFolderError: The folder cannot be used: other things are in it, or toys of other options, or another
+                process works on it.
+        """
+        folder = Path(path)
+        if not folder.parent.is_dir():
+            raise RunFolderError.from_parts(
+                expected=f"an existing folder '{folder.parent}'", got="none", do="make it first"
+            )
+        wanted = json.loads(json.dumps(plain(options)))
+        stored = _stored_options(folder)
+        if (
+            stored is None
+            and folder.exists()
+            and (not folder.is_dir() or any(e.name != LOCK for e in folder.iterdir()))
+        ):
+            raise RunFolderError.from_parts(
+                expected=f"nothing or an earlier study at '{folder}'", got="something else", do="choose another folder"
+            )
+        if stored is not None and stored != wanted:
+            name = next(n for n in {**wanted, **stored} if wanted.get(n) != stored.get(n))
+            raise RunFolderError.from_parts(
+                expected=f"the toys in '{folder}' to have the same {name}",
+                got=f"{stored.get(name)!r} instead of {wanted.get(name)!r}",
+                do="choose another folder or remove this one",
+            )
+        with disk_errors(folder):
+            lock = take_lock(folder, LOCK)
+        study = cls(folder, lock)
+        if stored is None:
+            content = {"schema": SCHEMA, "options": wanted, "versions": package_versions()}
+            study.write_text("toys.json", json.dumps(content, indent=1) + "\n")
+        return study
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file, whole or not at all."""
+        self._write(name, text.encode())
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self.path / name
+        with disk_errors(self.path, name, needed=len(content)):
+            path.parent.mkdir(exist_ok=True)
+            write_bytes(path, content)
+
+    def read(self, start: int) -> dict[str, npt.NDArray[np.float64]] | None:
+        """Arrays of the chunk that begins with toy number `start`; None where it is missing or damaged."""
+        try:
+            with np.load(self._chunk(start), allow_pickle=False) as stored:
+                return dict(stored)
+        except (OSError, ValueError, zipfile.BadZipFile):
+            return None
+
+    def write(self, start: int, arrays: Mapping[str, npt.NDArray[np.float64]]) -> None:
+        """Keep a chunk, whole or not at all."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        self._write(str(self._chunk(start).relative_to(self.path)), buffer.getvalue())
+
+    def _chunk(self, start: int) -> Path:
+        return self.path / "chunks" / f"{start:07d}.npz"
+
+    def finish(self, summary: ToySummary) -> None:
+        """Write the summary with its table and figures."""
+        from hisigma_zfit.report.plotting import save
+        from hisigma_zfit.report.toy_figures import toy_figures
+        from hisigma_zfit.report.toy_tables import toys
+
+        with disk_errors(self.path, "figures"):
+            (self.path / "figures").mkdir(exist_ok=True)
+            for name, figure in toy_figures(summary).items():
+                save(figure, self.path / "figures" / name)
+        self.write_text("table.txt", f"{toys(summary)}\n")
+        self.write_text("summary.json", f"{summary.to_json()}\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            (self.path / LOCK).unlink()
+        os.close(self._lock)
+
+
+def _stored_options(folder: Path) -> dict[str, Any] | None:
+    try:
+        stored = json.loads((folder / "toys.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    known = isinstance(stored, dict) and stored.get("schema") == SCHEMA
+    return stored["options"] if known else None
+
+
+def load_toys(path: str | Path) -> ToySummary:
+    """Read the summary of a finished study.
+
+    Raises:
+        RunFolderError: There is none.
+    """
+    file = Path(path) / "summary.json"
+    try:
+        return ToySummary.from_json(file.read_text(encoding="utf-8"))
+    except (OSError, InputError, TypeError) as error:
+        raise RunFolderError.from_parts(
+            expected=f"the summary of a study in '{path}'", got=type(error).__name__, do="finish the study first"
+        ) from error

@@ -1,0 +1,1 @@
+"""Two-sample tests and intervals: arrays in, numbers out."""

@@ -1,0 +1,1 @@
+"""Data that were never taken: Asimov sets, pools, pseudo-experiments."""

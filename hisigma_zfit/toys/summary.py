@@ -1,0 +1,85 @@
+"""From fits of pseudo-experiments to bias, pulls, coverage and expected results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import chi2
+
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.results import ToySummary
+from hisigma_zfit.statistics.intervals import clopper_pearson, quantiles
+
+if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.toys.pool import Pool
+    from hisigma_zfit.toys.toy_fits import ToyFits
+
+__all__ = ["summarise"]
+
+
+_LEVELS = {"68": 0.6827, "95": 0.9545}
+
+
+def _of_parameter(values: Array, errors: Array, truth: float) -> dict[str, float]:
+    """Bias and pulls of one parameter."""
+    n = values.size
+    pulls = (values - truth) / errors
+    spread, width = float(np.std(values, ddof=1)), float(np.std(pulls, ddof=1))
+    return {
+        "true": truth,
+        "bias": float(np.mean(values) - truth),
+        "bias_error": float(spread / np.sqrt(n)),
+        "spread": spread,
+        "error": float(np.mean(errors)),
+        "pull_mean": float(np.mean(pulls)),
+        "pull_mean_error": float(width / np.sqrt(n)),
+        "pull_width": width,
+        "pull_width_error": float(width / np.sqrt(2.0 * (n - 1))),
+    }
+
+
+def summarise(fits: ToyFits, pool: Pool, poi: str, *, seed: int, limit: float | None = None) -> ToySummary:
+    """Reduce fits of toys.
+
+    Args:
+        fits: The fits.
+        pool: Where the toys came from.
+        poi: Name of the parameter of interest.
+        seed: Seed of the toys, for the record.
+        limit: Confidence level of the limits, for the record.
+
+    Raises:
+        InputError: Fewer than two toys could be fitted.
+    """
+    fitted, index = fits.fitted, pool.parameters.index(poi)
+    n = int(np.count_nonzero(fitted))
+    if n < 2:
+        raise InputError.from_parts(expected="two or more fitted toys", got=str(n), do="ask for more")
+    values, errors, t = fits.values[fitted], fits.errors[fitted], fits.t_true[fitted]
+    coverage = {}
+    for name, cl in _LEVELS.items():
+        inside = int(np.count_nonzero(t <= chi2.ppf(cl, 1)))
+        lower, upper = clopper_pearson(inside, n)
+        coverage[name] = {"cl": cl, "inside": float(inside), "value": inside / n, "lower": lower, "upper": upper}
+    z = np.sqrt(fits.q0[fitted])
+    limits = fits.limit[fitted]
+    limits = limits[np.isfinite(limits)]
+    return ToySummary(
+        poi=poi,
+        injected=float(pool.theta[index]),
+        n=n,
+        failed=len(fits) - n,
+        seed=seed,
+        parameters={
+            pool.parameters[k]: _of_parameter(values[:, k], errors[:, k], float(pool.theta[k]))
+            for k in sorted({*pool.free, index})
+        },
+        coverage=coverage,
+        significance=quantiles(z),
+        limit={"cl": limit, **quantiles(limits)} if limit is not None and limits.size else {},
+        pulls=(values[:, index] - pool.theta[index]) / errors[:, index],
+        z=z,
+        limits=limits,
+    )

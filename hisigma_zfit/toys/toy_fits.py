@@ -1,0 +1,255 @@
+"""Draw and fit pseudo-experiments: the part that other processes run, numpy only.
+
+Every toy has a random stream of its own, spawned from the seed by its number, so that it is the same whichever process
+makes it, and whatever was made before.
+
+What to use when: `fit_toys` for a study of pulls, coverage and expected results, which `toys.run_toys` spreads over
+processes; `conditional_fits` for the distribution of a test statistic under one hypothesis.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from hisigma_zfit.errors import FitError
+from hisigma_zfit.fitting.limits import AsimovCurve, cls_limit
+from hisigma_zfit.fitting.newton import Minimum, minimise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.likelihood.evaluate import Evaluator
+    from hisigma_zfit.toys.pool import Pool
+
+__all__ = ["ConditionalFits", "ToyFits", "ToyPlan", "ToyProfile", "conditional_fits", "fit_toys", "require_fitted"]
+
+
+_log = logging.getLogger(__name__)
+
+_TOLERANCE = 1e-7
+
+
+@dataclass(frozen=True)
+class ToyPlan:
+    """What is done in every toy.
+
+    Attributes:
+        pool: Where its events come from.
+        poi: Index of the parameter of interest.
+        seed: Seed of the toys.
+        limit: Confidence level of an upper limit, or None for none.
+        background: Background-only Asimov value of t for the limits; None for Wald's form, see `limits.cls_limit`.
+    """
+
+    pool: Pool
+    poi: int
+    seed: int
+    limit: float | None = None
+    background: AsimovCurve | None = None
+
+
+@dataclass(frozen=True)
+class ToyFits:
+    """Fits of n toys; what could not be fitted is NaN.
+
+    Attributes:
+        values: Best values of all parameters, shape (n, P).
+        errors: Their Hessian errors, zero for those that do not float, shape (n, P).
+        t_true: 2 dNLL of the true parameter of interest, shape (n,).
+        q0: 2 dNLL of zero, or 0 for a best value below zero, shape (n,).
+        limit: Upper limit, shape (n,); NaN if none was asked for.
+        events: Number of events of each category, shape (n, C).
+        observation: Auxiliary observations, shape (n, A).
+    """
+
+    values: Array
+    errors: Array
+    t_true: Array
+    q0: Array
+    limit: Array
+    events: Array
+    observation: Array
+
+    def __len__(self) -> int:
+        return len(self.t_true)
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Put toys behind each other."""
+        return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
+
+    def arrays(self) -> dict[str, Array]:
+        """All arrays by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @property
+    def fitted(self) -> npt.NDArray[np.bool_]:
+        """Toys whose fits converged, shape (n,)."""
+        return np.isfinite(self.t_true) & np.isfinite(self.q0)
+
+
+@dataclass(frozen=True)
+class ConditionalFits:
+    """Fits of n toys of one hypothesis; entries of fits that failed are NaN.
+
+    Attributes:
+        best: Best value of the parameter of interest, shape (n,).
+        minimum: -log L there, shape (n,).
+        conditional: -log L with the parameter held at V values, shape (n, V).
+    """
+
+    best: Array
+    minimum: Array
+    conditional: Array
+
+    def t_bounded(self, k: int, zero: int) -> Array:
+        """t-tilde of the k-th value, with column `zero` held at zero; failed toys are left out."""
+        reference = np.where(self.best < 0.0, self.conditional[:, zero], self.minimum)
+        t = 2.0 * (self.conditional[:, k] - reference)
+        return np.maximum(t[np.isfinite(t)], 0.0)
+
+
+class ToyProfile:
+    """Profile likelihood of one toy.
+
+    Args:
+        experiment: Its likelihood.
+        pool: Where it comes from; fits start at its truth.
+        index: Of the parameter.
+
+    Raises:
+        FitError: The fit did not converge.
+    """
+
+    def __init__(self, experiment: Evaluator, pool: Pool, index: int) -> None:
+        self.index, self.name = index, pool.parameters[index]
+        self._experiment, self._pool = experiment, pool
+        self._free = sorted({*pool.free, index})
+        self._others = [k for k in pool.free if k != index]
+        self.minimum = minimise(experiment, pool.theta, self._free, limits=pool.limits, tolerance=_TOLERANCE)
+        if not self.minimum.converged:
+            raise FitError(f"a toy did not converge (edm {self.minimum.edm:.3g})")
+        # with the parameter itself even at a limit: the parabola goes on behind it
+        at = sorted({*self.minimum.free.tolist(), index})
+        self.covariance = np.zeros((pool.theta.size,) * 2)
+        self.covariance[np.ix_(at, at)] = np.linalg.inv(self.minimum.evaluation.hessian[np.ix_(at, at)])
+
+    @property
+    def best(self) -> float:
+        """Best value of the parameter."""
+        return float(self.minimum.theta[self.index])
+
+    @property
+    def error(self) -> float:
+        """Its Hessian error."""
+        return float(np.sqrt(self.covariance[self.index, self.index]))
+
+    def at(self, value: float) -> Minimum:
+        """Conditional minimum, started where the parabola has it."""
+        slope = self.covariance[:, self.index] / self.covariance[self.index, self.index]
+        lower, upper = self._pool.limits
+        start = np.clip(self.minimum.theta + slope * (value - self.best), lower, upper)
+        start[self.index] = value
+        found = minimise(self._experiment, start, self._others, limits=self._pool.limits, tolerance=_TOLERANCE)
+        if not found.converged:  # far from the minimum the parabola can lead to where there is no density
+            start = self.minimum.theta.copy()
+            start[self.index] = value
+            found = minimise(self._experiment, start, self._others, limits=self._pool.limits, tolerance=_TOLERANCE)
+        return found
+
+    def t(self, value: float) -> float:
+        """2 dNLL of a value; NaN if its fit did not converge."""
+        found = self.at(value)
+        return max(0.0, 2.0 * (found.value - self.minimum.value)) if found.converged else np.nan
+
+
+def _toys(
+    pool: Pool, index: int, seed: int | Sequence[int], numbers: range
+) -> Iterator[tuple[ToyProfile | None, list[int], Array]]:
+    """Profile, numbers of events and auxiliary observations of toys; no profile where the fit failed."""
+    for k in numbers:
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(k,)))
+        experiment, events, observation = pool.draw(rng)
+        try:
+            profile = ToyProfile(experiment, pool, index)
+        except (FitError, np.linalg.LinAlgError):
+            profile = None
+        yield profile, events, observation
+
+
+def _row(plan: ToyPlan, profile: ToyProfile) -> dict[str, Any]:
+    """One row of `ToyFits` but for what is drawn."""
+    row = {
+        "values": profile.minimum.theta,
+        "errors": np.sqrt(np.diag(profile.covariance)),
+        "t_true": profile.t(float(plan.pool.theta[plan.poi])),
+        "q0": profile.t(0.0) if profile.best > 0.0 else 0.0,
+    }
+    if plan.limit is not None:
+        row["limit"] = cls_limit([profile], np.zeros(1), cl=plan.limit, asimov=plan.background)
+    return row
+
+
+def fit_toys(plan: ToyPlan, start: int, stop: int) -> ToyFits:
+    """Draw and fit the toys of numbers `start` to `stop - 1`."""
+    pool, n = plan.pool, stop - start
+    size = pool.theta.size
+    shapes = {"values": (n, size), "errors": (n, size), "t_true": (n,), "q0": (n,), "limit": (n,)}
+    shapes |= {"events": (n, len(pool.categories)), "observation": (n, pool.auxiliary.observed.size)}
+    rows = {name: np.full(shape, np.nan) for name, shape in shapes.items()}
+    for k, (profile, events, observation) in enumerate(_toys(pool, plan.poi, plan.seed, range(start, stop))):
+        rows["events"][k], rows["observation"][k] = events, observation
+        try:
+            fitted = {} if profile is None else _row(plan, profile)
+        except (FitError, np.linalg.LinAlgError):
+            continue  # stays NaN and is counted
+        for name, value in fitted.items():
+            rows[name][k] = value
+    return ToyFits(**rows)
+
+
+def conditional_fits(pool: Pool, poi: str, values: npt.ArrayLike, *, toys: int, seed: Sequence[int]) -> ConditionalFits:
+    """Draw and fit pseudo-experiments of one hypothesis, with as many conditional fits as there are `values`.
+
+    Args:
+        pool: The hypothesis.
+        poi: Name of the parameter of interest.
+        values: Where it is held, shape (V,).
+        toys: Number of pseudo-experiments n.
+        seed: Same numbers, same toys; the first of them do not depend on `toys`.
+
+    Raises:
+        FitError: More than one toy in ten could not be fitted.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    best, minimum, conditional = np.full(toys, np.nan), np.full(toys, np.nan), np.full((toys, values.size), np.nan)
+    for k, (profile, _, _) in enumerate(_toys(pool, pool.parameters.index(poi), seed, range(toys))):
+        held = [] if profile is None else [profile.at(float(value)) for value in values]
+        if profile is not None and all(h.converged for h in held):
+            best[k], minimum[k], conditional[k] = profile.best, profile.minimum.value, [h.value for h in held]
+    require_fitted(np.isfinite(best))
+    return ConditionalFits(best, minimum, conditional)
+
+
+def require_fitted(fitted: npt.NDArray[np.bool_]) -> None:
+    """Say how many toys could not be fitted.
+
+    Args:
+        fitted: Whether each could, shape (n,).
+
+    Raises:
+        FitError: More than one in ten could not.
+    """
+    failed = int(np.count_nonzero(~fitted))
+    if failed > 0.1 * fitted.size:
+        raise FitError(
+            f"{failed} of {fitted.size} toys could not be fitted; check limits of parameters and numbers of events"
+        )
+    if failed:
+        _log.warning("%d of %d toys could not be fitted and are left out", failed, fitted.size)

@@ -1,0 +1,301 @@
+"""Pseudo-experiments by the thousand: pulls, bias, coverage, expected significance and limit.
+
+What to use when:
+
+- `make_pool` and `run_toys` in a script; ``hisigma toys`` on a run folder for everything at once.
+- `Pool.from_datasets` in the place of `make_pool` to draw from weighted simulation instead of the fitted model.
+- ``processes=`` for the cores of one machine, ``scheduler=`` for a Dask cluster.  On a batch system the cluster comes
+  from dask-jobqueue (``HTCondorCluster``, ``SLURMCluster``); pass its ``scheduler_address``.
+
+A toy depends on the seed and its number alone: neither on processes and chunks nor on interruptions.  Scripts that ask
+for several processes need ``if __name__ == "__main__":`` as every use of `multiprocessing` does.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.fitting.limits import AsimovCurve
+from hisigma_zfit.toys.toy_fits import ToyFits, ToyPlan, ToyProfile, fit_toys, require_fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from hisigma_zfit.toys.pool import Pool
+
+__all__ = ["Chunks", "make_pool", "run_toys"]
+
+_log = logging.getLogger(__name__)
+
+# Toys that are fitted and stored together: about a second of work.
+CHUNK = 50
+
+_Task = tuple[int, int]
+
+
+class Chunks(Protocol):
+    """Where finished toys are kept, so that an interrupted study goes on."""
+
+    def read(self, start: int) -> Mapping[str, npt.NDArray[np.float64]] | None:
+        """Arrays of the toys from number `start` on, or None."""
+
+    def write(self, start: int, arrays: Mapping[str, npt.NDArray[np.float64]]) -> None:
+        """Keep them."""
+
+
+def make_pool(
+    result: Any,
+    poi: str,
+    inject: float,
+    *,
+    others: Mapping[str, float] | None = None,
+    events: int = 100_000,
+    seed: int = 0,
+    limits: bool = False,
+) -> Pool:
+    """Draw and evaluate the events from which pseudo-experiments of a fitted model are made.
+
+    Args:
+        result: A FitResult, whose best values are the truth of the toys, or an `ExtendedNLL` at its current values.
+        poi: Name of the parameter of interest.
+        inject: Its true value.
+        others: True values of other parameters by name, in the place of the fitted ones.
+        events: Events of each component.  They limit how well the toys represent the model: the error of the parameter
+            is right to about 1 / sqrt(events under the signal).
+        seed: Same seed, same events.
+        limits: Also prepare the background-only hypothesis, which upper limits of the toys need.
+
+    Raises:
+        InputError: The likelihood has no such parameter, or fewer signal events than none are to be injected.
+        FitError: The events do not represent the hypothesis; ask for more of them.
+    """
+    from hisigma_zfit.toys.asimov import ImportanceSample
+
+    loss = getattr(result, "loss", result)
+    names = [p.name for p in loss.parameters]
+    truth = {poi: inject, **(others or {})}
+    for name in truth:
+        if name not in names:
+            raise InputError.from_parts(
+                expected=f"one of the parameters {', '.join(names)}", got=repr(name), do="correct the name"
+            )
+    if not inject >= 0.0 and _is_yield(loss, poi):
+        raise InputError.from_parts(expected="a signal that is not negative", got=f"{inject:g}", do="inject 0 or more")
+    theta = loss.theta()
+    for parameter, found in getattr(result, "params", {}).items():
+        theta[names.index(parameter.name)] = float(found["value"])
+    for name, value in truth.items():
+        theta[names.index(name)] = value
+    sample = ImportanceSample(loss, theta=theta, events=events, seed=seed)
+    pool = sample.asimov(theta, poi=poi).pool()
+    if not limits:
+        return pool
+    theta[names.index(poi)] = 0.0
+    return replace(pool, background=sample.asimov(theta, poi=poi).pool())
+
+
+def _is_yield(loss: Any, poi: str) -> bool:
+    """Whether a parameter is a number of events or a factor of one; couplings may be negative."""
+    from hisigma_zfit.likelihood.columns import terms_of
+
+    sizes = [term.extended for model in loss.model for term in terms_of(model)]
+    bases = [getattr(size, "base", size) for size in sizes]  # that of a log-normal yield may be a number
+    return poi in {str(base.name) for base in bases if hasattr(base, "name")}
+
+
+def run_toys(
+    pool: Pool,
+    poi: str,
+    *,
+    n: int,
+    seed: int = 0,
+    limit: float | None = None,
+    processes: int = 1,
+    scheduler: str | Any = None,
+    chunks: Chunks | None = None,
+    progress: bool | None = None,
+) -> ToyFits:
+    """Draw and fit pseudo-experiments.
+
+    Args:
+        pool: Where their events come from.
+        poi: Name of the parameter of interest.
+        n: Number of toys.
+        seed: Same seed, same toys; a longer study with it begins with the shorter one's toys.
+        limit: Confidence level of an upper limit (CLs) for each toy, which takes several times as long as the fits.
+            The background-only Asimov value of the test statistic is that of the toys' truth, one curve for all of
+            them; a pool without ``limits=True`` has Wald's form instead, see `limits.cls_limit`.
+        processes: Worker processes on this machine.
+        scheduler: Address of a Dask scheduler, or a cluster, to be used instead.
+        chunks: Where finished toys are kept and looked for.
+        progress: Show a bar on stderr; by default on terminals.
+
+    Raises:
+        InputError: The likelihood has no such parameter, numbers are out of range, or other processes cannot have it.
+        FitError: A worker died, or more than one toy in ten could not be fitted.
+    """
+    plan = _plan(pool, poi, n=n, seed=seed, limit=limit, processes=processes)
+    if (processes > 1 or scheduler is not None) and not pool.portable:
+        raise InputError.from_parts(
+            expected="mass shapes and yields of the quick likelihood, such as hz.ExpQuadratic, for several processes",
+            got="some that only TensorFlow evaluates",
+            do="use one process",
+        )
+    done, tasks = _resume(chunks, n)
+    if done and tasks:
+        _log.info("going on with %d of %d toys", n - sum(stop - start for start, stop in tasks), n)
+    if scheduler is not None:
+        finished = _on_dask(plan, tasks, scheduler)
+    elif processes > 1 and len(tasks) > 1:
+        finished = _in_processes(plan, tasks, min(processes, len(tasks)))
+    else:
+        finished = ((start, fit_toys(plan, start, stop)) for start, stop in tasks)
+    with _progress(progress, n, sum(len(fits) for fits in done.values())) as advance:
+        for start, fits in finished:
+            if chunks is not None:
+                chunks.write(start, fits.arrays())
+            done[start] = fits
+            advance(len(fits))
+    fits = ToyFits.join([done[start] for start in sorted(done)])
+    require_fitted(fits.fitted)
+    return fits
+
+
+def _plan(pool: Pool, poi: str, *, n: int, seed: int, limit: float | None, processes: int) -> ToyPlan:
+    if poi not in pool.parameters:
+        raise InputError.from_parts(
+            expected=f"one of the parameters {', '.join(pool.parameters)}", got=repr(poi), do="correct the name"
+        )
+    for name, value in (("n", n), ("processes", processes)):
+        if value < 1:
+            raise InputError.from_parts(expected=f"{name} of 1 or more", got=str(value), do="correct it")
+    if limit is not None and not 0.0 < limit < 1.0:
+        raise InputError.from_parts(
+            expected="a confidence level between 0 and 1", got=str(limit), do="write 0.95 for 95 %"
+        )
+    index = pool.parameters.index(poi)
+    return ToyPlan(pool, index, seed, limit, None if limit is None else _background(pool, index))
+
+
+def _background(pool: Pool, index: int) -> AsimovCurve | None:
+    """Background-only Asimov value of t, once for all toys: they have the same truth."""
+    if pool.background is None:
+        _log.warning("limits of toys take Wald's form; prepare the pool with limits=True for those of an Asimov set")
+        return None
+    asimov = ToyProfile(pool.background.asimov(), pool.background, index)
+    error = ToyProfile(pool.asimov(), pool, index).error
+    return AsimovCurve.of(asimov, reach=float(pool.theta[index]) + 8.0 * error)
+
+
+def _resume(chunks: Chunks | None, n: int) -> tuple[dict[int, ToyFits], list[_Task]]:
+    """Finished chunks by their first toy, and what is left to do."""
+    done: dict[int, ToyFits] = {}
+    tasks: list[_Task] = []
+    for start in range(0, n, CHUNK):
+        stop = min(start + CHUNK, n)
+        arrays = None if chunks is None else chunks.read(start)
+        if arrays is not None and len(arrays["t_true"]) >= stop - start:
+            done[start] = ToyFits(**{name: array[: stop - start] for name, array in arrays.items()})
+        else:
+            tasks.append((start, stop))
+    return done, tasks
+
+
+# The plan of a worker process: sent once, when it starts, instead of with every task.
+_installed: ToyPlan | None = None
+
+
+def _install(plan: ToyPlan) -> None:
+    global _installed  # noqa: PLW0603 - the one way to keep something in a worker between tasks
+    _installed = plan
+
+
+def _fit_installed(task: _Task) -> ToyFits:
+    assert _installed is not None
+    return fit_toys(_installed, *task)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes that start now use one thread each, unless the user has decided otherwise."""
+    names = [n for n in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS") if n not in os.environ]
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+
+
+def _in_processes(plan: ToyPlan, tasks: Sequence[_Task], processes: int) -> Iterator[tuple[int, ToyFits]]:
+    # a fork would copy the locks of TensorFlow's threads in whatever state they are
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_install, initargs=(plan,)) as executor:
+        try:
+            with _one_thread_each():
+                futures = {executor.submit(_fit_installed, task): task[0] for task in tasks}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise FitError(
+                "a worker process died, perhaps for lack of memory; use fewer processes, finished toys are kept"
+            ) from error
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _on_dask(plan: ToyPlan, tasks: Sequence[_Task], scheduler: Any) -> Iterator[tuple[int, ToyFits]]:
+    try:
+        import distributed
+    except ImportError as error:
+        raise InputError.from_parts(
+            expected="dask.distributed for a scheduler",
+            got="none installed",
+            do="run: pip install 'hisigma_zfit[dask]'",
+        ) from error
+    try:
+        client = distributed.Client(scheduler, timeout="10s", set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError.from_parts(
+            expected="the address of a running Dask scheduler, such as tcp://host:8786",
+            got=f"{scheduler!r} ({type(error).__name__})",
+            do="start one with: dask scheduler",
+        ) from error
+    with client:
+        shared = client.scatter(plan, broadcast=True, hash=False)
+        futures = {client.submit(fit_toys, shared, *task, pure=False): task[0] for task in tasks}
+        try:
+            for future, fits in distributed.as_completed(futures, loop=client.loop, with_results=True):
+                yield futures[future], fits
+                future.release()
+        finally:
+            client.cancel(list(futures))
+
+
+class _Advance(Protocol):
+    def __call__(self, toys: int, /) -> None: ...
+
+
+@contextmanager
+def _progress(wanted: bool | None, total: int, done: int) -> Iterator[_Advance]:
+    """A bar on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("toys"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    shown = console.is_terminal if wanted is None else wanted
+    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
+        task = bar.add_task("toys", total=total, completed=done)
+        yield lambda toys: bar.advance(task, toys)

@@ -1,0 +1,345 @@
+"""A measurement from files to the run folder: what the numbers must satisfy, and that they can be had again."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import signal
+import time
+from contextlib import contextmanager
+
+import folders
+import numpy as np
+import pytest
+import truth
+from scipy.interpolate import CubicSpline
+from scipy.stats import norm
+
+import hisigma_zfit as hz
+from hisigma_zfit.density import training
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.measurement import load_model
+from hisigma_zfit.results import Measurement
+from hisigma_zfit.runs.stored import load_results
+
+OPTIONS = {
+    "mass": "m",
+    "range": (90, 180),
+    "signal_region": (115, 135),
+    "features": ["a", "b"],
+    "bootstraps": 2,
+    "members": 1,
+    "preset": "quick",
+}
+KEYS = {
+    *("schema", "poi", "value", "error", "interval_68", "interval_95", "stat_only", "significance", "upper_limit_95"),
+    *("parameters", "mass_only", "n_events", "members", "timings_s", "seed", "inputs", "versions"),
+}
+
+
+@pytest.fixture(scope="module")
+def stored(finished_run):
+    assert finished_run.outcome.code == 0, finished_run.outcome.err
+    return load_results(finished_run.out)
+
+
+@pytest.fixture(scope="module")
+def measured(stored):
+    return stored.measurement
+
+
+def test_result_json_has_every_key_of_the_contract(finished_run):
+    def refuse(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    raw = json.loads((finished_run.out / "result.json").read_text(), parse_constant=refuse)
+    assert set(raw) >= KEYS
+    assert raw["schema"] == "hisigma-zfit/measurement/1"
+    assert raw["poi"] == "n_sig"
+    assert raw["seed"] == 1
+    assert set(raw["parameters"]) == {"n_sig", "n_bkg", "p1", "p2"}
+    assert all(set(p) == {"value", "error"} for p in raw["parameters"].values())
+    assert set(raw["timings_s"]) >= {"read", "train", "score", "fit", "total"}
+    assert raw["inputs"] == {
+        name: f"sha256:{hashlib.sha256((finished_run.inputs / name).read_bytes()).hexdigest()}"
+        for name in ("data.root", "signal.root")
+    }
+    assert {"python", "hisigma_zfit", "zfit", "tensorflow"} <= set(raw["versions"])
+    assert raw["options"]["preset"] == "quick"
+
+
+def test_the_signal_that_is_there_comes_back(measured):
+    """The quick preset learns two easy features well enough; 5 % is what the warning allows."""
+    value, error = map(float, measured.closure["fitted signal by true signal"].split(" +- "))
+    assert 0.0 < error < 0.15
+    assert abs(value - 1.0) < max(5.0 * error, 0.05)
+
+
+def test_numbers_are_consistent(measured):
+    m = measured
+    # wide enough for any defect of the input or the fit to show: 3.3 sigma of a yield of 80 +- 18 are 60
+    assert abs(m.value - folders.N_SIGNAL) < 60
+    assert 12 < m.error < 30
+    assert m.interval_95[0] < m.interval_68[0] < m.value < m.interval_68[1] < m.interval_95[1]
+    np.testing.assert_allclose(m.error, 0.5 * (m.interval_68[1] - m.interval_68[0]))
+    assert m.interval_95[1] - 10 < m.upper_limit_95 < m.interval_95[1] + 10
+    s = m.significance
+    assert 2 < s["z"] < 12
+    np.testing.assert_allclose(s["z"], np.sqrt(s["q0"]))
+    np.testing.assert_allclose(s["p0"], norm.sf(s["z"]))
+    # a feature more cannot make the error larger, and the nominal fit is the one whose parameters are listed
+    assert m.stat_only["error"] < m.mass_only["error"]
+    # (both minimisations stop within 1e-6 of the minimum of -log L, which is 0.0014 sigma)
+    assert m.parameters["n_sig"]["value"] == pytest.approx(m.stat_only["value"], abs=2e-3 * m.stat_only["error"])
+    assert m.parameters["n_sig"]["error"] == pytest.approx(m.stat_only["error"], rel=2e-3)
+    # an extended fit returns as many events as there are
+    total = m.parameters["n_sig"]["value"] + m.parameters["n_bkg"]["value"]
+    assert total == pytest.approx(m.n_events["used"], abs=2e-3 * np.sqrt(m.n_events["used"]))
+    assert all(seconds >= 0 for seconds in m.timings_s.values())
+    assert m.timings_s["total"] >= m.timings_s["train"] + m.timings_s["score"] + m.timings_s["fit"] - 0.1
+
+
+def test_every_event_is_accounted_for(measured):
+    n = measured.n_events
+    assert n["read"] == folders.N_BACKGROUND + folders.N_SIGNAL
+    assert n["used"] == n["read"] - sum(n["dropped"].values())
+    assert n["signal_simulation"] == 2500
+    rng_free_count = sum(
+        int(np.sum((c["m"] < 115) | (c["m"] >= 135)))
+        for c in (
+            truth.BACKGROUND.columns(folders.N_BACKGROUND, seed=1),
+            truth.SIGNAL.columns(folders.N_SIGNAL, seed=2),
+        )
+    )
+    assert n["sideband_training"] == rng_free_count
+
+
+def test_the_envelope_is_that_of_the_members(measured, stored):
+    values = np.array([member["value"] for member in measured.members])
+    assert len(values) == 2
+    assert values[0] != values[1]  # two bootstraps are two densities
+    np.testing.assert_allclose(measured.value, values.mean(), rtol=1e-9)  # the paper's best value
+    scan = stored.scan
+    np.testing.assert_array_equal(scan.combined, scan.members.min(axis=0))  # paper, eq. 3.1
+    # paper, eq. 3.2: the 68 % interval ends where the outermost member's profile reaches one
+    for edge in measured.interval_68:
+        t = [np.interp(edge, scan.values, member) for member in scan.members]
+        assert min(t) == pytest.approx(1.0, abs=0.15)  # linear interpolation between the scan's points
+    assert scan.values[0] < measured.interval_68[0]
+    assert scan.values[-1] > measured.interval_68[1]
+
+
+def test_projections_hold_all_events_and_the_fitted_yields(measured, stored):
+    assert [p.observable for p in stored.projections] == ["a", "b", "m"]
+    mass = stored.projections[2]
+    assert mass.data.sum() == measured.n_events["used"]
+    for name, parameter in (("signal", "n_sig"), ("background", "n_bkg")):
+        expected = measured.parameters[parameter]["value"]
+        assert mass.components[name].sum() == pytest.approx(expected, rel=1e-9)
+    assert [h.name for h in stored.histories] == ["background", "signal"]
+    assert stored.histories[0].train.shape[0] == 2  # one row for each bootstrap
+    assert np.isfinite(stored.histories[0].train).all()
+
+
+def test_the_function_reads_the_run_of_the_command_line_back(finished_run, tmp_path):
+    # moved files are the same inputs; one number more or less in an option is another run
+    moved = tmp_path / "moved"
+    shutil.copytree(finished_run.inputs, moved)
+    shutil.copytree(finished_run.out, tmp_path / "out")
+    files = {"data": moved / "data.root", "signal": [str(moved / "signal.root")]}
+    again = hz.measure(out=tmp_path / "out", **files, **OPTIONS)
+    assert again == Measurement.from_json((finished_run.out / "result.json").read_text())
+    with pytest.raises(InputError, match="option 'members' 1 instead of 3"):
+        hz.measure(out=tmp_path / "out", **files, **OPTIONS | {"members": 3})
+
+
+def test_ctrl_c_in_the_training_resumes_with_the_same_numbers(finished_run, tmp_path, monkeypatch, caplog):
+    """The uninterrupted run of the same inputs and seed, in its own folder, is the reference for both."""
+
+    @contextmanager
+    def interrupting(progress, *, total, name):
+        done = 0
+
+        def report(n):
+            nonlocal done
+            done += n
+            if done >= total // 2:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1.0)  # while the main thread stops the others
+
+        yield report
+
+    command = folders.measure(finished_run.inputs, tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_reporting", interrupting)
+        outcome = folders.hisigma(*command)
+    assert outcome.code == 1
+    assert outcome.out == ""
+    assert outcome.err.splitlines()[1:] == ["hisigma: interrupted; give the same command again to go on from here"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.partial"]
+    checkpoints = sorted((tmp_path / "out.partial" / "members" / "background").iterdir())
+    steps = []
+    for file in checkpoints:
+        with np.load(file, allow_pickle=False) as state:
+            steps.append(int(state["step"]))
+    assert len(steps) == 2
+    assert all(0 < step < training.MIN_STEPS for step in steps)
+
+    monkeypatch.setattr("hisigma_zfit.measurement.measurement_figures", lambda *results: {})  # drawn once already
+    caplog.set_level("INFO", "hisigma_zfit")
+    outcome = folders.hisigma(*command)
+    assert outcome.code == 0
+    assert "going on with the interrupted run" in caplog.text
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    ours, theirs = load_results(tmp_path / "out"), load_results(finished_run.out)
+    nothing = {"timings_s": {}}
+    assert dataclasses.replace(ours.measurement, **nothing) == dataclasses.replace(theirs.measurement, **nothing)
+    for name, text in ours.files().items():
+        if name != "result.json":
+            assert text == theirs.files()[name], name
+
+
+class _StoppedError(Exception):
+    """The test has seen enough."""
+
+
+def test_members_of_another_run_are_not_trained_again(finished_run, tmp_path, monkeypatch):
+    """Without them the first training to be started would be the background's."""
+
+    def train_stack(*_, **__):
+        raise _StoppedError
+
+    monkeypatch.setattr(training, "train_stack", train_stack)
+    files = {name: finished_run.inputs / f"{name}.root" for name in ("data", "signal")}
+    shutil.copy(files["signal"], tmp_path / "up.root")
+    varied = {"systematic": {"jes": (tmp_path / "up.root", files["signal"])}}
+    with pytest.raises(_StoppedError):
+        hz.measure(out=tmp_path / "out", reuse=finished_run.out, **files, **OPTIONS, **varied)
+    made = {folder.name for folder in (tmp_path / "out.partial" / "members").iterdir()}
+    assert made == {"background", "signal", "signal-jes-up"}
+    with pytest.raises(InputError, match="another training's in"):
+        hz.measure(out=tmp_path / "other", reuse=finished_run.out, **files, **OPTIONS | {"seed": 2})
+    with pytest.raises(InputError, match="nowhere"):
+        hz.measure(out=tmp_path / "third", reuse=tmp_path / "nowhere", **files, **OPTIONS)
+    assert not (tmp_path / "third.partial").exists()
+
+
+def trained_on(monkeypatch, tmp_path, inputs, **options):
+    """The events that the background is trained on."""
+    seen = []
+
+    def train_flow(data, features, **_):
+        seen.append(data)
+        raise _StoppedError
+
+    monkeypatch.setattr(training, "train_flow", train_flow)
+    with pytest.raises(_StoppedError):
+        hz.measure(out=tmp_path / "out", data=inputs / "data.root", signal=inputs / "signal.root", **OPTIONS | options)
+    assert list(tmp_path.glob("out*")) == []
+    return seen[0]
+
+
+def test_sideband_training_adds_to_the_sidebands_only(event_files, tmp_path, monkeypatch):
+    own = trained_on(monkeypatch, tmp_path, event_files)
+    # the addition alone has too few events on each side to train on, which does not matter
+    more = truth.BACKGROUND.columns(600, seed=5)
+    folders.write(tmp_path / "more.root", more)
+    both = trained_on(monkeypatch, tmp_path, event_files, sideband_training=tmp_path / "more.root")
+    outside = (more["m"] < 115) | (more["m"] >= 135)
+    assert len(both) == len(own) + outside.sum()
+    np.testing.assert_array_equal(both["a"][len(own) :], more["a"][outside])
+    assert not ((both["m"] >= 115) & (both["m"] < 135)).any()
+    assert both.weights is None
+
+
+def test_the_cut_and_the_columns_hold_for_every_file(event_files, tmp_path, monkeypatch):
+    data = trained_on(
+        monkeypatch, tmp_path, event_files, cut="c > 1.5", columns={"a": "d", "half": "b / 2"}, features=["a", "half"]
+    )
+    assert data.names == ("m", "a", "half")
+    source = truth.BACKGROUND.columns(folders.N_BACKGROUND, seed=1)
+    kept = (source["c"] > 1.5) & ((source["m"] < 115) | (source["m"] >= 135))
+    np.testing.assert_array_equal(data["a"][: kept.sum()], source["d"][kept])
+    np.testing.assert_array_equal(data["half"][: kept.sum()], source["b"][kept] / 2)
+
+
+def test_unknown_options_are_named():
+    with pytest.raises(InputError, match="epochs"):
+        hz.measure(out="nowhere", data="a.root", signal="b.root", epochs=5, **OPTIONS)
+
+
+def test_variations_of_other_events_are_noticed(caplog):
+    from hisigma_zfit.data import Dataset
+    from hisigma_zfit.measurement.inputs import warn_of_other_events
+
+    nominal, same, other = (Dataset.from_arrays({"m": np.arange(float(n))}) for n in (1000, 960, 800))
+    warn_of_other_events(nominal, {"jes": (same, nominal)})
+    assert not caplog.records
+    warn_of_other_events(nominal, {"jes": (same, other)})
+    (record,) = caplog.records
+    assert "jes: expected about the 1000 events of the nominal training, got 800" in record.getMessage()
+
+
+@pytest.fixture
+def again(finished_run, tmp_path, monkeypatch):
+    """Measure the same files with the trained members of `finished_run` and other options; draws no figures."""
+    flows = {c.name: c.pdf.flow for c in load_model(finished_run.out).components}
+    files = {name: finished_run.inputs / f"{name}.root" for name in ("data", "signal")}
+    monkeypatch.setattr(training, "train_flow", lambda *_, name, **__: flows[name])
+    monkeypatch.setattr("hisigma_zfit.measurement.measurement_figures", lambda *results: {})
+    return lambda **options: hz.measure(out=tmp_path / "out", **files, **OPTIONS | options)
+
+
+def test_fitted_weights_are_a_way_to_combine(measured, again):
+    weighted = again(combine="weights")
+    assert weighted.options["combine"] == "weights"
+    # the same trained members: what one fit gives differs by the weights alone, far less than the error
+    for name, value in measured.stat_only.items():
+        assert weighted.stat_only[name] == pytest.approx(value, rel=1e-4)
+    assert abs(weighted.value - measured.stat_only["value"]) < 0.5 * measured.error
+    assert weighted.error == pytest.approx(measured.stat_only["error"], rel=0.1)
+
+
+def test_a_penalty_chooses_the_member_and_luminosity_widens_its_interval(measured, stored, again):
+    """The nuisance is known from its constraint alone, so that the profile follows from the member's without it."""
+    kappa = 1.25
+    varied = again(combine="discrete", penalties=[1000.0, 0.0], yield_systematic={"lumi": kappa})
+    assert varied.parameters["lumi"] == {"value": pytest.approx(0.0, abs=1e-3), "error": pytest.approx(1.0, rel=0.01)}
+    member = CubicSpline(stored.scan.values, stored.scan.members[1])
+    nu = np.linspace(-3.0, 3.0, 2001)
+
+    def t(n):
+        seen = n * kappa**nu
+        inside = (seen > stored.scan.values[0]) & (seen < stored.scan.values[-1])
+        return np.min(member(seen[inside]) + nu[inside] ** 2)
+
+    for edge in varied.interval_68:
+        assert t(edge) == pytest.approx(1.0, abs=0.01)
+    alone = measured.members[1]
+    assert varied.error > 1.2 * alone["error"]
+    assert varied.value == pytest.approx(alone["value"], rel=1e-3)
+    assert varied.stat_only["error"] == pytest.approx(measured.stat_only["error"], rel=1e-3)  # luminosity held
+    assert varied.parameters["n_sig"]["error"] > 1.2 * varied.stat_only["error"]
+    # whether there is a signal does not depend on how many events it should have
+    assert varied.significance["z"] == pytest.approx(alone["z"], rel=1e-3)
+    assert not {"yield_systematic", "penalties"} & set(measured.options)
+    assert varied.options["yield_systematic"] == {"lumi": kappa}
+    assert varied.options["penalties"] == [1000.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"yield_systematic": {"lumi": 1.0}}, "factor other than 1 for lumi"),
+        ({"yield_systematic": {"lumi": -0.5}}, "positive factor .* got -0.5"),
+        ({"yield_systematic": {"n_bkg": 1.1}}, "no other parameter's, got 'n_bkg'"),
+        ({"penalties": [1.0, 2.0]}, "in discrete profiling, got 2 for envelope"),
+        ({"penalties": [1.0], "combine": "discrete"}, "each of 2 bootstraps"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        hz.measure(out="nowhere", data="a.root", signal="b.root", **OPTIONS | options)

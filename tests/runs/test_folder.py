@@ -1,0 +1,395 @@
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from hisigma_zfit.errors import InputError, RunFolderError
+from hisigma_zfit.files import write_bytes
+from hisigma_zfit.runs import folder as run_module
+from hisigma_zfit.runs.folder import RunFolder, StoredResults, load_results
+
+if TYPE_CHECKING:
+    from hisigma_zfit.results import LikelihoodScan, Measurement, Projection, TrainingHistory
+
+INPUTS = {"data.root": "sha256:aa", "signal.root": "sha256:bb"}
+OPTIONS = {"seed": 1, "range": (90, 180), "features": ["pt_bb", "dr_bb"], "preset": "quick"}
+
+
+def start(path: Path, **changes: Any) -> RunFolder:
+    arguments: dict[str, Any] = {"inputs": INPUTS, "options": OPTIONS} | changes
+    return RunFolder.open(path, **arguments)
+
+
+def fail(path: Path, error: BaseException, *, made: str | None = None) -> None:
+    """A run that ends in `error`, after it has `made` a file, or only an empty folder for its members."""
+    with start(path) as run:
+        run.member_folder("background")
+        if made is not None:
+            run.write_text(made, "trained")
+        raise error
+
+
+def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file below `folder`, with content and time of change: what must stay when nothing is to be touched."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes() if path.is_file() else b"", path.lstat().st_mtime_ns)
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> Path:
+    def train() -> None:
+        with start(tmp_path / "out") as run:
+            (run.member_folder("background") / "0.npz").write_bytes(b"weights")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    return tmp_path / "out"
+
+
+def test_run_appears_only_when_complete(tmp_path: Path, measured: Measurement) -> None:
+    path = tmp_path / "out"
+    with start(path) as run:
+        assert not run.complete
+        assert not run.resumed
+        run.write_json("result.json", measured)
+        run.write_text("tables/measurement.txt", "words\n")
+        assert not path.exists()
+        assert run.folder == tmp_path / "out.partial"
+    assert run.complete
+    assert run.folder == path
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    assert sorted(entry.name for entry in path.iterdir()) == ["result.json", "run.json", "tables"]
+    assert (path / "tables" / "measurement.txt").read_text() == "words\n"
+
+
+def test_identity_is_stored(tmp_path: Path) -> None:
+    with start(tmp_path / "out", versions={"zfit": "0.28.0"}):
+        pass
+    stored = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert stored == {
+        "schema": "hisigma-zfit/run/1",
+        "inputs": INPUTS,
+        "options": {**OPTIONS, "range": [90, 180]},
+        "versions": {"zfit": "0.28.0"},
+    }
+
+
+def test_complete_run_is_returned_untouched(tmp_path: Path, measured: Measurement) -> None:
+    with start(tmp_path / "out") as run:
+        run.write_json("result.json", measured)
+    before = tree(tmp_path)
+    with start(tmp_path / "out") as again:
+        assert again.complete
+        assert again.measurement == measured
+        with pytest.raises(RunFolderError, match="unfinished run"):
+            again.write_text("result.json", "")
+    assert tree(tmp_path) == before
+
+
+def test_interrupted_run_goes_on(interrupted: Path) -> None:
+    assert not interrupted.exists()
+    with start(interrupted) as run:
+        assert run.resumed
+        assert (run.member_folder("background") / "0.npz").read_bytes() == b"weights"
+    assert (interrupted / "members" / "background" / "0.npz").read_bytes() == b"weights"
+
+
+def test_any_error_keeps_the_partial_run(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="broken"):
+        fail(tmp_path / "out", ValueError("broken"), made="members/0")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.partial"]
+
+
+@pytest.mark.parametrize("error", [InputError, KeyboardInterrupt, RuntimeError])
+def test_an_error_before_anything_is_made_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error):
+        fail(tmp_path / "out", error("at once"))
+    assert list(tmp_path.iterdir()) == []
+    with start(tmp_path / "out") as run:
+        assert not run.resumed
+
+
+def test_killed_process_leaves_no_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from hisigma_zfit.runs.folder import RunFolder;"
+        f"run = RunFolder.open(sys.argv[1], inputs={INPUTS}, options={OPTIONS});"
+        "run.write_text('members/0', 'kept'); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], check=False).returncode == 9
+    with start(tmp_path / "out") as run:
+        assert run.resumed
+        assert (run.folder / "members" / "0").read_text() == "kept"
+
+
+def test_without_resume_the_partial_run_is_discarded(interrupted: Path) -> None:
+    with start(interrupted, resume=False) as run:
+        assert not run.resumed
+        assert sorted(entry.name for entry in run.folder.iterdir()) == [".lock", "run.json"]
+
+
+def test_without_resume_a_complete_run_is_not_replaced(tmp_path: Path) -> None:
+    with start(tmp_path / "out"):
+        pass
+    before = tree(tmp_path)
+    with pytest.raises(RunFolderError, match="no finished run"):
+        start(tmp_path / "out", resume=False)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inputs": INPUTS | {"data.root": "sha256:cc"}}, "input 'data.root' with other content"),
+        ({"inputs": {"data.root": "sha256:aa"}}, "input 'signal.root' in only one of them"),
+        ({"options": OPTIONS | {"seed": 2}}, "option 'seed' 1 instead of 2"),
+        ({"options": OPTIONS | {"range": (90, 170)}}, r"option 'range' \[90, 180\] instead of \[90, 170\]"),
+        ({"options": OPTIONS | {"cut": None}}, "option 'cut' nothing instead of null"),
+        ({"options": OPTIONS | {"seed": 2, "preset": "paper"}}, "option 'seed' 1 instead of 2 and 1 more"),
+    ],
+)
+@pytest.mark.parametrize("state", ["complete", "interrupted"])
+def test_other_inputs_or_options_are_refused(tmp_path: Path, state: str, change: dict[str, Any], message: str) -> None:
+    if state == "complete":
+        with start(tmp_path / "out"):
+            pass
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            fail(tmp_path / "out", KeyboardInterrupt(), made="members/0")
+    before = tree(tmp_path)
+    for resume in (True, False):
+        with pytest.raises(RunFolderError, match=message) as caught:
+            start(tmp_path / "out", resume=resume, **change)
+        assert "\n" not in str(caught.value)
+    assert tree(tmp_path) == before
+
+
+def test_order_of_options_and_kind_of_sequence_do_not_matter(interrupted: Path) -> None:
+    options = {"preset": "quick", "features": ("pt_bb", "dr_bb"), "range": np.array([90, 180]), "seed": np.int64(1)}
+    with start(interrupted, options=options) as run:
+        assert run.resumed
+
+
+def test_other_versions_are_reported_not_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with start(tmp_path / "out", versions={"numpy": "1"}):
+        pass
+    with caplog.at_level(logging.WARNING):
+        assert start(tmp_path / "out", versions={"numpy": "1"}).complete
+        assert not caplog.records
+        assert start(tmp_path / "out", versions={"numpy": "2"}).complete
+    assert "other versions" in caplog.text
+
+
+def _file(path: Path) -> None:
+    path.write_text("precious")
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+    (path / "thesis.tex").write_text("precious")
+
+
+def _other_schema(path: Path) -> None:
+    path.mkdir()
+    (path / "run.json").write_text('{"schema": "something/else"}')
+
+
+def _broken_json(path: Path) -> None:
+    path.mkdir()
+    (path / "run.json").write_text("{")
+
+
+def _broken_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("make", [_file, _folder, _other_schema, _broken_json, _broken_link])
+@pytest.mark.parametrize("name", ["out", "out.partial"])
+def test_foreign_things_are_not_touched(tmp_path: Path, name: str, make: Any) -> None:
+    make(tmp_path / name)
+    before = tree(tmp_path)
+    for resume in (True, False):
+        with pytest.raises(RunFolderError, match=f"'{tmp_path / name}'"):
+            start(tmp_path / "out", resume=resume)
+    assert tree(tmp_path) == before
+
+
+def test_empty_folder_may_be_filled(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with start(tmp_path / "out"):
+        pass
+    assert (tmp_path / "out" / "run.json").exists()
+
+
+def test_parent_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"existing folder.*got nothing"):
+        start(tmp_path / "missing" / "out")
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match=r"existing folder.*got a file"):
+        start(tmp_path / "file" / "out")
+    assert not (tmp_path / "missing").exists()
+
+
+def test_parent_must_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # asked for rather than arranged: an administrator may write everywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(RunFolderError, match="to write into, got no permission"):
+        start(tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_runs_cannot_share_a_folder(tmp_path: Path) -> None:
+    with start(tmp_path / "out") as first:
+        first.write_text("members/0", "mine")
+        before = tree(first.folder)
+        with pytest.raises(RunFolderError, match="going on"):
+            start(tmp_path / "out")
+        assert tree(first.folder) == before
+    assert start(tmp_path / "out").complete
+
+
+def test_run_that_ends_while_another_waits_for_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = start(tmp_path / "out")
+    real = run_module.take_lock
+
+    def finish_then_lock(folder: Path, name: str) -> int:
+        monkeypatch.setattr(run_module, "take_lock", real)
+        with first:
+            pass
+        return real(folder, name)
+
+    monkeypatch.setattr(run_module, "take_lock", finish_then_lock)
+    second = start(tmp_path / "out")
+    assert second.complete
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_place_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    def finish() -> None:
+        with start(tmp_path / "out") as run:
+            run.write_text("result.txt", "42")
+            _folder(tmp_path / "out")
+
+    with pytest.raises(RunFolderError, match="still free"):
+        finish()
+    assert (tmp_path / "out" / "thesis.tex").read_text() == "precious"
+    assert (tmp_path / "out.partial" / "result.txt").read_text() == "42"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_is_one_line_and_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    def write() -> None:
+        with start(tmp_path / "out") as run:
+            run.write_text("members/0", "first")
+            monkeypatch.setattr(os, "fsync", full)
+            run.write_text("members/0", "x" * 123_456)
+
+    with pytest.raises(RunFolderError, match=r"room for 'members/0' of 123\.5 kB, got a .* free") as caught:
+        write()
+    assert "\n" not in str(caught.value)
+    assert "run the same command again" in str(caught.value)
+    partial = tmp_path / "out.partial"
+    assert sorted(path.name for path in (partial / "members").iterdir()) == ["0"]
+    assert (partial / "members" / "0").read_text() == "first"
+
+
+def test_full_disk_met_by_others_is_explained(tmp_path: Path) -> None:
+    def train() -> None:
+        with start(tmp_path / "out") as run:
+            run.write_text("members/background/2.npz", "trained")
+            raise OSError(errno.ENOSPC, "No space left on device", str(run.member_folder("background") / "3.npz"))
+
+    with pytest.raises(RunFolderError, match=r"3\.npz.*full disk.*members trained so far are kept"):
+        train()
+    assert (tmp_path / "out.partial" / "members" / "background" / "2.npz").is_file()
+
+
+def test_full_disk_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for place in ((Path, "mkdir"), (os, "fsync")):
+        with monkeypatch.context() as patch:
+            patch.setattr(*place, full)
+            with pytest.raises(RunFolderError, match="full disk"):
+                start(tmp_path / "out")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_other_system_errors_are_not_disguised(tmp_path: Path) -> None:
+    with pytest.raises(PermissionError), start(tmp_path / "out"):
+        raise PermissionError(errno.EACCES, "not the disk's fault")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_half_written_file_is_removed(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    target.write_text("old")
+    (tmp_path / ".result.json.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(target, b"new" * 100_000)
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+    assert target.read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["../escape", "/etc/passwd", "a/../../b", ""])
+def test_names_stay_inside_the_folder(tmp_path: Path, name: str) -> None:
+    with start(tmp_path / "out") as run, pytest.raises(InputError, match="inside the run folder"):
+        run.write_text(name, "")
+
+
+def test_results_are_read_back(
+    tmp_path: Path,
+    measured: Measurement,
+    spectrum: Projection,
+    parabolas: LikelihoodScan,
+    history: TrainingHistory,
+) -> None:
+    with start(tmp_path / "out") as run:
+        run.write_results(StoredResults(measured, (spectrum,), (spectrum,), parabolas, (history,)))
+    stored = load_results(tmp_path / "out")
+    assert stored.measurement == measured
+    np.testing.assert_array_equal(stored.projections[0].components["signal"], spectrum.components["signal"])
+    assert stored.projections_enriched[0].selection == "signal region"
+    assert stored.scan is not None
+    np.testing.assert_array_equal(stored.scan.members, parabolas.members)
+    np.testing.assert_array_equal(stored.histories[0].train, history.train)
+
+
+def test_unreadable_results_are_named(tmp_path: Path, measured: Measurement) -> None:
+    with pytest.raises(RunFolderError, match="got nothing"):
+        load_results(tmp_path / "out")
+    with start(tmp_path / "out"):
+        pass
+    with pytest.raises(RunFolderError, match=r"'result\.json'"):
+        load_results(tmp_path / "out")
+    text = measured.to_json()
+    for damaged in (text[:100], '{"schema": "hisigma-zfit/measurement/1"}'):
+        (tmp_path / "out" / "result.json").write_text(damaged)
+        with pytest.raises(RunFolderError, match=r"damaged") as caught:
+            load_results(tmp_path / "out")
+        assert "\n" not in str(caught.value)
+
+
+def test_figures_are_saved_into_the_run(tmp_path: Path, parabolas: LikelihoodScan) -> None:
+    from hisigma_zfit.report import plotting
+
+    with start(tmp_path / "out") as run:
+        run.save_figure("scan", plotting.scan(parabolas))
+    assert sorted(path.name for path in (tmp_path / "out" / "figures").iterdir()) == ["scan.pdf", "scan.png"]

@@ -1,0 +1,374 @@
+"""Pseudo-experiments: right on average, fluctuating in everything, and the same however they are made."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import models
+import numpy as np
+import pytest
+import zfit
+from scipy.stats import chi2, kstest
+
+from hisigma_zfit.data import Dataset
+from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.fitting.limits import AsimovCurve, asymptotic_cls
+from hisigma_zfit.fitting.newton import minimise
+from hisigma_zfit.inference.hypotests import upper_limit
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.runs.toys import ToyFolder, load_toys
+from hisigma_zfit.toys import toys
+from hisigma_zfit.toys.pool import Pool
+from hisigma_zfit.toys.summary import clopper_pearson, quantiles, summarise
+from hisigma_zfit.toys.toy_fits import ToyFits, ToyPlan, fit_toys
+from hisigma_zfit.toys.toys import make_pool, run_toys
+
+INJECTED = 60.0
+EVENTS = 5000
+
+
+def likelihood(*, constraint=None, **options):
+    model = models.model(n_sig=INJECTED, n_bkg=1500.0, **options)
+    terms = []
+    if constraint is not None:
+        slope = next(p for p in model.get_params() if p.name == "p1")
+        terms = [zfit.constraint.GaussianConstraint(slope, observation=constraint, sigma=0.2)]
+    return ExtendedNLL(model, models.toy(model, seed=1), constraints=terms)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    return make_pool(likelihood(constraint=1.7), "n_sig", INJECTED, events=EVENTS, seed=2)
+
+
+@pytest.fixture(scope="module")
+def fits(pool):
+    return run_toys(pool, "n_sig", n=400, seed=3)
+
+
+def assert_same(first, second):
+    for name, array in first.arrays().items():
+        np.testing.assert_array_equal(array, second.arrays()[name], err_msg=name)
+
+
+@pytest.mark.statistical
+def test_pulls_have_mean_zero_and_width_one(pool, fits):
+    summary = summarise(fits, pool, "n_sig", seed=3)
+    assert summary.n == 400
+    for name, found in summary.parameters.items():
+        # 5 sigma each: 6e-7 for one, 5e-6 for the eight numbers; the pool itself adds a few per cent to the width, and
+        # the skewness of Poisson counts a few hundredths to the mean of these small samples
+        assert abs(found["pull_mean"]) < 5 * found["pull_mean_error"] + 0.05, name
+        assert abs(found["pull_width"] - 1.0) < 5 * found["pull_width_error"] + 0.05, name
+
+
+@pytest.mark.statistical
+def test_t_of_the_truth_follows_chi_square(fits):
+    # Wilks; the largest distance of 400 values from their distribution is below 0.12 in all but 1e-5 of the cases
+    assert kstest(fits.t_true, chi2(1).cdf).statistic < 0.12
+
+
+@pytest.mark.statistical
+def test_numbers_of_events_are_poisson(pool, fits):
+    expected = float(pool.theta[[pool.parameters.index(name) for name in ("n_sig", "n_bkg")]].sum())
+    events = fits.events[:, 0]
+    # 4.5 sigma, 7e-6 each
+    assert abs(events.mean() - expected) < 4.5 * np.sqrt(expected / events.size)
+    assert abs(events.var(ddof=1) / expected - 1.0) < 4.5 * np.sqrt(2.0 / events.size)
+
+
+@pytest.mark.statistical
+def test_auxiliary_measurements_fluctuate_around_the_truth(pool, fits):
+    observed = fits.observation[:, 0]
+    slope = pool.theta[pool.parameters.index("p1")]
+    # 4.5 sigma, 7e-6 each
+    assert abs(observed.mean() - slope) < 4.5 * 0.2 / np.sqrt(observed.size)
+    assert abs(observed.std(ddof=1) / 0.2 - 1.0) < 4.5 / np.sqrt(2.0 * observed.size)
+    # and the fits take notice: without it the slope would be known to 0.33 instead of 0.17
+    assert np.corrcoef(observed, fits.values[:, pool.parameters.index("p1")])[0, 1] > 0.5
+
+
+def test_a_toy_depends_on_seed_and_number_alone(pool, fits, monkeypatch):
+    plan = ToyPlan(pool, pool.parameters.index("n_sig"), 3)
+    assert_same(ToyFits.join([fit_toys(plan, 7, 8), fit_toys(plan, 3, 5)]), _rows(fits, [7, 3, 4]))
+    monkeypatch.setattr(toys, "CHUNK", 3)
+    assert_same(run_toys(pool, "n_sig", n=10, seed=3), _rows(fits, range(10)))
+    assert not np.array_equal(run_toys(pool, "n_sig", n=3, seed=4).q0, fits.q0[:3])
+
+
+def _rows(fits, rows):
+    return ToyFits(**{name: array[list(rows)] for name, array in fits.arrays().items()})
+
+
+def test_processes_make_the_same_toys(pool, fits, monkeypatch):
+    monkeypatch.setattr(toys, "CHUNK", 4)
+    assert_same(run_toys(pool, "n_sig", n=12, seed=3, processes=2), _rows(fits, range(12)))
+
+
+def test_dask_makes_the_same_toys(pool, fits, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(toys, "CHUNK", 4)
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster:
+        assert_same(run_toys(pool, "n_sig", n=12, seed=3, scheduler=cluster.scheduler_address), _rows(fits, range(12)))
+
+
+def test_workers_need_no_tensorflow(pool, tmp_path):
+    import pickle
+
+    (tmp_path / "pool.pkl").write_bytes(pickle.dumps(pool))
+    code = (
+        "import pickle, sys; from pathlib import Path\n"
+        "from hisigma_zfit.toys.toy_fits import ToyPlan, fit_toys\n"
+        f"pool = pickle.loads(Path({str(tmp_path / 'pool.pkl')!r}).read_bytes())\n"
+        "print(fit_toys(ToyPlan(pool, 0, 3), 0, 1).fitted, 'tensorflow' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["[", "True]", "False"]
+
+
+def test_an_interrupted_study_goes_on(pool, fits, tmp_path, monkeypatch):
+    monkeypatch.setattr(toys, "CHUNK", 4)
+    made = []
+
+    def interrupted(plan, start, stop):
+        if start == 8 and len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(start)
+        return fit_toys(plan, start, stop)
+
+    monkeypatch.setattr(toys, "fit_toys", interrupted)
+    options = {"seed": 3, "pool": pool.digest}
+    with pytest.raises(KeyboardInterrupt), ToyFolder.open(tmp_path / "study", options) as study:
+        run_toys(pool, "n_sig", n=20, seed=3, chunks=study)
+    assert made == [0, 4]
+    (tmp_path / "study" / "chunks" / "0000004.npz").write_bytes(b"damaged")
+    made.append(None)
+    with ToyFolder.open(tmp_path / "study", options) as study:
+        assert_same(run_toys(pool, "n_sig", n=14, seed=3, chunks=study), _rows(fits, range(14)))
+        assert made[3:] == [4, 8, 12]
+        # a longer study begins with the shorter one's toys, and completes its last chunk
+        assert_same(run_toys(pool, "n_sig", n=18, seed=3, chunks=study), _rows(fits, range(18)))
+        assert made[6:] == [12, 16]
+
+
+def test_a_study_folder_is_not_mixed_up(pool, fits, tmp_path):
+    with ToyFolder.open(tmp_path / "study", {"seed": 3}) as study:
+        summary = summarise(fits, pool, "n_sig", seed=3)
+        study.finish(summary)
+        with pytest.raises(InputError, match="going on"):
+            ToyFolder.open(tmp_path / "study", {"seed": 3})
+    stored = load_toys(tmp_path / "study")
+    assert stored.coverage == summary.coverage
+    np.testing.assert_array_equal(stored.pulls, summary.pulls)
+    assert {p.suffix for p in (tmp_path / "study" / "figures").iterdir()} == {".pdf", ".png"}
+    with pytest.raises(InputError, match="the same seed, got 3 instead of 4"):
+        ToyFolder.open(tmp_path / "study", {"seed": 4})
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(InputError, match="something else"):
+        ToyFolder.open(tmp_path / "other", {"seed": 4})
+    with pytest.raises(InputError, match="finish the study"):
+        load_toys(tmp_path / "other")
+
+
+def cls_of_toy(pool, seed, k, mu):
+    """CLs of one value from conditional fits of one toy and of the background-only events."""
+    index = pool.parameters.index("n_sig")
+    experiment, _, _ = pool.draw(np.random.default_rng(np.random.SeedSequence(seed).spawn(k + 1)[k]))
+    others = [j for j in pool.free if j != index]
+
+    def fit(value, free, likelihood=experiment):
+        theta = pool.theta.copy()
+        theta[index] = value
+        return minimise(likelihood, theta, free, limits=pool.limits, tolerance=1e-9)
+
+    best = fit(0.0, pool.free)
+    if best.theta[index] < 0.0:
+        best = fit(0.0, others)
+    tested, asimov = fit(mu, others), pool.background.asimov()
+    q_asimov = 2.0 * (fit(mu, others, asimov).value - fit(0.0, others, asimov).value)
+    return asymptotic_cls(2.0 * (tested.value - best.value), q_asimov)
+
+
+def test_limits_are_where_cls_says():
+    pool = make_pool(likelihood(), "n_sig", 10.0, events=EVENTS, seed=2, limits=True)
+    fits = run_toys(pool, "n_sig", n=20, seed=5, limit=0.95)
+    error = fits.errors[:, pool.parameters.index("n_sig")]
+    best = fits.values[:, pool.parameters.index("n_sig")]
+    assert np.all(fits.limit > np.maximum(best, 0.0) + error)
+    for k in range(3):
+        assert cls_of_toy(pool, 5, k, fits.limit[k]) == pytest.approx(0.05, abs=1e-4)
+    summary = summarise(fits, pool, "n_sig", seed=5, limit=0.95)
+    assert summary.limit["cl"] == 0.95
+    assert summary.limit["-1"] < summary.limit["median"] < summary.limit["1"]
+    assert summary.limit["median"] == np.median(fits.limit)
+    # q0 of a best value below zero is zero
+    assert np.all((fits.q0 == 0.0) == (best <= 0.0))
+
+
+def test_limits_of_toys_are_those_of_their_data():
+    """The same toy as data: `upper_limit` has an Asimov set of its own, with the nuisances as that toy has them.
+
+    Toys share the set of their truth, which is right to 1 %.  Over eleven events of background under the signal Wald's
+    form is 2 to 12 % too high.
+    """
+    loss, events = sparse(), 20_000
+    pool = make_pool(loss, "s", 3.0, events=events, seed=2, limits=True)
+    exact = run_toys(pool, "s", n=4, seed=5, limit=0.95).limit
+    wald = run_toys(replace(pool, background=None), "s", n=4, seed=5, limit=0.95).limit
+    found = []
+    for k in range(4):
+        rng = np.random.default_rng(np.random.SeedSequence(5).spawn(k + 1)[k])
+        m = np.concatenate([category.draw(rng).mass for category in pool.categories])
+        data = zfit.Data.from_numpy(obs=loss.model[0].space, array=m[:, None])
+        found.append(upper_limit(ExtendedNLL(loss.model[0], data), "s", seed=7).limit)
+    np.testing.assert_allclose(exact, found, rtol=0.015)
+    assert np.mean(wald / found) > 1.03
+
+
+def sparse():
+    """A peak over eleven events of an exponential."""
+    space = zfit.Space("m", 0.0, 1.0)
+    signal = zfit.pdf.Gauss(
+        models.frozen("mu", 0.4), models.frozen("width", 0.05), space, extended=zfit.Parameter("s", 3.0)
+    )
+    slope = zfit.Parameter("slope", -1.0)
+    background = zfit.pdf.Exponential(slope, space, extended=zfit.Parameter("b", 60.0, 0.0))
+    slope.floating = False
+    m = np.linspace(0.01, 0.99, 60)
+    return ExtendedNLL(zfit.pdf.SumPDF([signal, background]), zfit.Data.from_numpy(obs=space, array=m[:, None]))
+
+
+def test_a_curve_is_its_profile():
+    class Counting:
+        """Pois(b | s + b) over a known background of 9."""
+
+        def t(self, s):
+            return 2.0 * (s - 9.0 * np.log1p(s / 9.0))
+
+    curve = AsimovCurve.of(Counting(), reach=30.0)
+    for s in (0.0, 0.4, 3.0, 11.0, 29.0):
+        assert curve(s) == pytest.approx(Counting().t(s), rel=2e-3, abs=1e-9)
+    assert np.sqrt(curve(40.0)) == pytest.approx(np.sqrt(Counting().t(40.0)), rel=0.02)
+
+
+def test_limits_without_their_asimov_set_say_so(pool, caplog):
+    run_toys(pool, "n_sig", n=1, seed=5, limit=0.95)
+    assert "limits=True" in caplog.text
+
+
+def test_generic_shapes_are_fitted_in_one_process():
+    coefficients = [zfit.Parameter("c1", -0.4), zfit.Parameter("c2", 0.05)]
+    loss = likelihood(mass=zfit.pdf.Chebyshev(models.mass_space(), coefficients))
+    pool = make_pool(loss, "n_sig", INJECTED, events=EVENTS, seed=2)
+    fits = run_toys(pool, "n_sig", n=3, seed=3)
+    assert fits.fitted.all()
+    index = pool.parameters.index("n_sig")
+    # 6 sigma of each toy: 6e-9
+    assert np.all(np.abs(fits.values[:, index] - INJECTED) < 6 * fits.errors[:, index])
+    with pytest.raises(InputError, match="use one process"):
+        run_toys(pool, "n_sig", n=3, processes=2)
+
+
+@pytest.mark.statistical
+def test_toys_of_weighted_simulation_have_its_yields():
+    loss = likelihood()
+    model = loss.model[0]
+    rng = np.random.default_rng(6)
+    datasets = {}
+    for k, component in enumerate(model.components):
+        n = 4000
+        m = models.PEAK["mu"] + 1.7 * rng.normal(size=n) if k == 0 else rng.uniform(90.0, 180.0, n)
+        x = component.pdf.flow.sample(m, seed=k)
+        columns = {"m": m} | dict(zip(component.pdf.flow.features, x.T, strict=True))
+        # a falling spectrum from flat events by weight
+        datasets[component.name] = Dataset.from_arrays(columns, weights=np.exp(-(m - 90.0) / 60.0) * 7.0)
+    pool = Pool.from_datasets(loss, datasets)
+    category = pool.categories[0]
+    assert category.cumulative[-1] == pytest.approx(1500.0 + INJECTED, rel=1e-12)
+    drawn = np.concatenate([category.draw(rng).mass for _ in range(20)])
+    weights = np.diff(category.cumulative, prepend=0.0)
+    mean = weights @ category.columns.mass / weights.sum()
+    spread = np.sqrt(weights @ (category.columns.mass - mean) ** 2 / weights.sum())
+    assert abs(drawn.mean() - mean) < 4.5 * spread / np.sqrt(drawn.size)  # 4.5 sigma: 7e-6
+    assert run_toys(pool, "n_sig", n=2, seed=1).fitted.all()
+    with pytest.raises(InputError, match="simulation of signal, background"):
+        Pool.from_datasets(loss, {"signal": datasets["signal"]})
+
+
+def test_coverage_arithmetic():
+    # Clopper and Pearson's limits of 8 in 10 at 95 % and the closed forms at the ends
+    np.testing.assert_allclose(clopper_pearson(8, 10, cl=0.95), (0.44390, 0.97479), atol=1e-5)
+    lower, upper = clopper_pearson(0, 20, cl=0.9)
+    assert lower == 0.0
+    assert upper == pytest.approx(1.0 - 0.05 ** (1 / 20))
+    lower, upper = clopper_pearson(20, 20, cl=0.9)
+    assert upper == 1.0
+    assert lower == pytest.approx(0.05 ** (1 / 20))
+
+
+def test_summary_of_known_numbers(pool):
+    n, index = 200, pool.parameters.index("n_sig")
+    values, errors = np.tile(pool.theta, (n, 1)), np.full((n, pool.theta.size), 2.0)
+    values[:, index] += np.where(np.arange(n) % 2, 1.0, 3.0)  # pulls of 0.5 and 1.5
+    t = np.where(np.arange(n) < 130, 0.5, 10.0)
+    q0 = np.arange(n, dtype=float) ** 2
+    failed = np.full(n, np.nan)
+    fits = ToyFits(values, errors, t, q0, failed, np.ones((n, 1)), np.zeros((n, 1)))
+    broken = ToyFits(*(np.full_like(a[:5], np.nan) for a in fits.arrays().values()))
+    summary = summarise(ToyFits.join([fits, broken]), pool, "n_sig", seed=0)
+    assert (summary.n, summary.failed, summary.limit) == (200, 5, {})
+    own = summary.parameters["n_sig"]
+    spread = np.sqrt(n / (n - 1))
+    assert own["bias"] == pytest.approx(2.0)
+    assert own["bias_error"] == pytest.approx(spread / np.sqrt(n))
+    assert own["pull_mean"] == pytest.approx(1.0)
+    assert own["pull_width"] == pytest.approx(0.5 * spread)
+    assert own["pull_width_error"] == pytest.approx(0.5 * spread / np.sqrt(2 * (n - 1)))
+    assert summary.coverage["68"]["value"] == summary.coverage["95"]["value"] == 0.65
+    assert (summary.coverage["68"]["lower"], summary.coverage["68"]["upper"]) == clopper_pearson(130, 200)
+    assert summary.significance["median"] == pytest.approx(99.5)
+    assert summary.significance["1"] == pytest.approx(0.8413447 * 199, rel=1e-6)
+    # the middle 68.3 % of the ranks around the median: half of +- sqrt(n) / 2
+    assert summary.significance["median_error"] == pytest.approx(0.5 / np.sqrt(n) * 199)
+
+
+@pytest.mark.statistical
+def test_error_of_the_median():
+    rng = np.random.default_rng(7)
+    medians = [quantiles(rng.normal(size=400)) for _ in range(400)]
+    # sqrt(pi / 2) / sqrt(n); the mean of 400 estimates of 20 % each is good to 1 %, and the spread to 3.5 %: 4.5 sigma
+    expected = np.sqrt(np.pi / 2.0 / 400)
+    assert np.mean([m["median_error"] for m in medians]) == pytest.approx(expected, rel=0.06)
+    assert np.std([m["median"] for m in medians]) == pytest.approx(expected, rel=0.16)
+
+
+def test_many_failures_are_an_error(pool, monkeypatch):
+    def failing(plan, start, stop):
+        fits = fit_toys(plan, start, stop)
+        fits.t_true[:2] = np.nan
+        return fits
+
+    monkeypatch.setattr(toys, "fit_toys", failing)
+    with pytest.raises(FitError, match="2 of 10 toys"):
+        run_toys(pool, "n_sig", n=10, seed=3)
+    assert run_toys(pool, "n_sig", n=40, seed=3).fitted.sum() == 38
+
+
+def test_wrong_input_is_named(pool):
+    with pytest.raises(InputError, match="got 'signal'"):
+        run_toys(pool, "signal", n=1)
+    with pytest.raises(InputError, match="n of 1 or more, got 0"):
+        run_toys(pool, "n_sig", n=0)
+    with pytest.raises(InputError, match="between 0 and 1, got 95"):
+        run_toys(pool, "n_sig", n=1, limit=95)
+    loss = likelihood()
+    with pytest.raises(InputError, match="got 'mu'"):
+        make_pool(loss, "n_sig", 1.0, others={"mu": 1.0})
+    with pytest.raises(InputError, match="not negative, got -1"):
+        make_pool(loss, "n_sig", -1.0)
+    with pytest.raises(InputError, match="running Dask scheduler"):
+        run_toys(pool, "n_sig", n=1, scheduler="tcp://127.0.0.1:1")
