@@ -87,5 +87,6 @@ def m_spline_matrix(u: Array, knots: Array, degree: int) -> Array:
     Returns:
         Shape (n, K).
     """
-    matrix: Array = BSpline.design_matrix(u, knots, degree).toarray() / uniform_coefficients(knots, degree)
+    basis = BSpline(knots, np.eye(len(knots) - degree - 1), degree, extrapolate=False)
+    matrix: Array = basis(u) / uniform_coefficients(knots, degree)
     return matrix

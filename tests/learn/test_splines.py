@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy.interpolate import BSpline
 
-from hisigma_zfit.learn.splines import knot_vector, m_splines, uniform_coefficients
+from hisigma_zfit.learn.splines import knot_vector, m_spline_matrix, m_splines, uniform_coefficients
 
 CASES = [(16, 3), (8, 2), (6, 1), (4, 0), (4, 3)]
 
@@ -31,6 +31,14 @@ def test_agrees_with_scipy_including_both_ends(n_splines, degree):
     np.testing.assert_allclose(m_splines(tf.constant(u), knots, degree).numpy(), expected, rtol=1e-9, atol=1e-9)
     at_one = m_splines(tf.constant([1.0], tf.float64), knots, degree).numpy()
     np.testing.assert_allclose(at_one, expected[-1:], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("n_splines", "degree"), CASES)
+def test_numpy_agrees_with_the_graph(n_splines, degree):
+    knots = knot_vector(n_splines, degree)
+    u = np.concatenate([[0.0], np.random.default_rng(2).random(200), [1.0]])
+    np.testing.assert_allclose(m_spline_matrix(u, knots, degree), m_splines(tf.constant(u), knots, degree), atol=1e-12)
+    assert m_spline_matrix(np.empty(0), knots, degree).shape == (0, n_splines)
 
 
 def test_uniform_coefficients_give_the_uniform_density():
