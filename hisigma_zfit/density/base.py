@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Float32, Mask
     from hisigma_zfit.data import SignalRegion
 
 __all__ = ["ConditionalFlow", "FlowConfig", "config_from_json", "unpack"]
@@ -74,7 +74,7 @@ class FlowConfig(abc.ABC):
             _CONFIGS[cls.kind] = cls
 
     @abc.abstractmethod
-    def init(self, rng: np.random.Generator, n_features: int) -> npt.NDArray[np.float32]:
+    def init(self, rng: np.random.Generator, n_features: int) -> Float32:
         """Draw the starting parameters of one member, shape (P,)."""
 
     @abc.abstractmethod
@@ -172,7 +172,7 @@ class ConditionalFlow(abc.ABC):
         """
 
     @abc.abstractmethod
-    def inside(self, x: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    def inside(self, x: npt.ArrayLike) -> Mask:
         """Tell which rows of x, shape (n, d), are in the domain; shape (n,)."""
 
     @property

@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from hisigma_zfit.density.base import FlowConfig
@@ -22,7 +21,7 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.splines import knot_vector, m_splines, uniform_coefficients
 
 if TYPE_CHECKING:
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Float32
 
 __all__ = ["SplineConfig", "log_mixture"]
 
@@ -63,12 +62,12 @@ class SplineConfig(FlowConfig):
         widths = [2 * d + 1, *[self.hidden] * self.layers, len(self._start())]
         return [shape for a, b in pairwise(widths) for shape in ((d, a, b), (d, b))]
 
-    def _mask(self, d: int) -> npt.NDArray[np.float32]:
+    def _mask(self, d: int) -> Float32:
         """Which inputs (u, normal quantile of u, m) each net sees: features before its own, and the mass."""
         before = np.tril(np.ones((d, d), np.float32), k=-1)
         return np.concatenate([before, before, np.ones((d, 1), np.float32)], axis=1)[..., None]
 
-    def init(self, rng: np.random.Generator, n_features: int) -> npt.NDArray[np.float32]:
+    def init(self, rng: np.random.Generator, n_features: int) -> Float32:
         """Start at the uniform density; see `FlowConfig.init`."""
         shapes = self._shapes(n_features)
         parts: list[Array] = []

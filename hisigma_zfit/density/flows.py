@@ -19,7 +19,7 @@ from hisigma_zfit.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.data import SignalRegion
 
 __all__ = [
@@ -119,7 +119,7 @@ class MixtureFlow(ConditionalFlow):
         """Smallest box that holds the domains of all components."""
         return _joint_domain(self.flows)
 
-    def inside(self, x: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    def inside(self, x: npt.ArrayLike) -> Mask:
         """Tell which rows are in the domain of at least one component: there the mixture is positive."""
         masks = [flow.inside(x) for w, flow in zip(self.weights, self.flows, strict=True) if w > 0]
         return np.logical_or.reduce(masks)
@@ -160,7 +160,7 @@ class RegionFlow(ConditionalFlow):
         self.features, self.given = inside.features, inside.given
         self.signal_region = inside.signal_region
 
-    def _within(self, m: Array) -> npt.NDArray[np.bool_]:
+    def _within(self, m: Array) -> Mask:
         return np.asarray(self.region.contains(m), dtype=bool)
 
     def log_prob(self, x: tf.Tensor, m: tf.Tensor) -> tf.Tensor:
@@ -192,7 +192,7 @@ class RegionFlow(ConditionalFlow):
         """Smallest box that holds the domains of both flows."""
         return _joint_domain((self.inner, self.outer))
 
-    def inside(self, x: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    def inside(self, x: npt.ArrayLike) -> Mask:
         """Tell which rows are in the domain of both flows: the mass is not known here."""
         return self.inner.inside(x) & self.outer.inside(x)
 
@@ -264,7 +264,7 @@ class DistributionFlow(ConditionalFlow):
         """The limits."""
         return self.limits
 
-    def inside(self, x: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    def inside(self, x: npt.ArrayLike) -> Mask:
         """See `ConditionalFlow.inside`."""
         values = np.asarray(x, dtype=np.float64)
         within = (values >= self.limits[:, 0]) & (values <= self.limits[:, 1]) & np.isfinite(values)

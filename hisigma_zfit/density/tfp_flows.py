@@ -38,7 +38,7 @@ from hisigma_zfit.learn.rational_quadratic import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Float32, Integers
     from hisigma_zfit.density.trained import TrainedFlow
 
 __all__ = ["MAFConfig", "maf", "tfp_distribution"]
@@ -91,12 +91,12 @@ def maf(
 class _Masks(NamedTuple):
     """Which weights of a masked network may differ from zero: into, between and out of its hidden units."""
 
-    first: npt.NDArray[np.float64]
-    middle: npt.NDArray[np.float64]
-    last: npt.NDArray[np.float64]
+    first: Array
+    middle: Array
+    last: Array
 
 
-def _degrees(n_features: int, hidden: int) -> npt.NDArray[np.intp]:
+def _degrees(n_features: int, hidden: int) -> Integers:
     """How many features each hidden unit may see, ascending.
 
     Degree 0 sees the mass alone: without such units, the first feature of a layer would not depend on the mass.
@@ -178,7 +178,7 @@ class MAFConfig(FlowConfig):
             ((out,), 0.0),
         ]
 
-    def init(self, rng: np.random.Generator, n_features: int) -> npt.NDArray[np.float32]:
+    def init(self, rng: np.random.Generator, n_features: int) -> Float32:
         """Draw the starting parameters of one member, shape (P,); the flow starts close to the identity.
 
         Raises:

@@ -16,7 +16,7 @@ from hisigma_zfit.learn.preprocess import FeatureTransform, Tables, to_cube
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Float32, Mask
     from hisigma_zfit.data import SignalRegion
     from hisigma_zfit.results import TrainingHistory
 
@@ -66,7 +66,7 @@ class TrainedFlow(ConditionalFlow):
         config: FlowConfig,
         transform: FeatureTransform,
         mass_scale: MassScale,
-        parameters: npt.NDArray[np.float32],
+        parameters: Float32,
         *,
         given: str,
         signal_region: SignalRegion | None = None,
@@ -150,7 +150,7 @@ class TrainedFlow(ConditionalFlow):
         """See `ConditionalFlow.domain`."""
         return np.asarray(self.transform.tables.limits)
 
-    def inside(self, x: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    def inside(self, x: npt.ArrayLike) -> Mask:
         """See `ConditionalFlow.inside`."""
         return self.transform.inside(x)
 

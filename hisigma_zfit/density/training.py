@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from hisigma_zfit.density.flows import MixtureFlow
@@ -38,7 +37,7 @@ from hisigma_zfit.results import TrainingHistory
 if TYPE_CHECKING:
     import zfit
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Float32, Mask
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.density.base import ConditionalFlow, FlowConfig
 
@@ -140,7 +139,7 @@ class _Task:
     x: Array
     m: Array
     weights: Array
-    held_out: npt.NDArray[np.bool_]
+    held_out: Mask
     features: tuple[str, ...]
     given: str
     supports: tuple[Support, ...]
@@ -323,11 +322,11 @@ def _run_one(
     return transform, train_stack(stack, task.schedule, state, checkpoint=checkpoint, on_progress=on_progress)
 
 
-def _mean_one(weights: Array) -> npt.NDArray[np.float32]:
+def _mean_one(weights: Array) -> Float32:
     return (weights / weights.mean()).astype(np.float32)
 
 
-def _prepare(task: _Task, transform: FeatureTransform, rows: npt.NDArray[np.bool_]) -> tuple[Any, ...]:
+def _prepare(task: _Task, transform: FeatureTransform, rows: Mask) -> tuple[Any, ...]:
     """Compute the net's inputs of the chosen events once for all steps, in blocks to bound the memory."""
     x, c = task.x[rows], task.mass_scale(task.m[rows]).astype(np.float32)
     blocks = []

@@ -14,7 +14,6 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.interpolate import BSpline
 from scipy.special import ndtri
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
 
-    Tier = Iterator[tuple[tuple[int, ...], npt.NDArray[np.float64]]]  # columns that predict, widths of all columns
+    Tier = Iterator[tuple[tuple[int, ...], Array]]  # columns that predict, widths of all columns
 
 __all__ = ["Dependence", "narrowest", "require_independent"]
 

@@ -12,7 +12,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from hisigma_zfit.errors import InputError
@@ -21,12 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Float32, Integers
     from hisigma_zfit.learn.objective import Objective
 
 __all__ = ["Schedule", "Stack", "StackState", "train_stack"]
-
-Float32 = npt.NDArray[np.float32]
 
 CHUNK = 24  # steps per compiled call
 WARM_UP = 100
@@ -53,7 +50,7 @@ class Schedule:
     learning_rate: float
     n_validations: int = 5
 
-    def rates(self, steps: npt.NDArray[np.intp]) -> Float32:
+    def rates(self, steps: Integers) -> Float32:
         """Learning rate at `steps`, counted from 0."""
         rising = np.minimum(1.0, (steps + 1) / min(WARM_UP, max(self.n_steps // 5, 1)))
         falling = 0.5 * (1 + np.cos(np.pi * np.minimum(steps / self.n_steps, 1.0)))
@@ -212,11 +209,11 @@ def _compiled_chunk(objective: Objective) -> Any:
 
 
 @lru_cache(maxsize=4)
-def _epoch_order(seed: tuple[int, ...], epoch: int, n: int) -> npt.NDArray[np.intp]:
+def _epoch_order(seed: tuple[int, ...], epoch: int, n: int) -> Integers:
     return np.random.default_rng([*seed, epoch]).permutation(n)
 
 
-def _rows(seed: Sequence[int], n: int, start: int, stop: int) -> npt.NDArray[np.intp]:
+def _rows(seed: Sequence[int], n: int, start: int, stop: int) -> Integers:
     """Events number `start` to `stop` of an endless stream of permutations of n events."""
     epochs = range(start // n, (stop - 1) // n + 1)
     stream = np.concatenate([_epoch_order(tuple(seed), epoch, n) for epoch in epochs])

@@ -22,7 +22,7 @@ from hisigma_zfit.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Mask
 
 __all__ = ["FeatureTransform", "MarginalCDF", "Support", "Tables", "to_cube"]
 
@@ -253,7 +253,7 @@ class FeatureTransform:
             masses=np.array([[m.levels[0], 1 - m.levels[-1]] for m in marginals]),
         )
 
-    def inside(self, x: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    def inside(self, x: npt.ArrayLike) -> Mask:
         """Tell which rows of x, shape (n, d), are in the domain."""
         values, limits = np.asarray(x, dtype=np.float64), self.tables.limits
         return np.asarray(((values >= limits[:, 0]) & (values <= limits[:, 1]) & np.isfinite(values)).all(axis=1))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Integers, Mask
     from hisigma_zfit.data import Dataset
 
 __all__ = ["ORDER", "START", "bootstrap_weights", "held_out_events", "held_out_mask"]
@@ -18,7 +18,7 @@ MAX_HELD_OUT = 20_000
 SPLIT, RESAMPLE, ORDER, START = range(4)
 
 
-def bootstrap_weights(seed: int, bootstrap: int, n_events: int) -> npt.NDArray[np.int64]:
+def bootstrap_weights(seed: int, bootstrap: int, n_events: int) -> Integers:
     """Poisson(1) weights of one bootstrap of `train_flow`, shape (n_events,): how often each event is drawn.
 
     Independent Poisson weights resample a data set whose size fluctuates too, and need no second pass over it.
@@ -39,7 +39,7 @@ def held_out_events(data: Dataset, *, seed: int) -> Dataset:
     return data.select(held_out)
 
 
-def held_out_mask(n: int, *, seed: int) -> npt.NDArray[np.bool_]:
+def held_out_mask(n: int, *, seed: int) -> Mask:
     """The same for the n events of positive weight."""
     mask = np.zeros(n, dtype=bool)
     mask[np.random.default_rng([seed, SPLIT]).permutation(n)[: min(int(HELD_OUT * n), MAX_HELD_OUT)]] = True
