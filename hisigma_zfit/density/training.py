@@ -10,14 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,31 +23,28 @@ from hisigma_zfit.density.trained import MassScale, TrainedFlow
 from hisigma_zfit.density.warped import spline_flow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.dependence import require_independent
-from hisigma_zfit.learn.optimiser import Schedule, Stack, StackState, train_stack
+from hisigma_zfit.learn.members import joint_history, train_members
+from hisigma_zfit.learn.optimiser import Stack
 from hisigma_zfit.learn.preprocess import FeatureTransform, Support
 from hisigma_zfit.learn.resampling import ORDER, START, bootstrap_weights, held_out_mask
-from hisigma_zfit.results import TrainingHistory
+from hisigma_zfit.learn.schedule import Schedule
 
 if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
     import zfit
 
     from hisigma_zfit.arrays import Array, Float32, Mask
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.density.base import ConditionalFlow, FlowConfig
+    from hisigma_zfit.learn.members import Progress
 
-__all__ = ["PASSES", "preset_epochs", "train_flow"]
+__all__ = ["train_flow"]
 
 _log = logging.getLogger(__name__)
 
-# least and most passes over the events; between them, as many as make ENOUGH steps
-PASSES = {"quick": (2.0, 2.0), "standard": (5.0, 20.0), "paper": (20.0, 20.0)}
-ENOUGH = 1000
-FEW_FEATURES = 4  # beyond them the conditionals have more to learn from, and train longer
-BATCH = 512
-MIN_STEPS = 300  # with few events an epoch is too short to forget the start
 BLOCK = 65_536
-
-Progress = Callable[[int, int], None]
 
 
 def train_flow(
@@ -110,17 +101,23 @@ def train_flow(
         epochs=epochs,
         preset=preset,
     )
-    folder = None if checkpoint is None else Path(checkpoint)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    with _reporting(progress, total=bootstraps * task.schedule.n_steps, name=name) as report:
-        results = _run_all(task, folder, report)
+    trainings = [_Bootstrap(task, bootstrap) for bootstrap in range(bootstraps)]
+    states = train_members(
+        trainings, task.schedule, name=name, folder=checkpoint, fingerprint=task.fingerprint, progress=progress
+    )
     parts = [
-        TrainedFlow(task.config, transform, task.mass_scale, state.average, given=task.given, signal_region=data.region)
-        for transform, state in results
+        TrainedFlow(
+            task.config,
+            training.transform,
+            task.mass_scale,
+            state.average,
+            given=task.given,
+            signal_region=data.region,
+        )
+        for training, state in zip(trainings, states, strict=True)
     ]
     trained: ConditionalFlow = parts[0] if bootstraps == 1 else MixtureFlow(parts)
-    trained.history = _history(name, [state for _, state in results], steps_per_epoch=task.steps_per_epoch)
+    trained.history = joint_history(name, states, steps_per_epoch=task.steps_per_epoch)
     _log.info(
         "%s: %d x %d members trained on %d events, validation loss %.4f",
         name,
@@ -165,12 +162,8 @@ class _Task:
         preset: str,
     ) -> _Task:
         """Check everything before anything is trained."""
-        if preset not in PASSES:
-            raise InputError.from_parts(
-                expected=f"preset {', '.join(PASSES)}", got=repr(preset), do="choose one of them or give epochs"
-            )
-        for option, value in (("members", members), ("bootstraps", bootstraps), ("epochs", epochs)):
-            if value is not None and not value > 0:
+        for option, value in (("members", members), ("bootstraps", bootstraps)):
+            if value < 1:
                 raise InputError.from_parts(expected=f"{option} > 0", got=f"{value}", do="give a positive number")
         if seed < 0:
             raise InputError.from_parts(expected="seed >= 0", got=f"{seed}", do="give a non-negative integer")
@@ -192,12 +185,10 @@ class _Task:
         )
         require_independent(x, m, names, mass[0])
         held_out = held_out_mask(len(x), seed=seed)
-        n_held_out = int(held_out.sum())
         config = spline_flow() if flow is None else flow
-        n_trained = len(x) - n_held_out
-        if epochs is None:
-            epochs = preset_epochs(preset, n_trained, len(names))
-        n_steps = max(int(np.ceil(epochs * n_trained / BATCH)), MIN_STEPS)
+        schedule = Schedule.plan(
+            int(np.sum(~held_out)), len(names), learning_rate=config.learning_rate, preset=preset, epochs=epochs
+        )
         return cls(
             x=x,
             m=m,
@@ -208,7 +199,7 @@ class _Task:
             supports=supports,
             mass_scale=MassScale.fit(m),
             config=config,
-            schedule=Schedule(n_steps=n_steps, batch=BATCH, learning_rate=config.learning_rate),
+            schedule=schedule,
             members=members,
             bootstraps=bootstraps,
             seed=seed,
@@ -216,7 +207,7 @@ class _Task:
 
     @property
     def steps_per_epoch(self) -> float:
-        return float(np.sum(~self.held_out) / BATCH)
+        return float(np.sum(~self.held_out) / self.schedule.batch)
 
     def fingerprint(self) -> str:
         """Hash of all that the result depends on."""
@@ -236,13 +227,6 @@ class _Task:
         return digest.hexdigest()
 
 
-def preset_epochs(preset: str, n_events: int, n_features: int) -> float:
-    """Passes over the events; what they do for few events and many features is measured in docs/study.md."""
-    least, most = PASSES[preset]
-    passes = min(max(ENOUGH * BATCH / max(n_events, 1), least), most)
-    return passes * max(1.0, n_features / FEW_FEATURES) ** 1.5
-
-
 def _names(columns: zfit.Space | Sequence[str]) -> tuple[str, ...]:
     return (columns,) if isinstance(columns, str) else tuple(getattr(columns, "obs", columns))
 
@@ -254,72 +238,52 @@ def _limits(columns: zfit.Space | Sequence[str], n: int) -> list[tuple[float, fl
     return [(float(low), float(high)) for low, high in zip(space.v1.lower, space.v1.upper, strict=True)]
 
 
-def _run_all(
-    task: _Task, folder: Path | None, report: Callable[[int], None]
-) -> list[tuple[FeatureTransform, StackState]]:
-    """Train every bootstrap; the first exception, or Ctrl-C, stops all of them after their current chunk."""
-    stopped = threading.Event()
-    fingerprint = task.fingerprint() if folder is not None else ""
+@dataclass(frozen=True)
+class _Bootstrap:
+    """The members of one bootstrap, as `train_members` trains them."""
 
-    def on_progress(n: int) -> None:
-        if stopped.is_set():
-            raise _StoppedError
-        report(n)
+    task: _Task
+    bootstrap: int
 
-    def run(bootstrap: int) -> tuple[FeatureTransform, StackState]:
-        checkpoint = None if folder is None else (folder / f"bootstrap-{bootstrap:03d}.npz", fingerprint)
-        return _run_one(task, bootstrap, checkpoint, on_progress)
+    @property
+    def name(self) -> str:
+        return f"bootstrap-{self.bootstrap:03d}"
 
-    with ThreadPoolExecutor(min(task.bootstraps, _cores())) as pool:
-        futures = [pool.submit(run, bootstrap) for bootstrap in range(task.bootstraps)]
-        try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-        except BaseException:
-            stopped.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return [future.result() for future in futures]
+    @cached_property
+    def _weights(self) -> Array:
+        """Of all events, held-out ones too."""
+        task = self.task
+        if task.bootstraps == 1:
+            return task.weights
+        return task.weights * bootstrap_weights(task.seed, self.bootstrap, len(task.weights))
 
+    @property
+    def _drawn(self) -> Mask:
+        return (self._weights > 0) & ~self.task.held_out
 
-def _cores() -> int:
-    # the cores that this process may use, where the system tells; a container may have fewer than the machine
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    @cached_property
+    def transform(self) -> FeatureTransform:
+        """Map of the features to the cube, from the events of this bootstrap."""
+        task, drawn = self.task, self._drawn
+        return FeatureTransform.fit(task.x[drawn], task.features, supports=task.supports, weights=self._weights[drawn])
 
+    def start(self) -> Float32:
+        """See `Training.start`."""
+        task = self.task
+        seeds = ([task.seed, START, self.bootstrap, member] for member in range(task.members))
+        return np.stack([task.config.init(np.random.default_rng(s), len(task.features)) for s in seeds])
 
-class _StoppedError(Exception):
-    """Another bootstrap failed or the user interrupted."""
-
-
-def _run_one(
-    task: _Task, bootstrap: int, checkpoint: tuple[Path, str] | None, on_progress: Callable[[int], None]
-) -> tuple[FeatureTransform, StackState]:
-    """Train the members of one bootstrap, or resume them."""
-    weights = task.weights
-    if task.bootstraps > 1:
-        weights = weights * bootstrap_weights(task.seed, bootstrap, len(weights))
-    drawn = (weights > 0) & ~task.held_out
-    transform = FeatureTransform.fit(task.x[drawn], task.features, supports=task.supports, weights=weights[drawn])
-    if checkpoint is not None and checkpoint[0].exists():
-        state = StackState.load(*checkpoint)
-        on_progress(state.step)
-        if state.step >= task.schedule.n_steps:
-            return transform, state
-    else:
-        seeds = ([task.seed, START, bootstrap, member] for member in range(task.members))
-        state = StackState.start(
-            np.stack([task.config.init(np.random.default_rng(s), len(task.features)) for s in seeds])
+    def stack(self) -> Stack:
+        """See `Training.stack`."""
+        task, drawn = self.task, self._drawn
+        return Stack(
+            objective=NegativeLogDensity(task.config),
+            events=_prepare(task, self.transform, drawn),
+            weights=_mean_one(self._weights[drawn]),
+            held_out=_prepare(task, self.transform, task.held_out),
+            held_out_weights=_mean_one(task.weights[task.held_out]),
+            order_seed=(task.seed, ORDER, self.bootstrap),
         )
-    stack = Stack(
-        objective=NegativeLogDensity(task.config),
-        events=_prepare(task, transform, drawn),
-        weights=_mean_one(weights[drawn]),
-        held_out=_prepare(task, transform, task.held_out),
-        held_out_weights=_mean_one(task.weights[task.held_out]),
-        order_seed=(task.seed, ORDER, bootstrap),
-    )
-    return transform, train_stack(stack, task.schedule, state, checkpoint=checkpoint, on_progress=on_progress)
 
 
 def _mean_one(weights: Array) -> Float32:
@@ -335,51 +299,3 @@ def _prepare(task: _Task, transform: FeatureTransform, rows: Mask) -> tuple[Any,
         u = transform.forward(x[part])[0].astype(np.float32)
         blocks.append([np.asarray(a) for a in task.config.prepare(tf.constant(u), tf.constant(c[part]))])
     return tuple(np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
-
-
-def _history(name: str, states: Sequence[StackState], *, steps_per_epoch: float) -> TrainingHistory:
-    """Join the records of all bootstraps, which were taken at the same steps."""
-
-    def joined(records: Sequence[list[tuple[int, Array]]]) -> tuple[Array, Array]:
-        steps = np.array([step for step, _ in records[0]], dtype=np.float64)
-        return steps, np.concatenate([np.array([losses for _, losses in each]).T for each in records])
-
-    steps, train = joined([state.losses for state in states])
-    validation_steps, validation = joined([state.validations for state in states])
-    return TrainingHistory(
-        name=name,
-        steps=steps,
-        epochs=steps / steps_per_epoch,
-        train=train,
-        validation=validation,
-        validation_steps=validation_steps,
-    )
-
-
-@contextmanager
-def _reporting(progress: Progress | None, *, total: int, name: str) -> Iterator[Callable[[int], None]]:
-    """Yield what workers call with the number of steps they took: the user's callback, a bar, or nothing."""
-    lock = threading.Lock()
-    done = 0
-
-    def count(report: Progress) -> Callable[[int], None]:
-        def add(n: int) -> None:
-            nonlocal done
-            with lock:
-                done += n
-                now = done
-            report(now, total)
-
-        return add
-
-    if progress is not None:
-        yield count(progress)
-    elif sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import Progress as Bar
-
-        with Bar(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(f"training {name}", total=total)
-            yield count(lambda now, _: bar.update(task, completed=now))
-    else:
-        yield count(lambda _now, _total: None)

@@ -22,43 +22,16 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array, Float32, Integers
     from hisigma_zfit.learn.objective import Objective
+    from hisigma_zfit.learn.schedule import Schedule
 
-__all__ = ["Schedule", "Stack", "StackState", "train_stack"]
+__all__ = ["Stack", "StackState", "train_stack"]
 
 CHUNK = 24  # steps per compiled call
-WARM_UP = 100
 AVERAGING = 0.999
 CLIP = 5.0
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 VALIDATION_BLOCK = 4096
 SAVE_EVERY_S = 5.0
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long to train and with which steps.
-
-    Attributes:
-        n_steps: Number of Adam steps.
-        batch: Events per step.
-        learning_rate: Peak, reached after a linear warm-up and followed by half a cosine to zero.
-        n_validations: How often the held-out events are evaluated, the last time at the end.
-    """
-
-    n_steps: int
-    batch: int
-    learning_rate: float
-    n_validations: int = 5
-
-    def rates(self, steps: Integers) -> Float32:
-        """Learning rate at `steps`, counted from 0."""
-        rising = np.minimum(1.0, (steps + 1) / min(WARM_UP, max(self.n_steps // 5, 1)))
-        falling = 0.5 * (1 + np.cos(np.pi * np.minimum(steps / self.n_steps, 1.0)))
-        return (self.learning_rate * rising * falling).astype(np.float32)
-
-    def validates_within(self, start: int, stop: int) -> bool:
-        """Tell whether a validation is due after a step in (start, stop]."""
-        return stop * self.n_validations // self.n_steps > start * self.n_validations // self.n_steps
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from untrained import REGION, SMALL
 
 from hisigma_zfit.data import Dataset, feature_space
 from hisigma_zfit.density.flows import MixtureFlow
-from hisigma_zfit.density.training import preset_epochs, train_flow
+from hisigma_zfit.density.training import train_flow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.preprocess import FeatureTransform, Support
 from hisigma_zfit.learn.resampling import bootstrap_weights, held_out_events
@@ -104,15 +104,6 @@ def test_held_out_events_have_no_part_in_the_training(sidebands):
     first, second = (train_flow(each, truth.FEATURES, **options) for each in (events, events.with_columns(m=exchanged)))
     np.testing.assert_array_equal(parameters(first), parameters(second))
     assert (first.history.validation != second.history.validation).all()
-
-
-def test_few_events_and_many_features_are_trained_longer():
-    assert preset_epochs("standard", 200_000, 4) == 5.0
-    assert preset_epochs("standard", 51_200, 2) == 10.0
-    assert preset_epochs("standard", 5_000, 4) == 20.0
-    assert preset_epochs("standard", 200_000, 9) == pytest.approx(5.0 * 1.5**3)
-    assert preset_epochs("quick", 5_000, 4) == 2.0
-    assert preset_epochs("paper", 200_000, 16) == pytest.approx(160.0)
 
 
 def test_history(trained, sidebands):

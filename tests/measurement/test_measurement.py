@@ -21,6 +21,7 @@ from scipy.stats import norm
 import hisigma_zfit as hz
 from hisigma_zfit.density import training
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn import members, schedule
 from hisigma_zfit.measurement import load_model
 from hisigma_zfit.results import Measurement
 from hisigma_zfit.runs.stored import load_results
@@ -174,7 +175,7 @@ def test_ctrl_c_in_the_training_resumes_with_the_same_numbers(finished_run, tmp_
 
     command = folders.measure(finished_run.inputs, tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_reporting", interrupting)
+        patch.setattr(members, "reporting", interrupting)
         outcome = folders.hisigma(*command)
     assert outcome.code == 1
     assert outcome.out == ""
@@ -186,7 +187,7 @@ def test_ctrl_c_in_the_training_resumes_with_the_same_numbers(finished_run, tmp_
         with np.load(file, allow_pickle=False) as state:
             steps.append(int(state["step"]))
     assert len(steps) == 2
-    assert all(0 < step < training.MIN_STEPS for step in steps)
+    assert all(0 < step < schedule.MIN_STEPS for step in steps)
 
     monkeypatch.setattr("hisigma_zfit.measurement.measurement_figures", lambda *results: {})  # drawn once already
     caplog.set_level("INFO", "hisigma_zfit")

@@ -1,0 +1,192 @@
+"""Trains many stacks of members at once: on all cores, with progress, and so that nothing is lost by an interruption.
+
+What is learned does not matter here.  A `Training` says where a stack starts and what it sees; `train_members` runs
+all of them, and resumes those that a checkpoint folder knows.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from hisigma_zfit.learn.optimiser import Stack, StackState, train_stack
+from hisigma_zfit.results import TrainingHistory
+
+if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array, Float32
+    from hisigma_zfit.learn.schedule import Schedule
+
+__all__ = ["Progress", "Training", "joint_history", "reporting", "train_members"]
+
+Progress = Callable[[int, int], None]
+
+
+class Training(Protocol):
+    """One stack among several, for example the members of one bootstrap."""
+
+    @property
+    def name(self) -> str:
+        """Name of its checkpoint: distinct among the trainings that share a folder."""
+
+    def start(self) -> Float32:
+        """Starting parameters of the members, shape (E, P); not asked for when the training resumes."""
+
+    def stack(self) -> Stack:
+        """What the members are trained on; not asked for when the training is already complete."""
+
+
+def train_members(
+    trainings: Sequence[Training],
+    schedule: Schedule,
+    *,
+    name: str,
+    folder: str | os.PathLike[str] | None = None,
+    fingerprint: Callable[[], str] = lambda: "",
+    progress: Progress | None = None,
+) -> list[StackState]:
+    """Train all stacks, on as many threads as there are cores.
+
+    Args:
+        trainings: The stacks.
+        schedule: How long each of them is trained.
+        name: What is trained, for the progress bar.
+        folder: Keeps the state of every training.  Called again with the same arguments after an interruption, the
+            trainings resume there and end with the same bits; complete ones are not repeated.
+        fingerprint: Hash of all that the result depends on; asked for only where there is a folder.
+        progress: Called with steps done and in total, possibly from other threads; an exception that it raises stops
+            the trainings.  Without it, a bar is shown on terminals.
+
+    Returns:
+        The final states, in the order of `trainings`.
+
+    Raises:
+        InputError: The folder belongs to another training.
+    """
+    place = None if folder is None else Path(folder)
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
+    with reporting(progress, total=len(trainings) * schedule.n_steps, name=name) as report:
+        return _run_all(trainings, schedule, place, fingerprint() if place is not None else "", report)
+
+
+def _run_all(
+    trainings: Sequence[Training],
+    schedule: Schedule,
+    folder: Path | None,
+    fingerprint: str,
+    report: Callable[[int], None],
+) -> list[StackState]:
+    """The first exception, or Ctrl-C, stops all trainings after their current chunk."""
+    stopped = threading.Event()
+
+    def on_progress(n: int) -> None:
+        if stopped.is_set():
+            raise _StoppedError
+        report(n)
+
+    def run(training: Training) -> StackState:
+        checkpoint = None if folder is None else (folder / f"{training.name}.npz", fingerprint)
+        return _run_one(training, schedule, checkpoint, on_progress)
+
+    with ThreadPoolExecutor(min(len(trainings), _cores())) as pool:
+        futures = [pool.submit(run, training) for training in trainings]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return [future.result() for future in futures]
+
+
+def _cores() -> int:
+    # the cores that this process may use, where the system tells; a container may have fewer than the machine
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _StoppedError(Exception):
+    """Another training failed or the user interrupted."""
+
+
+def _run_one(
+    training: Training, schedule: Schedule, checkpoint: tuple[Path, str] | None, on_progress: Callable[[int], None]
+) -> StackState:
+    """Train one stack, or resume it."""
+    if checkpoint is not None and checkpoint[0].exists():
+        state = StackState.load(*checkpoint)
+        on_progress(state.step)
+        if state.step >= schedule.n_steps:
+            return state
+    else:
+        state = StackState.start(training.start())
+    return train_stack(training.stack(), schedule, state, checkpoint=checkpoint, on_progress=on_progress)
+
+
+def joint_history(name: str, states: Sequence[StackState], *, steps_per_epoch: float) -> TrainingHistory:
+    """Join the records of trainings with one schedule, which were taken at the same steps.
+
+    Args:
+        name: What was trained.
+        states: Their final states.
+        steps_per_epoch: Steps of one pass over the events.
+    """
+
+    def joined(records: Sequence[list[tuple[int, Array]]]) -> tuple[Array, Array]:
+        steps = np.array([step for step, _ in records[0]], dtype=np.float64)
+        return steps, np.concatenate([np.array([losses for _, losses in each]).T for each in records])
+
+    steps, train = joined([state.losses for state in states])
+    validation_steps, validation = joined([state.validations for state in states])
+    return TrainingHistory(
+        name=name,
+        steps=steps,
+        epochs=steps / steps_per_epoch,
+        train=train,
+        validation=validation,
+        validation_steps=validation_steps,
+    )
+
+
+@contextmanager
+def reporting(progress: Progress | None, *, total: int, name: str) -> Iterator[Callable[[int], None]]:
+    """Yield what workers call with the number of steps they took: the user's callback, a bar, or nothing.
+
+    Args:
+        progress: The user's callback, or None.
+        total: Steps of all workers.
+        name: What is trained.
+    """
+    lock = threading.Lock()
+    done = 0
+
+    def count(report: Progress) -> Callable[[int], None]:
+        def add(n: int) -> None:
+            nonlocal done
+            with lock:
+                done += n
+                now = done
+            report(now, total)
+
+        return add
+
+    if progress is not None:
+        yield count(progress)
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+
+        with Bar(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(f"training {name}", total=total)
+            yield count(lambda now, _: bar.update(task, completed=now))
+    else:
+        yield count(lambda _now, _total: None)
