@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import logging
 import os
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from hisigma_zfit.errors import RunFolderError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+    from typing import BinaryIO
 
-__all__ = ["disk_errors", "disk_full", "is_disk_full", "sync_directory", "take_lock", "write_bytes"]
+    import numpy.typing as npt
+
+__all__ = [
+    "disk_errors",
+    "disk_full",
+    "exchange",
+    "is_disk_full",
+    "sync_directory",
+    "take_lock",
+    "write_bytes",
+    "write_folder",
+    "write_npz",
+    "write_text",
+]
 
 _LOG = logging.getLogger(__name__)
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
+_NO_EXCHANGE = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -29,10 +48,27 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: Whatever the file system answers; `path` then keeps its former content and no temporary file stays.
     """
+    with _replaced(path) as stream:
+        stream.write(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` in UTF-8; see `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def write_npz(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write named arrays of numbers as ``.npz``; see `write_bytes`."""
+    with _replaced(path) as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def _replaced(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
@@ -40,6 +76,73 @@ def write_bytes(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextlib.contextmanager
+def write_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder to write in; when the block ends well, it takes the place of `path` in one step.
+
+    Whoever looks at `path` finds the former folder or the new one, each whole, at every moment.  Only where the file
+    system cannot exchange two names (not on Linux's own, nor on NFS from version 4.2 on) is there nothing for the
+    moment between two renames.
+
+    Args:
+        path: The folder; missing ones above it are made.
+
+    Raises:
+        OSError: Whatever the file system answers; `path` then keeps its former content.
+    """
+    path = path.resolve()  # what a link points to is written, and the link stays
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)  # of a process that was killed
+    fresh.mkdir()
+    try:
+        yield fresh
+        for part in (*(p for p in fresh.rglob("*") if p.is_dir()), fresh):
+            sync_directory(part)
+        if path.exists():
+            _take_place(fresh, path)
+        else:
+            fresh.replace(path)
+        sync_directory(path.parent)
+    finally:
+        # by now what was at `path` before, or what did not become whole
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _take_place(fresh: Path, path: Path) -> None:
+    """Give the folder `fresh` the name `path`; what was there is `fresh` afterwards."""
+    try:
+        exchange(fresh, path)
+    except OSError as error:
+        if error.errno not in _NO_EXCHANGE:
+            raise
+    else:
+        return
+    aside = path.with_name(f".{path.name}.old")
+    shutil.rmtree(aside, ignore_errors=True)
+    path.replace(aside)
+    try:
+        fresh.replace(path)
+    except BaseException:
+        aside.replace(path)
+        raise
+    aside.replace(fresh)
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Exchange two names of one file system, both of which exist, in one step.
+
+    Raises:
+        OSError: Whatever the file system answers; ENOSYS where the system has no such call.
+    """
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # in glibc 2.28 and musl 1.2.6 or newer
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(first), None, str(second))
+    if call(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), ctypes.c_uint(_RENAME_EXCHANGE)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(first), None, str(second))
 
 
 def sync_directory(path: Path) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import abc
 import json
-import shutil
-import tempfile
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.files import write_folder, write_npz, write_text
 from hisigma_zfit.results import TrainingHistory
 
 if TYPE_CHECKING:
@@ -233,7 +232,7 @@ class ConditionalFlow(abc.ABC):
         return x_array, np.broadcast_to(m_array, (len(x_array),))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the flow to the folder `path`, complete or not at all; an older flow there is replaced.
+        """Write the flow to the folder `path`; an older flow there stays whole until the new one takes its place.
 
         Raises:
             InputError: `path` holds something other than a flow, or this flow cannot be written.
@@ -244,18 +243,10 @@ class ConditionalFlow(abc.ABC):
                 expected="a new folder or an older flow", got=f"other content at {target}", do="choose another path"
             )
         structure, arrays = self.pack()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-        try:
-            scratch.chmod(0o755)  # mkdtemp's 0o700 would hide the model from the group
-            np.savez(scratch / "weights.npz", **arrays)  # type: ignore[arg-type]
-            text = json.dumps({"schema": SCHEMA, **structure}, indent=1, allow_nan=False)
-            (scratch / "flow.json").write_text(text, encoding="utf-8")
-            if target.exists():
-                shutil.rmtree(target)
-            scratch.replace(target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        text = json.dumps({"schema": SCHEMA, **structure}, indent=1, allow_nan=False)
+        with write_folder(target) as folder:
+            write_npz(folder / "weights.npz", arrays)
+            write_text(folder / "flow.json", text)
 
     def pack(self) -> tuple[dict[str, Any], Arrays]:
         """Reduce to JSON-able structure and named arrays.

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.files import write_npz
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,16 +82,16 @@ class StackState:
 
     def save(self, path: Path, fingerprint: str) -> None:
         """Write to `path`, complete or not at all."""
-        scratch = path.with_suffix(".tmp.npz")
-        np.savez(
-            scratch,
-            fingerprint=np.array(fingerprint),
-            adam=np.stack([self.parameters, self.momentum, self.square, self.average]),
-            step=np.array(self.step),
-            **_records_to_arrays("losses", self.losses),
-            **_records_to_arrays("validations", self.validations),
+        write_npz(
+            path,
+            {
+                "fingerprint": np.array(fingerprint),
+                "adam": np.stack([self.parameters, self.momentum, self.square, self.average]),
+                "step": np.array(self.step),
+                **_records_to_arrays("losses", self.losses),
+                **_records_to_arrays("validations", self.validations),
+            },
         )
-        scratch.replace(path)
 
     @classmethod
     def load(cls, path: Path, fingerprint: str) -> StackState:

@@ -6,7 +6,9 @@ projections, or for a fit of other data.
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ import zfit
 from hisigma_zfit.data import SignalRegion
 from hisigma_zfit.density.loading import load_flow
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.files import write_folder, write_text
 from hisigma_zfit.model.compose import Component, SignalPlusBackground
 from hisigma_zfit.model.interpolation import PolynomialExponential, Quadratic
 from hisigma_zfit.model.kappa import PolynomialYield
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["load_model", "save_model"]
 
 SCHEMA = "hisigma-zfit/model/1"
+_LONGEST = 100  # letters of a folder's name; file systems end at 255 bytes
 
 # A table, not a name in the file: loading must not build what the file names.
 _SHAPES = {
@@ -59,6 +63,7 @@ class _Writer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.parameters: dict[str, Any] = {}
+        self.taken: set[str] = set()
 
     def parameter(self, parameter: Any) -> str:
         """Describe a parameter once and name it."""
@@ -97,19 +102,23 @@ class _Writer:
             raise _unknown(f"mass shapes among {', '.join(_SHAPES)}", type(pdf).__name__)
         return {"shape": kind, "parameters": {name: self.size(p) for name, p in pdf.params.items()}}
 
-    def flow(self, flow: ConditionalFlow, name: str) -> str:
-        """Write a flow and name its folder."""
+    def flow(self, flow: ConditionalFlow, *names: str) -> str:
+        """Write a flow and name its folder, after what it is: any names, also those that no file can have."""
+        stem = re.sub(r"[^\w.+-]+", "-", "_".join(names), flags=re.ASCII).strip("-.")[:_LONGEST] or "flow"
+        numbered = (stem if k == 1 else f"{stem}-{k}" for k in itertools.count(1))
+        name = next(name for name in numbered if name.lower() not in self.taken)  # file systems may ignore the case
+        self.taken.add(name.lower())
         flow.save(self.folder / name)
         return name
 
-    def variation(self, variation: Variation, prefix: str) -> dict[str, Any]:
+    def variation(self, variation: Variation, component: str) -> dict[str, Any]:
         """Describe a systematic variation."""
         name = self.parameter(variation.nuisance)
         if isinstance(variation, ShapeVariation):
-            flows = {side: self.flow(getattr(variation, side), f"{prefix}_{name}_{side}") for side in ("up", "down")}
+            flows = {side: self.flow(getattr(variation, side), component, name, side) for side in ("up", "down")}
             return {"kind": "shape", "nuisance": name, "form": _FORMS[type(variation.form)], **flows}
         if isinstance(variation, ConditionalVariation):
-            flow = self.flow(variation.flow, f"{prefix}_{name}")
+            flow = self.flow(variation.flow, component, name)
             return {"kind": "conditional", "nuisance": name, "flow": flow, "nodes": list(variation.nodes)}
         raise _unknown("variations of this package", type(variation).__name__)
 
@@ -140,20 +149,30 @@ def _constraint(term: Any) -> dict[str, float]:
 
 
 def save_model(model: SignalPlusBackground, folder: str | os.PathLike[str]) -> None:
-    """Write a model with the current values of its parameters.
+    """Write a model with the current values of its parameters; an earlier one stays whole until it is replaced.
 
     Args:
         model: The model.
         folder: New or earlier folder of a model.
 
     Raises:
-        InputError: A part of the model cannot be written: shapes or flows of the user's own making.
+        InputError: `folder` holds something other than a model, or a part of the model cannot be written: shapes or
+            flows of the user's own making.
     """
     path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    writer = _Writer(path)
+    if path.exists() and not (path / "model.json").is_file() and (path.is_file() or any(path.iterdir())):
+        raise InputError.from_parts(
+            expected="a new folder or an earlier model's", got=f"other content at {path}", do="choose another path"
+        )
+    with write_folder(path) as fresh:
+        write_text(fresh / "model.json", f"{json.dumps(_written(model, fresh), indent=1)}\n")
+
+
+def _written(model: SignalPlusBackground, folder: Path) -> dict[str, Any]:
+    """Write the flows of a model and describe the rest of it."""
+    writer = _Writer(folder)
     components = [writer.component(component) for component in model.components]
-    content = {
+    return {
         "schema": SCHEMA,
         "mass": {"name": model.mass, "range": finite_limits(model.components[0].pdf.mass.space)},
         "observables": list(model.obs),
@@ -163,10 +182,6 @@ def save_model(model: SignalPlusBackground, folder: str | os.PathLike[str]) -> N
         "components": components,
         "parameters": writer.parameters,
     }
-    # last: a folder with model.json is whole
-    scratch = path / ".model.json.tmp"
-    scratch.write_text(f"{json.dumps(content, indent=1)}\n", encoding="utf-8")
-    scratch.replace(path / "model.json")
 
 
 def load_model(folder: str | os.PathLike[str]) -> SignalPlusBackground:

@@ -188,3 +188,16 @@ def test_mixture_refuses_unusable_parts(parts):
         MixtureFlow(parts, [1, -1])
     with pytest.raises(InputError, match="same columns"):
         MixtureFlow([parts[0], random_flow(4)])
+
+
+def test_an_error_while_saving_leaves_the_old_flow(flows, events, tmp_path, monkeypatch):
+    """The folder's own steps are in test_files.py; here: whichever file the error comes from, the old one loads."""
+    flows["trained"].save(tmp_path / "flow")
+    before = load_flow(tmp_path / "flow").log_prob_array(*events)
+    for name in ("write_npz", "write_text"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"hisigma_zfit.density.base.{name}", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                flows["mixture"].save(tmp_path / "flow")
+        np.testing.assert_array_equal(load_flow(tmp_path / "flow").log_prob_array(*events), before)
+        assert [p.name for p in tmp_path.iterdir()] == ["flow"]

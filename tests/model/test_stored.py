@@ -147,3 +147,52 @@ def test_what_cannot_be_stored_or_read_is_named(tmp_path):
     other = signal_plus_background(FlowProductPDF(shape, random_flow(2)), build().components[1].pdf, region=REGION)
     with pytest.raises(InputError, match="mass shapes among"):
         save_model(other, tmp_path / "other")
+
+
+def test_components_of_any_name_have_folders_of_their_own(tmp_path):
+    """Names that collide when they are joined, differ in the case alone, or are no names of files."""
+    space = zfit.Space("m", 90, 180)
+    names = ["../../up", "bb/gg", "bb gg", "BB gg", "a_jes_up", "a"]
+    jes = nuisance("jes")
+    pdfs = [
+        FlowProductPDF(
+            zfit.pdf.Gauss(models.frozen(f"mu{k}", 120.0 + k), models.frozen(f"s{k}", 2.0), space),
+            random_flow(2, seed=k),
+            variations=[variation(jes, k)] if name == "a" else [],
+            extended=zfit.Parameter(f"n{k}", 100.0 + k, 0.0),
+            name=name,
+        )
+        for k, name in enumerate(names)
+    ]
+    signal = FlowProductPDF(
+        zfit.pdf.Gauss(models.frozen("mu", 125.0), models.frozen("s", 2.0), space),
+        random_flow(2, seed=99),
+        name="signal",
+    )
+    model = signal_plus_background(signal, *pdfs, poi="n_sig", region=REGION)
+    save_model(model, tmp_path / "deep" / "model")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["deep"]
+    assert [entry.name for entry in (tmp_path / "deep").iterdir()] == ["model"]
+    again = load_model(tmp_path / "deep" / "model")
+    assert [c.name for c in again.components] == [c.name for c in model.components]
+    for ours, theirs in zip(model.components, again.components, strict=True):
+        np.testing.assert_array_equal(theirs.pdf.flow.parameters, ours.pdf.flow.parameters)
+        for mine, stored in zip(ours.pdf.variations, theirs.pdf.variations, strict=True):
+            np.testing.assert_array_equal(stored.up.parameters, mine.up.parameters)
+
+
+def test_a_model_is_replaced_as_a_whole_and_other_content_is_spared(tmp_path, monkeypatch):
+    model = build()
+    save_model(model, tmp_path / "model")
+    text = (tmp_path / "model" / "model.json").read_text()
+    model.poi.set_value(81.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("hisigma_zfit.model.stored.finite_limits", lambda space: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            save_model(model, tmp_path / "model")
+    assert (tmp_path / "model" / "model.json").read_text() == text
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").write_text("all of it")
+    with pytest.raises(InputError, match="other content"):
+        save_model(model, tmp_path / "thesis")
