@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.data.columns import SourceReport
 
-__all__ = ["Dataset", "ReadReport", "SignalRegion"]
+__all__ = ["Dataset", "ReadReport", "SignalRegion", "read_only"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ class ReadReport:
 class Dataset:
     """Named columns of equal length, checked to be finite, with optional event weights.  Immutable.
 
+    An array that somebody else could still write into is copied on its way in, whatever the way.
+
     Attributes:
         columns: Name -> float64 array of shape (n,), read-only.
         weights: Event weights of shape (n,), read-only, or None.
@@ -143,9 +145,11 @@ class Dataset:
         Raises:
             InputError: As for the class.
         """
-        # copies: the caller may go on writing into the originals
-        own = {name: np.array(values) for name, values in columns.items()}
-        data = cls(own, None if weights is None else np.array(weights), ReadReport(0, 0))
+        data = cls(
+            {name: np.asarray(values) for name, values in columns.items()},
+            None if weights is None else np.asarray(weights),
+            ReadReport(0, 0),
+        )
         return replace(data, report=ReadReport(len(data), len(data)))
 
     def __len__(self) -> int:
@@ -192,8 +196,8 @@ class Dataset:
             )
         return replace(
             self,
-            columns={name: values[keep] for name, values in self.columns.items()},
-            weights=None if self.weights is None else self.weights[keep],
+            columns={name: read_only(values[keep]) for name, values in self.columns.items()},
+            weights=None if self.weights is None else read_only(self.weights[keep]),
             report=self.report._after({reason: int(np.count_nonzero(~keep))}),
         )
 
@@ -295,11 +299,11 @@ class Dataset:
             )
         weights = None
         if any(part.weights is not None for part in parts):
-            weights = np.concatenate([np.ones(len(p)) if p.weights is None else p.weights for p in parts])
+            weights = read_only(np.concatenate([np.ones(len(p)) if p.weights is None else p.weights for p in parts]))
         report = self.report
         for other in others:
             report = report._plus(other.report)
-        columns = {name: np.concatenate([part[name] for part in parts]) for name in self.names}
+        columns = {name: read_only(np.concatenate([part[name] for part in parts])) for name in self.names}
         return replace(self, columns=columns, weights=weights, report=report)
 
     def with_columns(self, **columns: npt.ArrayLike) -> Dataset:
@@ -359,7 +363,8 @@ def _frozen(values: npt.ArrayLike, what: str) -> Array:
             got=f"{array.dtype} of shape {array.shape}",
             do="give one number per event",
         )
-    array = array.astype(np.float64, copy=False).view()
+    if array.dtype != np.float64:
+        array = read_only(array.astype(np.float64))
     bad = len(array) - int(np.count_nonzero(np.isfinite(array)))
     if bad:
         nans = int(np.count_nonzero(np.isnan(array)))
@@ -368,5 +373,21 @@ def _frozen(values: npt.ArrayLike, what: str) -> Array:
             got=f"{nans} NaN and {bad - nans} infinite in {len(array)} events",
             do="cut those events away, or correct the column's expression",
         )
+    return _kept(array)
+
+
+def _kept(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A read-only view of the array, or of a copy where someone else could still write into it."""
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if owner.flags.writeable or owner.base is not None:  # the memory of something that is no array may change too
+        array = array.copy()
+        array.flags.writeable = False
+    return array.view()
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Give up writing into an array that was made for a `Dataset`, which then takes it without a copy."""
     array.flags.writeable = False
     return array

@@ -14,7 +14,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from hisigma_zfit.data.columns import DEFAULT_CHUNK_BYTES, Columns, Files, expand, load
-from hisigma_zfit.data.dataset import Dataset, ReadReport
+from hisigma_zfit.data.dataset import Dataset, ReadReport, read_only
 from hisigma_zfit.data.formats import open_file
 from hisigma_zfit.errors import InputError
 
@@ -79,7 +79,11 @@ def read(
     n_read = sum(source.n_read for source in loaded.sources.values())
     n_used = sum(source.n_used for source in loaded.sources.values())
     dropped = {f"cut {cut}": n_read - n_used} if n_read > n_used else {}
-    data = Dataset(loaded.columns, loaded.weights, ReadReport(n_read, n_used, dropped, loaded.sources))
+    data = Dataset(
+        {name: read_only(values) for name, values in loaded.columns.items()},
+        None if loaded.weights is None else read_only(loaded.weights),
+        ReadReport(n_read, n_used, dropped, loaded.sources),
+    )
     _log.info("read %d events from %d files, used %d", n_read, len(loaded.sources), n_used)
     return data.require_nonnegative_weights() if nonnegative_weights else data
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,10 +42,42 @@ def test_dataset_cannot_change(data):
         data["m"][0] = 1
     with pytest.raises(TypeError):
         data.columns["m"] = TABLE["m"]
-    own = np.arange(4.0)
-    copy = Dataset.from_arrays({"x": own})
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        data["m"].flags.writeable = True
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda own: Dataset.from_arrays({"x": own}, own),
+        lambda own: Dataset({"x": own}, own, ReadReport(4, 4)),
+        lambda own: replace(Dataset.from_arrays({"x": own}).with_columns(x=own), weights=own),
+        lambda own: Dataset({"x": seen(own)}, seen(own), ReadReport(4, 4)),
+        lambda own: Dataset.from_arrays({"x": own[:]}, own[:]),
+    ],
+    ids=["from_arrays", "constructor", "with_columns and replace", "read-only view", "view"],
+)
+@pytest.mark.parametrize("kind", [np.float64, np.int64])
+def test_arrays_of_the_caller_are_his_own(make, kind):
+    own = np.arange(4, dtype=kind)
+    data = make(own)
     own[0] = 99
-    assert copy["x"][0] == 0
+    np.testing.assert_array_equal(data["x"], np.arange(4.0))
+    np.testing.assert_array_equal(data.weights, np.arange(4.0))
+
+
+def seen(array):
+    """A view that cannot be written into, of an array that can."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def test_arrays_of_a_dataset_are_not_copied_again(data):
+    """A dataset of millions of events is made of few new arrays."""
+    wider = data.with_columns(x=np.arange(float(N)))
+    assert np.shares_memory(wider["m"], data["m"])
+    assert np.shares_memory(replace(wider, weights=None)["x"], wider["x"])
 
 
 def test_dataset_survives_pickling(data):
