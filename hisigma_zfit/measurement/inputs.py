@@ -6,18 +6,20 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hisigma_zfit.data import Dataset, read
+from hisigma_zfit import data
+from hisigma_zfit.data.columns import expand
 from hisigma_zfit.data.digest import file_digest
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
     import zfit
 
-    from hisigma_zfit.measurement.options import MeasureOptions
+    from hisigma_zfit.data import Dataset, SignalRegion
+    from hisigma_zfit.measurement.options import InputOptions
 
-__all__ = ["MeasurementInputs", "Varied", "input_digests", "read_inputs", "warn_of_other_events"]
+__all__ = ["Inputs", "Varied", "input_digests", "read", "warn_of_other_events"]
 
-Varied = dict[str, tuple[Dataset, Dataset]]  # nuisance -> events at +1 and -1
+Varied = dict[str, tuple["Dataset", "Dataset"]]  # nuisance -> events at +1 and -1
 
 _log = logging.getLogger(__name__)
 
@@ -25,11 +27,13 @@ _SAME_EVENTS = 0.1  # numbers of nominal and varied events may differ by this fr
 
 
 @dataclass(frozen=True)
-class MeasurementInputs:
+class Inputs:
     """Events inside the mass range.
 
     Attributes:
         mass: The mass with its range.
+        region: The signal region.
+        features: Names of the features x'.
         data: Events to fit.
         signal: Simulated signal.
         training: Sideband events that the background is trained with.
@@ -38,6 +42,8 @@ class MeasurementInputs:
     """
 
     mass: zfit.Space
+    region: SignalRegion
+    features: tuple[str, ...]
     data: Dataset
     signal: Dataset
     training: Dataset
@@ -45,12 +51,10 @@ class MeasurementInputs:
     varied_training: Varied
 
 
-def input_digests(settings: MeasureOptions) -> dict[str, str]:
+def input_digests(options: InputOptions) -> dict[str, str]:
     """Digest of every input file by its name, without the folder unless two files share it."""
-    from hisigma_zfit.data.columns import expand
-
-    varied = (*settings.systematic.values(), *settings.background_systematic.values())
-    groups = (settings.data, settings.signal, settings.sideband_training, *varied)
+    varied = (*options.systematic.values(), *options.background_systematic.values())
+    groups = (options.data, options.signal, options.sideband_training, *varied)
     paths = [path for group in groups if group for path in expand(group)]
     names = [path.name for path in paths]
     return {path.name if names.count(path.name) == 1 else str(path): file_digest(path) for path in dict.fromkeys(paths)}
@@ -70,44 +74,44 @@ def warn_of_other_events(nominal: Dataset, varied: Varied) -> None:
                 )
 
 
-def read_inputs(s: MeasureOptions) -> MeasurementInputs:
+def read(options: InputOptions) -> Inputs:
     """Read everything that the options name.
 
     Raises:
         InputError: Files or columns are wrong, or no event is in the signal region.
     """
+    weighted = {"weight": options.weight, "nonnegative_weights": True}
 
     def load(files: tuple[str, ...], **more: Any) -> Dataset:
-        return read(files, tree=s.tree, columns=s.column_expressions(), cut=s.cut, **more)
+        return data.read(files, tree=options.tree, columns=options.column_expressions(), cut=options.cut, **more)
 
-    data = load(s.data)
-    signal = load(s.signal, weight=s.weight, nonnegative_weights=True)
-    varied_signal = {
-        name: [load((file,), weight=s.weight, nonnegative_weights=True) for file in files]
-        for name, files in s.systematic.items()
-    }
-    varied_training = {name: [load((file,)) for file in files] for name, files in s.background_systematic.items()}
-    pool = data.concatenate(load(s.sideband_training)) if s.sideband_training else data
+    events = load(options.data)
+    signal = load(options.signal, **weighted)
+    varied_signal = {name: [load((file,), **weighted) for file in files] for name, files in options.systematic.items()}
+    varied_training = {name: [load((file,)) for file in files] for name, files in options.background_systematic.items()}
+    pool = events.concatenate(load(options.sideband_training)) if options.sideband_training else events
     # only now: importing zfit takes seconds, which a mistake in the files need not wait for
     import zfit
 
-    mass = zfit.Space(s.mass, *s.range)
-    inputs = MeasurementInputs(
+    mass, region = zfit.Space(options.mass, *options.range), options.region
+    inputs = Inputs(
         mass,
-        data.within(mass),
+        region,
+        options.features,
+        events.within(mass),
         signal.within(mass),
-        pool.sidebands(mass, s.region),
+        pool.sidebands(mass, region),
         {name: (up.within(mass), down.within(mass)) for name, (up, down) in varied_signal.items()},
         {
-            name: (up.sidebands(mass, s.region), down.sidebands(mass, s.region))
+            name: (up.sidebands(mass, region), down.sidebands(mass, region))
             for name, (up, down) in varied_training.items()
         },
     )
-    for name, events in (("data", inputs.data), ("signal simulation", inputs.signal)):
-        if not s.region.contains(events[s.mass]).any():
+    for name, found in (("data", inputs.data), ("signal simulation", inputs.signal)):
+        if not region.contains(found[options.mass]).any():
             raise InputError.from_parts(
-                expected=f"{name} with {s.mass} in the signal region {s.region}",
-                got=f"none in {len(events)} events of the range",
+                expected=f"{name} with {options.mass} in the signal region {region}",
+                got=f"none in {len(found)} events of the range",
                 do="check the region, the range and the unit of the mass",
             )
     return inputs

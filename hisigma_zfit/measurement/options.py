@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from hisigma_zfit.data import SignalRegion
 from hisigma_zfit.errors import InputError
 
-__all__ = ["MeasureOptions"]
+__all__ = ["AskOptions", "InputOptions", "MeasureOptions", "ModelOptions", "TrainOptions"]
 
 
-class MeasureOptions(BaseModel):
-    """Options of one measurement; the command line has the same names with dashes.
+class InputOptions(BaseModel):
+    """What is read.
 
     Attributes:
         data: Files with the data.
@@ -27,27 +27,14 @@ class MeasureOptions(BaseModel):
         signal_region: Lower and upper edge of the signal region.
         features: Names of the features x'.
         columns: Expression by column name, for names that are not branches.
+        sideband_training: Files with more events for the training of the background; only their sidebands are used.
         systematic: Simulated signal at +1 and -1 standard deviations by nuisance: name -> (up, down).
         background_systematic: The same for the events that the background is trained with, of which only the sidebands
             are used.  A name that is in both is one nuisance that signal and background share.  Vary the very events of
             the nominal training, the data and then `sideband_training`, in their order: resamples and starts agree
             then, and the noise of the trainings cancels.
-        yield_systematic: Factor by which one standard deviation of a nuisance changes the expected signal, by
-            nuisance: 1.02 for 2 %, log-normal.  The parameter of interest is then the yield at its nominal value.  A
-            name of `systematic` is the same nuisance, which changes shape and yield together.
-        interpolation: Form of the interpolation in the nuisances; see `hisigma_zfit.ShapeVariation`.
-        sideband_training: Files with more events for the training of the background; only their sidebands are used.
         cut: Selection applied to every file.
         weight: Expression of the weight of simulated events.
-        bootstraps: Bootstrapped background models; 1 means none.
-        members: Seeds of each model, averaged.
-        combine: How the bootstraps are combined.
-        penalties: What discrete profiling adds to -2 log L of each bootstrap; none by default.
-        sidebands: Whether the features count in the sidebands of the fit; paper: they do not.
-        flow: Kind of density: ``"spline"`` is fast, ``"maf"`` an independent and slower one to compare with.
-        preset: Length of the training.
-        seed: Seed of every random step.
-        poi: Name of the parameter of interest.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,19 +50,8 @@ class MeasureOptions(BaseModel):
     sideband_training: tuple[str, ...] = ()
     systematic: dict[str, tuple[str, str]] = {}
     background_systematic: dict[str, tuple[str, str]] = {}
-    yield_systematic: dict[str, float] = {}
-    interpolation: Literal["polyexp", "quadratic"] = "polyexp"
     cut: str | None = None
     weight: str | None = None
-    bootstraps: int = Field(5, ge=1)
-    members: int = Field(5, ge=1)
-    combine: Literal["envelope", "mixture", "discrete", "weights"] = "envelope"
-    penalties: tuple[float, ...] = ()
-    sidebands: Literal["mass-only", "full"] = "mass-only"
-    flow: Literal["spline", "maf"] = "spline"
-    preset: Literal["quick", "standard", "paper"] = "standard"
-    seed: int = Field(1, ge=0)
-    poi: str = "n_sig"
 
     @field_validator("data", "signal", "sideband_training", "features", mode="before")
     @classmethod
@@ -90,7 +66,7 @@ class MeasureOptions(BaseModel):
         return {name: [str(f) if isinstance(f, Path) else f for f in files] for name, files in value.items()}
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _columns_and_ranges(self) -> Self:
         repeated = sorted({f for f in self.features if self.features.count(f) > 1})
         if repeated:
             raise ValueError(f"features: expected distinct names, got {', '.join(repeated)} twice; name each once")
@@ -107,18 +83,93 @@ class MeasureOptions(BaseModel):
                 f"signal-region: expected a window inside the range {lower:g} to {upper:g} with sidebands on both "
                 f"sides, got {first:g} to {last:g}; narrow it or widen the range"
             )
+        return self
+
+    @property
+    def region(self) -> SignalRegion:
+        """The signal region."""
+        return SignalRegion(*self.signal_region)
+
+    def column_expressions(self) -> dict[str, str]:
+        """Expression of every column that is read: the mass and the features."""
+        return {name: self.columns.get(name, name) for name in (self.mass, *self.features)}
+
+
+class TrainOptions(BaseModel):
+    """How densities are learned.
+
+    Attributes:
+        bootstraps: Bootstrapped background models; 1 means none.
+        members: Seeds of each model, averaged.
+        flow: Kind of density: ``"spline"`` is fast, ``"maf"`` an independent and slower one to compare with.
+        preset: Length of the training.
+        seed: Seed of every random step, of the training and after it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bootstraps: int = Field(5, ge=1)
+    members: int = Field(5, ge=1)
+    flow: Literal["spline", "maf"] = "spline"
+    preset: Literal["quick", "standard", "paper"] = "standard"
+    seed: int = Field(1, ge=0)
+
+
+class ModelOptions(BaseModel):
+    """What is fitted.
+
+    Attributes:
+        poi: Name of the parameter of interest.
+        yield_systematic: Factor by which one standard deviation of a nuisance changes the expected signal, by
+            nuisance: 1.02 for 2 %, log-normal.  The parameter of interest is then the yield at its nominal value.  A
+            name of `systematic` is the same nuisance, which changes shape and yield together.
+        interpolation: Form of the interpolation in the nuisances; see `hisigma_zfit.ShapeVariation`.
+        sidebands: Whether the features count in the sidebands of the fit; paper: they do not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    poi: str = "n_sig"
+    yield_systematic: dict[str, float] = {}
+    interpolation: Literal["polyexp", "quadratic"] = "polyexp"
+    sidebands: Literal["mass-only", "full"] = "mass-only"
+
+    @model_validator(mode="after")
+    def _factors(self) -> Self:
+        for name, factor in self.yield_systematic.items():
+            if not (math.isfinite(factor) and factor > 0 and factor != 1):
+                raise ValueError(
+                    f"yield-systematic: expected a positive factor other than 1 for {name}, got {factor:g}; write 1.02 "
+                    "for 2 %"
+                )
+        return self
+
+
+class AskOptions(BaseModel):
+    """How the trained members are combined to one answer.
+
+    Attributes:
+        combine: How the bootstraps are combined.
+        penalties: What discrete profiling adds to -2 log L of each bootstrap; none by default.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    combine: Literal["envelope", "mixture", "discrete", "weights"] = "envelope"
+    penalties: tuple[float, ...] = ()
+
+
+class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
+    """Options of one measurement; the command line has the same names with dashes."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
         taken = {self.poi, self.mass, *self.features, "n_bkg", "p1", "p2"}
         for name in (*self.systematic, *self.background_systematic, *self.yield_systematic):
             if not name.isidentifier() or name in taken or name.startswith("peak_"):
                 raise ValueError(
                     f"systematic: expected a name of letters, digits and underscores that is no other parameter's, got "
                     f"{name!r}; choose another"
-                )
-        for name, factor in self.yield_systematic.items():
-            if not (math.isfinite(factor) and factor > 0 and factor != 1):
-                raise ValueError(
-                    f"yield-systematic: expected a positive factor other than 1 for {name}, got {factor:g}; write 1.02 "
-                    "for 2 %"
                 )
         if self.penalties and (self.combine != "discrete" or len(self.penalties) != self.bootstraps):
             raise ValueError(
@@ -147,15 +198,6 @@ class MeasureOptions(BaseModel):
             place = ".".join(str(part) for part in first["loc"])
             got = "" if not place or first["type"] == "missing" else f", got {first['input']!r}"
             raise InputError(f"{place}: {text}{got}; correct the option" if place else text) from error
-
-    @property
-    def region(self) -> SignalRegion:
-        """The signal region."""
-        return SignalRegion(*self.signal_region)
-
-    def column_expressions(self) -> dict[str, str]:
-        """Expression of every column that is read: the mass and the features."""
-        return {name: self.columns.get(name, name) for name in (self.mass, *self.features)}
 
     def numbers(self) -> dict[str, Any]:
         """Options that change numbers: all but the paths, whose content is hashed instead."""

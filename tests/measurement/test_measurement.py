@@ -189,7 +189,9 @@ def test_ctrl_c_in_the_training_resumes_with_the_same_numbers(finished_run, tmp_
     assert len(steps) == 2
     assert all(0 < step < schedule.MIN_STEPS for step in steps)
 
-    monkeypatch.setattr("hisigma_zfit.measurement.measurement_figures", lambda *results: {})  # drawn once already
+    monkeypatch.setattr(
+        "hisigma_zfit.measurement.pipeline.measurement_figures", lambda *results: {}
+    )  # drawn once already
     caplog.set_level("INFO", "hisigma_zfit")
     outcome = folders.hisigma(*command)
     assert outcome.code == 0
@@ -290,7 +292,7 @@ def again(finished_run, tmp_path, monkeypatch):
     flows = {c.name: c.pdf.flow for c in load_model(finished_run.out).components}
     files = {name: finished_run.inputs / f"{name}.root" for name in ("data", "signal")}
     monkeypatch.setattr(training, "train_flow", lambda *_, name, **__: flows[name])
-    monkeypatch.setattr("hisigma_zfit.measurement.measurement_figures", lambda *results: {})
+    monkeypatch.setattr("hisigma_zfit.measurement.pipeline.measurement_figures", lambda *results: {})
     return lambda **options: hz.measure(out=tmp_path / "out", **files, **OPTIONS | options)
 
 

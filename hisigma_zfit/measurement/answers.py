@@ -1,0 +1,174 @@
+"""What the likelihood says of the signal: step 7 of paper (arXiv:2506.06438) section 2.1, and a look at the model."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hisigma_zfit.density import diagnostics
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.inference.combine import bootstrap_profilers, combination
+from hisigma_zfit.inference.hypotests import discovery
+from hisigma_zfit.inference.response import MIN_EVENTS, signal_response
+from hisigma_zfit.inference.weights import weights_profiler
+from hisigma_zfit.learn.resampling import held_out_events
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.measurement.streams import Stream, stream_seed
+from hisigma_zfit.model.projections import sample_model
+
+if TYPE_CHECKING:
+    from hisigma_zfit.data import Dataset
+    from hisigma_zfit.inference.combine import Combination
+    from hisigma_zfit.measurement.densities import Densities
+    from hisigma_zfit.measurement.inputs import Inputs
+    from hisigma_zfit.measurement.options import AskOptions
+    from hisigma_zfit.model.compose import SignalPlusBackground
+    from hisigma_zfit.results import LikelihoodScan, Projection
+
+__all__ = ["Answers", "ask", "closure"]
+
+_log = logging.getLogger(__name__)
+
+_ENRICHED_EFFICIENCY = 0.5  # signal kept by the likelihood-ratio cut of the signal-enriched figures
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What is asked of every measurement.
+
+    Attributes:
+        values: Numbers of the `Measurement` that the fit decides.
+        closure: What part of the signal the fit returns; see `response`.
+        scan: Profile of the parameter of interest.
+        projections: Every observable in data and in the fitted model.
+        projections_enriched: The same where signal is enriched.
+    """
+
+    values: dict[str, Any]
+    closure: dict[str, Any]
+    scan: LikelihoodScan
+    projections: tuple[Projection, ...]
+    projections_enriched: tuple[Projection, ...]
+
+
+def closure(inputs: Inputs, densities: Densities, *, seed: int) -> dict[str, Any]:
+    """Whether the background density describes the sidebands, feature by feature, by one of its members."""
+    verdict = diagnostics.closure(
+        densities.background.members[0],
+        inputs.training,
+        seed=stream_seed(seed, Stream.CLOSURE),
+        classifier=False,
+    )
+    if verdict.flagged:
+        _log.warning(
+            "the background density misses %s in the sidebands; try --flow maf or other features",
+            ", ".join(verdict.flagged),
+        )
+    return {
+        "background in the sidebands": "misses " + ", ".join(verdict.flagged) if verdict.flagged else "passed",
+        "misfit in nats": {f.feature: f.conditional_misfit for f in verdict.features},
+    }
+
+
+def response(profiler: Profiler, signal: Dataset, *, seed: int) -> dict[str, Any]:
+    """What part of the signal the fit returns, by the simulated events that only validated the training."""
+    held_out = held_out_events(signal, seed=stream_seed(seed, Stream.SIGNAL))
+    if len(held_out) < MIN_EVENTS:
+        return {}
+    found = signal_response(profiler, profiler.name, held_out, seed=stream_seed(seed, Stream.RESPONSE))
+    if not found.passed:
+        _log.warning(
+            "the fit returns %.2f +- %.2f of the signal that is there: its density was trained too short or on too "
+            "few events; try --preset paper, more simulated signal or fewer features",
+            found.value,
+            found.error,
+        )
+    return {"fitted signal by true signal": f"{found.value:.3f} +- {found.error:.3f}"}
+
+
+def ask(
+    result: Any, model: SignalPlusBackground, data: Dataset, inputs: Inputs, options: AskOptions, *, seed: int
+) -> Answers:
+    """Answer every question that a measurement is asked.
+
+    Args:
+        result: FitResult of the model with the mixture of all trained members.
+        model: That model.
+        data: The events that were fitted.
+        inputs: All events, for what the training has seen and has not.
+        options: How the bootstraps are combined.
+        seed: Seed of every random step.
+
+    Raises:
+        FitError: A fit did not converge.
+    """
+    poi = str(model.poi.name)
+    profiler = Profiler(result.loss, poi)
+    bootstrapped = any(len(c.pdf.bootstraps) > 1 for c in model.components)
+    members = bootstrap_profilers(model, data) if bootstrapped else ()
+    # Gaussian weights: exact ones would go through all events of the training at every step of the fit
+    weighted = weights_profiler(model, data, inputs.training, term="gaussian") if options.combine == "weights" else None
+    combined = combination(options.combine, profiler, members, weighted=weighted, penalties=options.penalties or None)
+    mass_only = Profiler(ExtendedNLL(model.mass_only(), data), poi)
+    returned = response(profiler, inputs.signal, seed=seed)
+    values, scan = _summarise(result, profiler, combined, members, mass_only)
+    sample = sample_model(result, seed=stream_seed(seed, Stream.SAMPLE))
+    observables = (str(inputs.mass.obs[0]), *inputs.features)
+    return Answers(
+        values,
+        returned,
+        scan,
+        tuple(sample.project(name) for name in observables),
+        tuple(
+            sample.project(name, bins=20, region=inputs.region, signal_efficiency=_ENRICHED_EFFICIENCY)
+            for name in observables
+        ),
+    )
+
+
+def _summarise(
+    result: Any,
+    profiler: Profiler,
+    combined: Combination,
+    members: tuple[Profiler, ...],
+    mass_only: Profiler,
+) -> tuple[dict[str, Any], LikelihoodScan]:
+    """Answers of the combined likelihood, with the nominal and the mass-only fit beside it."""
+    one, two = combined.interval(cl=0.6827), combined.interval(cl=0.9545)
+    found, found_by_mass = combined.discovery(), discovery(mass_only, profiler.name)
+    grid = _scan_grid(profiler, one.lower, one.upper)
+    constrained = [p.name for p in profiler.loss.parameters if getattr(p, "constraint_term", None) is not None]
+    scan = combined.scan(grid, statistical=profiler.scan(grid), reference=mass_only.scan(grid))
+    values = {
+        "poi": profiler.name,
+        "value": one.value,
+        "error": one.error,
+        "interval_68": (one.lower, one.upper),
+        "interval_95": (two.lower, two.upper),
+        "stat_only": {
+            "value": profiler.best,
+            "error": profiler.error_without(constrained),
+            "z": discovery(profiler, profiler.name).z,
+        },
+        "significance": {"z": found.z, "p0": found.p0, "q0": found.q0},
+        "upper_limit_95": combined.upper_limit(cl=0.95).limit,
+        "parameters": {
+            p.name: {"value": float(v["value"]), "error": float(v["hesse"]["error"])} for p, v in result.params.items()
+        },
+        "mass_only": {"value": mass_only.best, "error": mass_only.error, "z": found_by_mass.z},
+        "members": [
+            {"member": k, "value": p.best, "error": p.error, "z": discovery(p, p.name).z} for k, p in enumerate(members)
+        ],
+    }
+    return values, scan
+
+
+def _scan_grid(profiler: Profiler, lower: float, upper: float, points: int = 61) -> Any:
+    """Scan points that show the combined interval to about three sigma on both sides."""
+    width = 0.5 * (upper - lower)
+    centre = 0.5 * (upper + lower)
+    reach = max(3.2 * width, 3.2 * profiler.error)
+    return np.linspace(centre - reach, centre + reach, points)
