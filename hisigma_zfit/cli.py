@@ -203,9 +203,9 @@ def _toys(arguments: argparse.Namespace) -> str:
 
 
 def _plot(arguments: argparse.Namespace) -> str:
+    from hisigma_zfit.measurement.stored import load_results
     from hisigma_zfit.report import plotting
     from hisigma_zfit.report.figures import measurement_figures
-    from hisigma_zfit.runs.stored import load_results
 
     results = load_results(arguments.folder)
     target = Path(arguments.to) if arguments.to else Path(arguments.folder) / "figures"
@@ -219,15 +219,15 @@ def _plot(arguments: argparse.Namespace) -> str:
 
 
 def _info(arguments: argparse.Namespace) -> str:
-    from hisigma_zfit.runs.folder import package_versions
+    from hisigma_zfit.runs.identity import package_versions
 
     if arguments.path is None:
         lines = [f"{name:24s} {version}" for name, version in package_versions().items()]
         return "\n".join([*lines, f"{'processor cores':24s} {os.cpu_count()}"])
     path = Path(arguments.path)
     if path.is_dir():
+        from hisigma_zfit.measurement.stored import load_results
         from hisigma_zfit.report import tables
-        from hisigma_zfit.runs.stored import load_results
 
         return tables.measurement(load_results(path).measurement)
     from hisigma_zfit.data import describe

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from hisigma_zfit.measurement.stored import load_results
 from hisigma_zfit.report import plotting
-from hisigma_zfit.runs.folder import load_results
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.measurement.stored import load_results
 from hisigma_zfit.report import plotting
 from hisigma_zfit.report.figures import measurement_figures
 from hisigma_zfit.report.style import LABEL
-from hisigma_zfit.runs.folder import load_results
 
 
 def main(arguments: list[str] | None = None) -> int:

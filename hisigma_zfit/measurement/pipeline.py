@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from hisigma_zfit.measurement.inputs import input_digests, read
 from hisigma_zfit.measurement.options import MeasureOptions
+from hisigma_zfit.measurement.stored import TASK, MeasurementResults, load_results
 from hisigma_zfit.report import tables
 from hisigma_zfit.report.figures import measurement_figures
 from hisigma_zfit.results import Measurement
-from hisigma_zfit.runs.folder import RunFolder, StoredResults, load_results, package_versions
+from hisigma_zfit.runs.folder import RunFolder
+from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from hisigma_zfit.model.compose import SignalPlusBackground
 
 __all__ = ["load_model", "measure"]
 
 _log = logging.getLogger(__name__)
+
+_STAGES = ("read", "train", "score", "fit", "draw")
 
 
 def measure(*, out: str | Path, quiet: bool = True, reuse: str | Path | None = None, **options: Any) -> Measurement:
@@ -43,17 +45,15 @@ def measure(*, out: str | Path, quiet: bool = True, reuse: str | Path | None = N
         InputError: Files, columns or options are wrong; nothing is left half-written.
     """
     settings = MeasureOptions.build(**options)
-    inputs = input_digests(settings)
-    with RunFolder.open(out, inputs=inputs, options=settings.numbers()) as run:
+    identity = Identity(TASK, input_digests(settings), settings.numbers())
+    with RunFolder.open(out, identity) as run:
         if run.complete:
             _log.info("%s is complete; reading it back", out)
-            measurement = run.measurement
-            assert measurement is not None
-            return measurement
+            return load_results(run.path).measurement
         if reuse is not None:
             run.take_members(reuse)
-        stages = Stages(quiet=quiet)
-        results = _results(settings, inputs, run, stages)
+        stages = Stages(_STAGES, quiet=quiet, counting=("read", "train"))
+        results = _results(settings, identity, run, stages)
         with stages("draw"):
             for name, figure in measurement_figures(
                 results.measurement,
@@ -64,7 +64,7 @@ def measure(*, out: str | Path, quiet: bool = True, reuse: str | Path | None = N
             ).items():
                 run.save_figure(name, figure)
         run.write_text("table.txt", tables.measurement(results.measurement) + "\n")
-        run.write_results(results)
+        run.write_results(results.stored())
     return results.measurement
 
 
@@ -83,7 +83,7 @@ def load_model(folder: str | Path) -> SignalPlusBackground:
     return load(Path(folder) / "model")
 
 
-def _results(settings: MeasureOptions, digests: Mapping[str, str], run: RunFolder, stages: Stages) -> StoredResults:
+def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stages: Stages) -> MeasurementResults:
     """All seven steps."""
     with stages("read"):
         inputs = read(settings)
@@ -118,12 +118,12 @@ def _results(settings: MeasureOptions, digests: Mapping[str, str], run: RunFolde
         },
         timings_s=stages.timings(),
         seed=settings.seed,
-        inputs=dict(digests),
-        versions=package_versions(),
-        options=settings.numbers(),
+        inputs=dict(identity.inputs),
+        versions=dict(identity.versions),
+        options=dict(identity.options),
         closure=checks | answers.closure,
     )
-    return StoredResults(
+    return MeasurementResults(
         measurement=measurement,
         projections=answers.projections,
         projections_enriched=answers.projections_enriched,

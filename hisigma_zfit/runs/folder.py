@@ -1,4 +1,4 @@
-"""The run folder: where one measurement keeps its results, and how an interrupted one goes on.
+"""The run folder: where one run of a task keeps its results, and how an interrupted one goes on.
 
 A run works in ``NAME.partial`` beside its final place and is renamed to ``NAME`` when it is complete, so a folder with
 the final name always holds a whole run.  `hisigma_zfit.runs.stored` lists what is inside.
@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.metadata
 import json
 import logging
 import os
-import platform
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
@@ -20,37 +18,20 @@ from typing import TYPE_CHECKING, Any, Self
 from hisigma_zfit.errors import InputError, RunFolderError
 from hisigma_zfit.files import disk_errors, disk_full, is_disk_full, sync_directory, take_lock, write_bytes
 from hisigma_zfit.results.base import plain
-from hisigma_zfit.runs.stored import (
-    LOCK,
-    SCHEMA,
-    StoredResults,
-    is_empty_folder,
-    load_results,
-    stored_identity,
-    what_is_there,
-)
+from hisigma_zfit.runs.identity import stored_identity
+from hisigma_zfit.runs.stored import LOCK, is_empty_folder, require_complete, what_is_there
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import TracebackType
 
     from matplotlib.figure import Figure
 
-    from hisigma_zfit.results import Measurement
+    from hisigma_zfit.runs.identity import Identity
+    from hisigma_zfit.runs.stored import StoredResults
 
-__all__ = ["RunFolder", "StoredResults", "load_results", "package_versions"]
+__all__ = ["RunFolder"]
 
 _LOG = logging.getLogger(__name__)
-_PACKAGES = ("hisigma_zfit", "zfit", "tensorflow", "tensorflow-probability", "hepstats", "numpy", "scipy")
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the numbers, without importing them."""
-    versions = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return versions
 
 
 class RunFolder:
@@ -61,7 +42,7 @@ class RunFolder:
 
     Attributes:
         path: Final place.
-        complete: The run is finished; where it was so at the start, only `measurement` is left to be shown.
+        complete: The run is finished; where it was so at the start, its results are only to be read back.
         resumed: An interrupted run goes on.
     """
 
@@ -72,37 +53,21 @@ class RunFolder:
         self._lock = lock
 
     @classmethod
-    def open(
-        cls,
-        path: str | Path,
-        *,
-        inputs: Mapping[str, str],
-        options: Mapping[str, Any],
-        versions: Mapping[str, str] | None = None,
-        resume: bool = True,
-    ) -> Self:
-        """Start, resume or find again the run that these inputs and options make.
+    def open(cls, path: str | Path, identity: Identity, *, resume: bool = True) -> Self:
+        """Start, resume or find again the run of this identity.
 
         Args:
             path: Final place of the folder; its parent must exist.
-            inputs: Digest of each input file, by name.
-            options: Every option that changes numbers; must be expressible in JSON.
-            versions: Versions of packages, by default `package_versions`; others than stored are logged, not refused.
+            identity: What decides the numbers.
             resume: Go on with an interrupted run, and return a complete one.  False discards what an interrupted run
-                with the same inputs and options has left, and refuses to replace a complete one.
+                of the same identity has left, and refuses to replace a complete one.
 
         Raises:
-            RunFolderError: The place cannot be used, and nothing was changed: something else is there, or a run with
-                other inputs or options, or one that another process works on; or nothing can be written there.
+            RunFolderError: The place cannot be used, and nothing was changed: something else is there, or a run of
+                another identity, or one that another process works on; or nothing can be written there.
         """
         final = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would replace a link by its target
         partial = _partial(final)
-        identity = {
-            "schema": SCHEMA,
-            "inputs": dict(inputs),
-            "options": json.loads(json.dumps(plain(options))),
-            "versions": dict(package_versions() if versions is None else versions),
-        }
         if _find_complete(final, identity, resume=resume):
             return cls(final, complete=True)
         with disk_errors(partial):
@@ -120,7 +85,7 @@ class RunFolder:
             if run.resumed:
                 _LOG.info("going on with the interrupted run in %s", partial)
             else:
-                run.write_json("run.json", identity)
+                run.write_json("run.json", identity.content())
         except BaseException:
             _remove_bare(partial)
             os.close(lock)
@@ -131,11 +96,6 @@ class RunFolder:
     def folder(self) -> Path:
         """Where the files are now: the partial folder, or `path` when the run is complete."""
         return self.path if self.complete else _partial(self.path)
-
-    @property
-    def measurement(self) -> Measurement | None:
-        """The stored measurement, or None where there is none yet."""
-        return load_results(self.folder).measurement if (self.folder / "result.json").exists() else None
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file, whole or not at all.
@@ -164,7 +124,7 @@ class RunFolder:
         return self.write_text(name, f"{text}\n")
 
     def write_results(self, results: StoredResults) -> None:
-        """Write everything that `load_results` reads back; see `write_text`."""
+        """Write everything that `read_results` reads back; see `write_text`."""
         for name, text in results.files().items():
             self.write_text(name, f"{text}\n")
 
@@ -196,7 +156,7 @@ class RunFolder:
             RunFolderError: The disk is full, or this run is complete.
             InputError: `source` is no complete run.
         """
-        load_results(source)
+        require_complete(source)
         for found in sorted((Path(source) / "members").glob("*")):
             folder = self._place(f"members/{found.name}")
             if not folder.exists():
@@ -256,13 +216,13 @@ def _partial(final: Path) -> Path:
     return final.with_name(f"{final.name}.partial")
 
 
-def _find_complete(final: Path, identity: Mapping[str, Any], *, resume: bool) -> bool:
+def _find_complete(final: Path, identity: Identity, *, resume: bool) -> bool:
     """Look without touching: is this very run complete?  Raises where the place cannot be used for it."""
     partial = _partial(final)
     for folder, do in ((final, "choose another folder"), (partial, f"move '{partial}' away or choose another folder")):
         stored = stored_identity(folder)
         if stored is not None:
-            _compare(folder, stored, identity)
+            identity.require_same(folder, stored)
             if folder == partial:
                 break
             if resume:
@@ -282,31 +242,6 @@ def _find_complete(final: Path, identity: Mapping[str, Any], *, resume: bool) ->
             expected=f"a folder '{parent}' to write into", got="no permission to do so", do="choose another folder"
         )
     return False
-
-
-def _compare(folder: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise where the run was made from other inputs or options, naming the first that differs."""
-    for group, noun in (("inputs", "input"), ("options", "option")):
-        old, new = stored.get(group, {}), wanted[group]
-        differing = [key for key in {**new, **old} if (key in old, old.get(key)) != (key in new, new.get(key))]
-        if not differing:
-            continue
-        key, more = differing[0], f" and {len(differing) - 1} more" if len(differing) > 1 else ""
-        if group == "inputs":
-            difference = "with other content" if key in old and key in new else "in only one of them"
-        else:
-            difference = f"{_shown(old, key)} instead of {_shown(new, key)}"
-        raise RunFolderError.from_parts(
-            expected=f"the run at '{folder}' to have the same inputs and options",
-            got=f"{noun} '{key}' {difference}{more}",
-            do="choose another folder or remove this one",
-        )
-    if stored.get("versions") != wanted["versions"]:
-        _LOG.warning("the run at %s was made with other versions of the packages", folder)
-
-
-def _shown(values: Mapping[str, Any], key: str) -> str:
-    return json.dumps(values[key]) if key in values else "nothing"
 
 
 def _remove_bare(folder: Path) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from contextlib import AbstractContextManager
 
 __all__ = ["Stages"]
@@ -17,22 +17,27 @@ class Stages:
     """Announces stages on stderr and keeps their wall times.
 
     That a stage begins is said on terminals only: elsewhere an error message must not stand behind an empty promise.
+
+    Args:
+        names: Names of the stages, in order.
+        quiet: Announce nothing.
+        counting: Names of the stages that show by themselves how far they are, and need no bar.
     """
 
-    _NAMES = ("read", "train", "score", "fit", "draw")
-
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, names: Sequence[str], *, quiet: bool, counting: Collection[str] = ()) -> None:
         from rich.console import Console
 
+        self._names = tuple(names)
+        self._counting = frozenset(counting)
         self.seconds: dict[str, float] = {}
         self._start = time.perf_counter()
         self._console = Console(stderr=True, quiet=quiet)
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Run one stage, named as in the list above."""
+        """Run one of the stages."""
         start = time.perf_counter()
-        position = f"[{self._NAMES.index(name) + 1}/{len(self._NAMES)}]"
+        position = f"[{self._names.index(name) + 1}/{len(self._names)}]"
         if self._console.is_terminal:
             self._console.print(f"{position} {name} ...", markup=False, highlight=False)
         with self._bar(name):
@@ -41,8 +46,8 @@ class Stages:
         self._console.print(f"{position} {name} done in {self.seconds[name]:.1f} s", markup=False, highlight=False)
 
     def _bar(self, name: str) -> AbstractContextManager[Any]:
-        """A moving bar with the elapsed time; reading and training count what they do by themselves."""
-        if not self._console.is_terminal or name in {"read", "train"}:
+        """A moving bar with the elapsed time."""
+        if not self._console.is_terminal or name in self._counting:
             return nullcontext()
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

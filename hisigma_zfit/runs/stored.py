@@ -1,97 +1,117 @@
 """What is in a run folder, and how to read it.
 
-run.json                     what decides the numbers: digests of the inputs, options; and the versions used
+run.json                     what decides the numbers: task, digests of the inputs, options; and the versions used
 members/                     trained members, one by one
-model/                       the fitted model: densities, shapes and yields
-result.json                  the `Measurement`
-scan.json, training_*.json, projections/*.json, projections_enriched/*.json
+result.json                  the answer of the task
+NAME.json, FOLDER/NAME.json  its other results
 figures/                     PDF and PNG of each figure
+
+A task adds what is its own, such as ``model/``, and knows the names and kinds of its results.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 from hisigma_zfit.errors import InputError, RunFolderError
-from hisigma_zfit.results import LikelihoodScan, Measurement, Projection, TrainingHistory
+from hisigma_zfit.results.base import Result
+from hisigma_zfit.runs.identity import stored_identity
 
-__all__ = ["LOCK", "SCHEMA", "StoredResults", "is_empty_folder", "load_results", "stored_identity", "what_is_there"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-SCHEMA = "hisigma-zfit/run/1"
+__all__ = ["LOCK", "RESULT", "StoredResults", "is_empty_folder", "read_results", "require_complete", "what_is_there"]
+
 LOCK = ".lock"
+RESULT = "result"  # name of the task's answer, the one result that every complete run has
+
+R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True)
 class StoredResults:
-    """All that a finished run knows and that its figures are drawn from."""
+    """All that a finished run knows and that its figures are drawn from.
 
-    measurement: Measurement
-    projections: tuple[Projection, ...] = ()
-    projections_enriched: tuple[Projection, ...] = ()
-    scan: LikelihoodScan | None = None
-    histories: tuple[TrainingHistory, ...] = ()
+    Attributes:
+        results: Results by name, which is that of the file in the run folder without ``.json``.
+    """
+
+    results: Mapping[str, Result]
 
     def files(self) -> dict[str, str]:
-        """Text of each file by its name in the run folder; `load_results` reads them back."""
-        texts = {
-            f"{group}/{projection.observable}.json": projection.to_json()
-            for group in ("projections", "projections_enriched")
-            for projection in getattr(self, group)
-        }
-        texts |= {f"training_{history.name}.json": history.to_json() for history in self.histories}
-        if self.scan is not None:
-            texts["scan.json"] = self.scan.to_json()
-        # last, so that a folder with a result has everything else as well
-        return texts | {"result.json": self.measurement.to_json()}
+        """Text of each file by its name in the run folder; `read_results` reads them back."""
+        # the answer last, so that a folder that has it has everything else as well
+        ordered = sorted(self.results.items(), key=lambda item: item[0] == RESULT)
+        return {f"{name}.json": result.to_json() for name, result in ordered}
+
+    def all(self, pattern: str, kind: type[R]) -> tuple[R, ...]:
+        """Results of one kind whose names match a pattern such as ``"projections/*"``, in order of their names."""
+        names = sorted(name for name in self.results if fnmatchcase(name, pattern))
+        return tuple(result for name in names if isinstance(result := self.results[name], kind))
+
+    def one(self, name: str, kind: type[R]) -> R | None:
+        """The result of that name, or None where there is none."""
+        result = self.results.get(name)
+        return result if isinstance(result, kind) else None
 
 
-def load_results(path: str | Path) -> StoredResults:
-    """Read the results of a run folder.
+def require_complete(path: str | Path, task: str | None = None) -> Path:
+    """Check that `path` is a complete run.
+
+    Args:
+        path: The run folder.
+        task: The task that must have made it; any by default.
 
     Raises:
-        RunFolderError: `path` is not a run with a result, or a file in it is damaged.
+        RunFolderError: It is not.
     """
     folder = Path(path)
-    if stored_identity(folder) is None:
+    stored = stored_identity(folder)
+    if stored is None:
         raise RunFolderError.from_parts(
             expected=f"a run at '{folder}'", got=what_is_there(folder), do="name the folder of a finished run"
         )
-
-    def read(kind: type[Any], file: Path) -> Any:
-        try:
-            return kind.from_json(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RunFolderError.from_parts(
-                expected=f"'{file.name}' in the run '{folder}'", got="no such file", do="finish the run first"
-            ) from None
-        except (InputError, TypeError, UnicodeDecodeError) as error:
-            raise RunFolderError.from_parts(
-                expected=f"a whole file '{file}'", got=f"a damaged one ({error})", do="repeat the run in a new folder"
-            ) from error
-
-    def read_all(kind: type[Any], pattern: str) -> tuple[Any, ...]:
-        return tuple(read(kind, file) for file in sorted(folder.glob(pattern)))
-
-    scans = read_all(LikelihoodScan, "scan.json")
-    return StoredResults(
-        measurement=read(Measurement, folder / "result.json"),
-        projections=read_all(Projection, "projections/[!.]*.json"),
-        projections_enriched=read_all(Projection, "projections_enriched/[!.]*.json"),
-        scan=scans[0] if scans else None,
-        histories=read_all(TrainingHistory, "training_*.json"),
-    )
+    if task is not None and stored.get("task", task) != task:
+        raise RunFolderError.from_parts(
+            expected=f"a run of the task '{task}' at '{folder}'", got=f"one of '{stored['task']}'", do="name another"
+        )
+    if not (folder / f"{RESULT}.json").exists():
+        raise RunFolderError.from_parts(
+            expected=f"'{RESULT}.json' in the run '{folder}'", got="no such file", do="finish the run first"
+        )
+    return folder
 
 
-def stored_identity(folder: Path) -> dict[str, Any] | None:
-    """Content of ``run.json``: inputs, options, versions; None where the folder is not a run."""
+def read_results(path: str | Path, layout: Mapping[str, type[Result]], *, task: str | None = None) -> StoredResults:
+    """Read the results of a run folder.
+
+    Args:
+        path: The run folder.
+        layout: Kind of each result by its name, or by a pattern of names such as ``"projections/*"``.
+        task: The task that must have made it; any by default.
+
+    Raises:
+        RunFolderError: `path` is not such a run with a result, or a file in it is damaged.
+    """
+    folder = require_complete(path, task)
+    results: dict[str, Result] = {}
+    for pattern, kind in layout.items():
+        for file in sorted(folder.glob(f"{pattern}.json")):
+            if not file.name.startswith("."):  # what an interrupted writing left
+                results[str(file.relative_to(folder).with_suffix(""))] = _read(kind, file)
+    return StoredResults(results)
+
+
+def _read(kind: type[Result], file: Path) -> Result:
     try:
-        stored = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return stored if isinstance(stored, dict) and stored.get("schema") == SCHEMA else None
+        return kind.from_json(file.read_text(encoding="utf-8"))
+    except (InputError, TypeError, UnicodeDecodeError) as error:
+        raise RunFolderError.from_parts(
+            expected=f"a whole file '{file}'", got=f"a damaged one ({error})", do="repeat the run in a new folder"
+        ) from error
 
 
 def is_empty_folder(path: Path) -> bool:

@@ -21,7 +21,7 @@ from hisigma_zfit.errors import InputError, RunFolderError
 from hisigma_zfit.files import disk_errors, take_lock, write_bytes
 from hisigma_zfit.results import ToySummary
 from hisigma_zfit.results.base import plain
-from hisigma_zfit.runs.folder import package_versions
+from hisigma_zfit.runs.identity import package_versions
 from hisigma_zfit.runs.stored import LOCK
 
 if TYPE_CHECKING:

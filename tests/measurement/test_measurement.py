@@ -23,8 +23,8 @@ from hisigma_zfit.density import training
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn import members, schedule
 from hisigma_zfit.measurement import load_model
+from hisigma_zfit.measurement.stored import load_results
 from hisigma_zfit.results import Measurement
-from hisigma_zfit.runs.stored import load_results
 
 OPTIONS = {
     "mass": "m",
@@ -200,9 +200,9 @@ def test_ctrl_c_in_the_training_resumes_with_the_same_numbers(finished_run, tmp_
     ours, theirs = load_results(tmp_path / "out"), load_results(finished_run.out)
     nothing = {"timings_s": {}}
     assert dataclasses.replace(ours.measurement, **nothing) == dataclasses.replace(theirs.measurement, **nothing)
-    for name, text in ours.files().items():
+    for name, text in ours.stored().files().items():
         if name != "result.json":
-            assert text == theirs.files()[name], name
+            assert text == theirs.stored().files()[name], name
 
 
 class _StoppedError(Exception):

@@ -5,8 +5,10 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hisigma_zfit.measurement.stored import MeasurementResults
 from hisigma_zfit.report.figures import measurement_figures
-from hisigma_zfit.runs.folder import RunFolder, StoredResults
+from hisigma_zfit.runs.folder import RunFolder
+from hisigma_zfit.runs.identity import Identity
 
 if TYPE_CHECKING:
     import pytest
@@ -38,8 +40,8 @@ def test_every_result_has_its_figure(
 def test_script_redraws_the_figures_of_a_run(
     measured: Measurement, spectrum: Projection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with RunFolder.open(tmp_path / "out", inputs={}, options={}) as run:
-        run.write_results(StoredResults(measured, (dataclasses.replace(spectrum, observable="m_gg"),)))
+    with RunFolder.open(tmp_path / "out", Identity("measure", {}, {})) as run:
+        run.write_results(MeasurementResults(measured, (dataclasses.replace(spectrum, observable="m_gg"),)).stored())
     script = load_script()
     assert script.main([str(tmp_path / "out"), "--out", str(tmp_path / "figures")]) == 0
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [

@@ -6,27 +6,41 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from hisigma_zfit.errors import InputError, RunFolderError
 from hisigma_zfit.files import write_bytes
+from hisigma_zfit.results.base import Result
 from hisigma_zfit.runs import folder as run_module
-from hisigma_zfit.runs.folder import RunFolder, StoredResults, load_results
-
-if TYPE_CHECKING:
-    from hisigma_zfit.results import LikelihoodScan, Measurement, Projection, TrainingHistory
+from hisigma_zfit.runs.folder import RunFolder
+from hisigma_zfit.runs.identity import Identity
+from hisigma_zfit.runs.stages import Stages
+from hisigma_zfit.runs.stored import StoredResults, read_results
 
 INPUTS = {"data.root": "sha256:aa", "signal.root": "sha256:bb"}
 OPTIONS = {"seed": 1, "range": (90, 180), "features": ["pt_bb", "dr_bb"], "preset": "quick"}
 
 
-def start(path: Path, **changes: Any) -> RunFolder:
-    arguments: dict[str, Any] = {"inputs": INPUTS, "options": OPTIONS} | changes
-    return RunFolder.open(path, **arguments)
+@dataclass(frozen=True)
+class Count(Result):
+    """The answer of a task that the folders have never heard of."""
+
+    schema: ClassVar[str] = "tests/count/1"
+    n: int
+
+
+LAYOUT = {"result": Count, "pages/*": Count}
+COUNTED = Count(42)
+
+
+def start(path: Path, *, resume: bool = True, **changes: Any) -> RunFolder:
+    fields: dict[str, Any] = {"task": "count", "inputs": INPUTS, "options": OPTIONS}
+    return RunFolder.open(path, Identity(**fields | changes), resume=resume)
 
 
 def fail(path: Path, error: BaseException, *, made: str | None = None) -> None:
@@ -58,12 +72,12 @@ def interrupted(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_run_appears_only_when_complete(tmp_path: Path, measured: Measurement) -> None:
+def test_run_appears_only_when_complete(tmp_path: Path) -> None:
     path = tmp_path / "out"
     with start(path) as run:
         assert not run.complete
         assert not run.resumed
-        run.write_json("result.json", measured)
+        run.write_json("result.json", COUNTED)
         run.write_text("tables/measurement.txt", "words\n")
         assert not path.exists()
         assert run.folder == tmp_path / "out.partial"
@@ -80,19 +94,20 @@ def test_identity_is_stored(tmp_path: Path) -> None:
     stored = json.loads((tmp_path / "out" / "run.json").read_text())
     assert stored == {
         "schema": "hisigma-zfit/run/1",
+        "task": "count",
         "inputs": INPUTS,
         "options": {**OPTIONS, "range": [90, 180]},
         "versions": {"zfit": "0.28.0"},
     }
 
 
-def test_complete_run_is_returned_untouched(tmp_path: Path, measured: Measurement) -> None:
+def test_complete_run_is_returned_untouched(tmp_path: Path) -> None:
     with start(tmp_path / "out") as run:
-        run.write_json("result.json", measured)
+        run.write_json("result.json", COUNTED)
     before = tree(tmp_path)
     with start(tmp_path / "out") as again:
         assert again.complete
-        assert again.measurement == measured
+        assert read_results(again.path, LAYOUT).one("result", Count) == COUNTED
         with pytest.raises(RunFolderError, match="unfinished run"):
             again.write_text("result.json", "")
     assert tree(tmp_path) == before
@@ -124,7 +139,8 @@ def test_an_error_before_anything_is_made_leaves_nothing(tmp_path: Path, error: 
 def test_killed_process_leaves_no_lock(tmp_path: Path) -> None:
     code = (
         "import os, sys; from hisigma_zfit.runs.folder import RunFolder;"
-        f"run = RunFolder.open(sys.argv[1], inputs={INPUTS}, options={OPTIONS});"
+        "from hisigma_zfit.runs.identity import Identity;"
+        f"run = RunFolder.open(sys.argv[1], Identity('count', {INPUTS}, {OPTIONS}));"
         "run.write_text('members/0', 'kept'); os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], check=False).returncode == 9
@@ -354,42 +370,66 @@ def test_names_stay_inside_the_folder(tmp_path: Path, name: str) -> None:
         run.write_text(name, "")
 
 
-def test_results_are_read_back(
-    tmp_path: Path,
-    measured: Measurement,
-    spectrum: Projection,
-    parabolas: LikelihoodScan,
-    history: TrainingHistory,
-) -> None:
+def test_results_are_read_back(tmp_path: Path) -> None:
+    results = {"result": COUNTED, "pages/b": Count(2), "pages/a": Count(1)}
     with start(tmp_path / "out") as run:
-        run.write_results(StoredResults(measured, (spectrum,), (spectrum,), parabolas, (history,)))
-    stored = load_results(tmp_path / "out")
-    assert stored.measurement == measured
-    np.testing.assert_array_equal(stored.projections[0].components["signal"], spectrum.components["signal"])
-    assert stored.projections_enriched[0].selection == "signal region"
-    assert stored.scan is not None
-    np.testing.assert_array_equal(stored.scan.members, parabolas.members)
-    np.testing.assert_array_equal(stored.histories[0].train, history.train)
+        run.write_results(StoredResults(results))
+        run.write_text("pages/.a.json.tmp.json", "what an interrupted writing left")
+        run.write_text("pages/notes.txt", "no result")
+    stored = read_results(tmp_path / "out", LAYOUT, task="count")
+    assert dict(stored.results) == results
+    assert stored.one("result", Count) == COUNTED
+    assert stored.all("pages/*", Count) == (Count(1), Count(2))
+    assert stored.one("scan", Count) is None
+    assert list(stored.files())[-1] == "result.json"
 
 
-def test_unreadable_results_are_named(tmp_path: Path, measured: Measurement) -> None:
+def test_unreadable_results_are_named(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="got nothing"):
-        load_results(tmp_path / "out")
+        read_results(tmp_path / "out", LAYOUT)
     with start(tmp_path / "out"):
         pass
     with pytest.raises(RunFolderError, match=r"'result\.json'"):
-        load_results(tmp_path / "out")
-    text = measured.to_json()
-    for damaged in (text[:100], '{"schema": "hisigma-zfit/measurement/1"}'):
+        read_results(tmp_path / "out", LAYOUT)
+    for damaged in (COUNTED.to_json()[:20], '{"schema": "tests/count/1"}'):
         (tmp_path / "out" / "result.json").write_text(damaged)
         with pytest.raises(RunFolderError, match=r"damaged") as caught:
-            load_results(tmp_path / "out")
+            read_results(tmp_path / "out", LAYOUT)
         assert "\n" not in str(caught.value)
 
 
-def test_figures_are_saved_into_the_run(tmp_path: Path, parabolas: LikelihoodScan) -> None:
-    from hisigma_zfit.report import plotting
+def test_a_run_of_another_task_is_refused(tmp_path: Path) -> None:
+    with start(tmp_path / "out") as run:
+        run.write_json("result.json", COUNTED)
+    with pytest.raises(RunFolderError, match=r"a run of the task 'search'.*got one of 'count'"):
+        start(tmp_path / "out", task="search")
+    with pytest.raises(RunFolderError, match=r"a run of the task 'search'.*got one of 'count'"):
+        read_results(tmp_path / "out", LAYOUT, task="search")
+
+
+def test_a_run_of_before_tasks_had_names_is_found_again(tmp_path: Path) -> None:
+    with start(tmp_path / "out") as run:
+        run.write_json("result.json", COUNTED)
+    old = json.loads((tmp_path / "out" / "run.json").read_text())
+    del old["task"]
+    (tmp_path / "out" / "run.json").write_text(json.dumps(old))
+    assert start(tmp_path / "out").complete
+    assert read_results(tmp_path / "out", LAYOUT, task="count").one("result", Count) == COUNTED
+
+
+def test_stages_are_those_of_the_task(capsys: pytest.CaptureFixture[str]) -> None:
+    stages = Stages(("look", "count"), quiet=False)
+    for name in ("look", "count", "count"):
+        with stages(name):
+            pass
+    said = [line.split(" done")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["[1/2] look", "[2/2] count", "[2/2] count"]
+    assert set(stages.timings()) == {"look", "count", "total"}
+
+
+def test_figures_are_saved_into_the_run(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure
 
     with start(tmp_path / "out") as run:
-        run.save_figure("scan", plotting.scan(parabolas))
+        run.save_figure("scan", Figure())
     assert sorted(path.name for path in (tmp_path / "out" / "figures").iterdir()) == ["scan.pdf", "scan.png"]
