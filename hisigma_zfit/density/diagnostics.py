@@ -26,12 +26,12 @@ from __future__ import annotations
 import importlib.util
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.results.base import Result
+from hisigma_zfit.results.base import JsonArray, Result
 from hisigma_zfit.statistics.classified import Classified, classify, conditional_pit, conditional_test, marginal_test
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     import zfit
 
-    from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.density.flows import ConditionalFlow
 
@@ -75,7 +74,6 @@ class FeatureClosure(Result):
     """
 
     schema: ClassVar[str] = "hisigma-zfit/feature-closure/1"
-    _arrays: ClassVar[frozenset[str]] = frozenset({"edges", "data", "expected", "pit_edges", "pit"})
     feature: str
     chi2: float
     ndf: int
@@ -85,11 +83,11 @@ class FeatureClosure(Result):
     conditional_misfit: float
     partner: str
     importance: float | None
-    edges: Array
-    data: Array
-    expected: Array
-    pit_edges: Array
-    pit: Array
+    edges: JsonArray
+    data: JsonArray
+    expected: JsonArray
+    pit_edges: JsonArray
+    pit: JsonArray
 
 
 @dataclass(frozen=True)
@@ -131,10 +129,6 @@ class Closure(Result):
         """No feature is flagged and the classifier sees no more than the tolerance (at three sigma)."""
         seen = self.kl is not None and self.kl_error is not None and self.kl - 3.0 * self.kl_error > self.tolerance
         return not self.flagged and not seen
-
-    @classmethod
-    def _from_plain(cls, raw: Mapping[str, Any]) -> Self:
-        return super()._from_plain({**raw, "features": [FeatureClosure._from_plain(f) for f in raw["features"]]})
 
     def __str__(self) -> str:
         head = f"closure of {self.n_events} events ({self.selection}): {'passed' if self.passed else 'FAILED'}"

@@ -1,7 +1,8 @@
-"""Immutable results: what inference returns, what reports draw, what is written to disk.
+"""What all results share: the round trip through strict JSON, a JSON schema, and how they show themselves.
 
-Numpy only.  Every class has `to_json` and `from_json`, so that a figure can be redrawn from a run folder on a
-machine that has neither the data nor TensorFlow.
+Every class has `to_json` and `from_json`, so that a figure can be redrawn from a run folder on a machine that has
+neither the data nor TensorFlow.  The annotations of the fields are the only description: pydantic reads them, on the
+first use of either, because its import takes longer than that of all results.
 """
 
 from __future__ import annotations
@@ -9,18 +10,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from hisigma_zfit.errors import InputError
 
-if TYPE_CHECKING:
-    from hisigma_zfit.arrays import Array
+__all__ = ["JsonArray", "Result", "plain"]
 
-__all__ = ["Result", "plain"]
+Raw = dict[str, Any]
 
 
 def plain(value: Any) -> Any:
@@ -40,27 +41,49 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _numbers(value: Any) -> Any:
-    """Undo `plain` for numbers inside containers: the names of non-finite numbers become numbers again."""
-    if isinstance(value, dict):
-        return {k: _numbers(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_numbers(v) for v in value)
-    return float(value) if isinstance(value, str) and value in {"nan", "inf", "-inf"} else value
+class _ArrayInJson:
+    """Tells pydantic that an array is lists of numbers in JSON."""
+
+    @staticmethod
+    def __get_pydantic_core_schema__(source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        # numpy's own conversion reads the names of non-finite numbers and refuses ragged lists
+        return core_schema.no_info_plain_validator_function(lambda value: np.asarray(value, dtype=np.float64))
+
+    @staticmethod
+    def __get_pydantic_json_schema__(schema: Any, handler: Any) -> dict[str, Any]:
+        return {"type": "array", "items": {"anyOf": [_NUMBER, {"type": "array"}]}}
 
 
-def _array(value: Any) -> Array:
-    # float() reads back the names "nan", "inf" and "-inf" that strict JSON cannot hold
-    return np.vectorize(float, otypes=[np.float64])(np.asarray(value, dtype=object)) if np.size(value) else np.empty(0)
+_NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["nan", "inf", "-inf"]}]}
+
+JsonArray = Annotated[npt.NDArray[np.float64], _ArrayInJson]
+"""An array as the field of a result."""
+
+
+_adapters: dict[type[Result], Any] = {}
+
+
+def _adapter(kind: type[Result]) -> Any:
+    if kind not in _adapters:
+        from pydantic import TypeAdapter
+
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
 
 
 @dataclass(frozen=True)
 class Result:
-    """Shared JSON round trip; fields named in `_arrays` come back as arrays."""
+    """Base of all results: frozen dataclasses of numbers, words, arrays, other results, and tuples or dicts of these.
+
+    Attributes:
+        schema: Name and version of the class in JSON.
+        earlier: For each earlier version that is still read: how its content becomes that of the next version.
+    """
 
     schema: ClassVar[str] = ""
-    _arrays: ClassVar[frozenset[str]] = frozenset()
-    _array_maps: ClassVar[frozenset[str]] = frozenset()
+    earlier: ClassVar[Mapping[str, Callable[[Raw], Raw]]] = {}
 
     def to_json(self, *, indent: int | None = 1) -> str:
         """Serialise to strict JSON (no NaN literals), with the schema name first."""
@@ -68,10 +91,10 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Rebuild from `to_json`'s text.
+        """Rebuild from `to_json`'s text, or from that of an earlier version.
 
         Raises:
-            InputError: The text is not JSON or carries another schema.
+            InputError: The text is not JSON, carries another schema, or its content is not that of the schema.
         """
         try:
             raw = json.loads(text)
@@ -79,25 +102,42 @@ class Result:
             raise InputError.from_parts(
                 expected="a JSON document", got=f"text that breaks at character {error.pos}", do="check the file"
             ) from error
-        if not isinstance(raw, dict) or raw.get("schema") != cls.schema:
-            got = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
+        got = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
+        if not isinstance(raw, dict) or got not in {cls.schema, *cls.earlier}:
             raise InputError.from_parts(expected=f"schema {cls.schema!r}", got=repr(got), do="check the file")
-        return cls._from_plain(raw)
+        try:
+            while raw["schema"] != cls.schema:
+                raw = cls.earlier[raw["schema"]](raw)
+            found: Self = _adapter(cls).validate_python(raw)
+        # an earlier version's content is taken apart by hand, and may lack whatever it likes
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise InputError.from_parts(
+                expected=f"the content of {got}", got=_first_fault(error), do="check the file"
+            ) from error
+        return found
 
     @classmethod
-    def _from_plain(cls, raw: Mapping[str, Any]) -> Self:
-        known = {f.name for f in dataclasses.fields(cls)}
-        values = {k: v for k, v in raw.items() if k in known}
-        for name in cls._arrays & values.keys():
-            if values[name] is not None:
-                values[name] = _array(values[name])
-        for name in cls._array_maps & values.keys():
-            values[name] = {k: _array(v) for k, v in values[name].items()}
-        for f in dataclasses.fields(cls):
-            if f.type == "float" and isinstance(values.get(f.name), str):
-                values[f.name] = float(values[f.name])
-            if isinstance(f.type, str) and f.type.startswith("tuple") and isinstance(values.get(f.name), list):
-                values[f.name] = tuple(tuple(v) if isinstance(v, list) else v for v in values[f.name])
-            if isinstance(values.get(f.name), (dict, list, tuple)) and f.name not in cls._array_maps:
-                values[f.name] = _numbers(values[f.name])
-        return cls(**values)
+    def json_schema(cls) -> dict[str, Any]:
+        """The JSON schema (draft 2020-12) of `to_json`'s text, for programs in other languages."""
+        from pydantic.json_schema import GenerateJsonSchema
+
+        class Names(GenerateJsonSchema):
+            def float_schema(self, _schema: Any) -> dict[str, Any]:
+                return _NUMBER
+
+        raw: dict[str, Any] = _adapter(cls).json_schema(schema_generator=Names)
+        return {
+            "$schema": Names.schema_dialect,
+            **raw,
+            "properties": {"schema": {"const": cls.schema}, **raw["properties"]},
+            "required": ["schema", *raw.get("required", ())],
+        }
+
+
+def _first_fault(error: Exception) -> str:
+    """One line that names the first place where some content is not what it should be."""
+    faults = getattr(error, "errors", None)
+    if faults is None:
+        return f"{type(error).__name__} {error}".replace("\n", " ")
+    first = faults()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

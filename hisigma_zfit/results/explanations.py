@@ -6,16 +6,11 @@ Numpy only, with the JSON round trip of `hisigma_zfit.results`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from hisigma_zfit.results.base import Result
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hisigma_zfit.arrays import Array
+from hisigma_zfit.results.base import JsonArray, Result
 
 __all__ = ["Contour", "Correlations", "GoodnessOfFit", "Impact", "Impacts", "WeightedFeature"]
 
@@ -93,12 +88,6 @@ class Impacts(Result):
     def __getitem__(self, name: str) -> Impact:
         return next(impact for impact in self.impacts if impact.name == name)
 
-    @classmethod
-    def _from_plain(cls, raw: Mapping[str, Any]) -> Self:
-        impacts = [Impact._from_plain(each) for each in raw["impacts"]]
-        groups = {name: tuple(map(float, pair)) for name, pair in raw["groups"].items()}
-        return super()._from_plain({**raw, "impacts": impacts, "groups": groups})
-
     def __str__(self) -> str:
         def pair(errors: tuple[float, float]) -> str:
             return f"-{errors[0]:.4g} +{errors[1]:.4g}"
@@ -121,9 +110,8 @@ class Correlations(Result):
     """
 
     schema: ClassVar[str] = "hisigma-zfit/correlations/1"
-    _arrays: ClassVar[frozenset[str]] = frozenset({"matrix"})
     names: tuple[str, ...]
-    matrix: Array
+    matrix: JsonArray
 
     def __getitem__(self, pair: tuple[str, str]) -> float:
         first, second = (self.names.index(name) for name in pair)
@@ -145,14 +133,13 @@ class Contour(Result):
     """
 
     schema: ClassVar[str] = "hisigma-zfit/contour/1"
-    _arrays: ClassVar[frozenset[str]] = frozenset({"points", "bounded"})
     x: str
     y: str
     best: tuple[float, float]
     cl: float
     level: float
-    points: Array
-    bounded: Array
+    points: JsonArray
+    bounded: JsonArray
 
     @property
     def area(self) -> float:
@@ -184,10 +171,9 @@ class GoodnessOfFit(Result):
     """
 
     schema: ClassVar[str] = "hisigma-zfit/goodness-of-fit/1"
-    _arrays: ClassVar[frozenset[str]] = frozenset({"null"})
     method: str
     statistic: float
-    null: Array
+    null: JsonArray
     p_value: float
     n_data: int
     n_model: int
@@ -220,10 +206,9 @@ class WeightedFeature(Result):
     """
 
     schema: ClassVar[str] = "hisigma-zfit/weighted-feature/1"
-    _arrays: ClassVar[frozenset[str]] = frozenset({"edges", "data", "data_error", "expected"})
     observable: str
-    edges: Array
-    data: Array
-    data_error: Array
-    expected: Array
+    edges: JsonArray
+    data: JsonArray
+    data_error: JsonArray
+    expected: JsonArray
     component: str = "signal"

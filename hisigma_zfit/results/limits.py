@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from hisigma_zfit.results.base import Result
+from hisigma_zfit.results.base import JsonArray, Result
 from hisigma_zfit.results.measurement import UpperLimit
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Array = npt.NDArray[np.float64]
 
 __all__ = ["LimitScan"]
 
@@ -32,12 +26,10 @@ class LimitScan(Result):
     """
 
     schema: ClassVar[str] = "hisigma-zfit/limit-scan/1"
-    _arrays: ClassVar[frozenset[str]] = frozenset({"values", "observed"})
-    _array_maps: ClassVar[frozenset[str]] = frozenset({"expected"})
     poi: str
-    values: Array
-    observed: Array
-    expected: dict[str, Array]
+    values: JsonArray
+    observed: JsonArray
+    expected: dict[str, JsonArray]
     cl: float
     limit: float
     limits: dict[str, float]

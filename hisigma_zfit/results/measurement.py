@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.results.base import Result
+from hisigma_zfit.results.base import JsonArray, Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hisigma_zfit.arrays import Array
 
 __all__ = [
     "Discovery",
@@ -107,13 +106,12 @@ class LikelihoodScan(Result):
     """
 
     schema: ClassVar[str] = "hisigma-zfit/scan/1"
-    _arrays: ClassVar[frozenset[str]] = frozenset({"values", "combined", "members", "statistical", "reference"})
     poi: str
-    values: Array
-    combined: Array
-    members: Array
-    statistical: Array | None = None
-    reference: Array | None = None
+    values: JsonArray
+    combined: JsonArray
+    members: JsonArray
+    statistical: JsonArray | None = None
+    reference: JsonArray | None = None
     method: str = "envelope"
 
     @classmethod
@@ -153,14 +151,12 @@ class Projection(Result):
     """
 
     schema: ClassVar[str] = "hisigma-zfit/projection/1"
-    _arrays: ClassVar[frozenset[str]] = frozenset({"edges", "data", "data_variance"})
-    _array_maps: ClassVar[frozenset[str]] = frozenset({"components", "component_variance"})
     observable: str
-    edges: Array
-    data: Array
-    data_variance: Array
-    components: dict[str, Array]
-    component_variance: dict[str, Array]
+    edges: JsonArray
+    data: JsonArray
+    data_variance: JsonArray
+    components: dict[str, JsonArray]
+    component_variance: dict[str, JsonArray]
     signal: tuple[str, ...] = ()
     selection: str = ""
 

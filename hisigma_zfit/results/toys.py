@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from hisigma_zfit.results.base import Result
-
-if TYPE_CHECKING:
-    from hisigma_zfit.arrays import Array
+from hisigma_zfit.results.base import JsonArray, Result
 
 __all__ = [
     "ToySummary",
@@ -37,7 +34,6 @@ class ToySummary(Result):
     """
 
     schema: ClassVar[str] = "hisigma-zfit/toys/1"
-    _arrays: ClassVar[frozenset[str]] = frozenset({"pulls", "z", "limits"})
     poi: str
     injected: float
     n: int
@@ -47,6 +43,6 @@ class ToySummary(Result):
     coverage: dict[str, dict[str, float]]
     significance: dict[str, float]
     limit: dict[str, float]
-    pulls: Array
-    z: Array
-    limits: Array
+    pulls: JsonArray
+    z: JsonArray
+    limits: JsonArray

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from hisigma_zfit.results.base import Result
-
-if TYPE_CHECKING:
-    from hisigma_zfit.arrays import Array
+from hisigma_zfit.results.base import JsonArray, Result
 
 __all__ = [
     "TrainingHistory",
@@ -29,10 +26,9 @@ class TrainingHistory(Result):
     """
 
     schema: ClassVar[str] = "hisigma-zfit/training/1"
-    _arrays: ClassVar[frozenset[str]] = frozenset({"steps", "epochs", "train", "validation", "validation_steps"})
     name: str
-    steps: Array
-    epochs: Array
-    train: Array
-    validation: Array | None = None
-    validation_steps: Array | None = None
+    steps: JsonArray
+    epochs: JsonArray
+    train: JsonArray
+    validation: JsonArray | None = None
+    validation_steps: JsonArray | None = None
