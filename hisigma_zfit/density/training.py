@@ -26,6 +26,7 @@ from hisigma_zfit.learn.dependence import require_independent
 from hisigma_zfit.learn.members import joint_history, train_members
 from hisigma_zfit.learn.optimiser import Stack
 from hisigma_zfit.learn.preprocess import FeatureTransform, Support
+from hisigma_zfit.learn.recipe import recipe
 from hisigma_zfit.learn.resampling import ORDER, START, bootstrap_weights, held_out_mask
 from hisigma_zfit.learn.schedule import Schedule
 
@@ -221,9 +222,11 @@ class _Task:
             self.bootstraps,
             self.seed,
             repr(self.schedule),
-            tf.__version__,
+            repr(self.supports),
+            self.config.to_json(),
+            recipe(self.config),
         ]
-        digest.update(json.dumps([*options, repr(self.supports), self.config.to_json()]).encode())
+        digest.update(json.dumps(options).encode())
         return digest.hexdigest()
 
 

@@ -103,7 +103,7 @@ class StackState:
         with np.load(path, allow_pickle=False) as stored:
             if str(stored["fingerprint"]) != fingerprint:
                 raise InputError.from_parts(
-                    expected="a checkpoint of the same data, options and seed",
+                    expected="a checkpoint of the same data, options, seed and versions",
                     got=f"another training's in {path.parent}",
                     do="give another checkpoint folder or delete this one",
                 )

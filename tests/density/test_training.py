@@ -153,7 +153,7 @@ def test_interrupted_training_resumes_with_the_same_bits(trained, sidebands, tmp
     assert len(finished) == 2  # one report per finished bootstrap
 
 
-def test_checkpoint_of_another_training_is_refused(sidebands, tmp_path):
+def test_checkpoint_of_another_training_is_refused(sidebands, tmp_path, monkeypatch):
     options = {**OPTIONS, "bootstraps": 1}
 
     def interrupt(done, total):
@@ -163,6 +163,9 @@ def test_checkpoint_of_another_training_is_refused(sidebands, tmp_path):
         train_flow(sidebands, truth.FEATURES, **options, checkpoint=tmp_path, progress=interrupt)
     with pytest.raises(InputError, match="another training"):
         train_flow(sidebands, truth.FEATURES, **{**options, "seed": 99}, checkpoint=tmp_path)
+    monkeypatch.setattr("hisigma_zfit.learn.optimiser.CLIP", 4.0)
+    with pytest.raises(InputError, match="another training"):
+        train_flow(sidebands, truth.FEATURES, **options, checkpoint=tmp_path)
 
 
 def test_event_weights_count(sidebands):
