@@ -7,21 +7,21 @@ for where it reaches a level (MINOS).  `Newton` is the same minimiser behind zfi
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import zfit
 from scipy.optimize import brentq
 from scipy.stats import chi2
-from zfit.core.parameter import assign_values
-from zfit.minimizers.baseminimizer import BaseMinimizer, minimize_supports
-from zfit.minimizers.fitresult import Approximations, FitResult
+from zfit.minimize import BaseMinimizer, minimize_supports
+from zfit.result import Approximations, FitResult
 
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.curves import ProfileCurve
 from hisigma_zfit.fitting.newton import Minimum, minimise
 from hisigma_zfit.likelihood.nll import ExtendedNLL, limits_of
+from hisigma_zfit.zfit_internals import OpenResult
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -49,12 +49,8 @@ def _profile_errors(result: FitResult, params: Any, cl: float | None = None, sig
     return errors, None
 
 
-class NewtonResult(FitResult):
+class NewtonResult(OpenResult, hesse="approx", error="profile", methods={"profile": _profile_errors}):
     """FitResult whose default errors come from the exact Hessian and from our own profile, not from Minuit."""
-
-    _default_hesse = "approx"
-    _default_error = "profile"
-    _error_methods: ClassVar[dict[str, Any]] = {**FitResult._error_methods, "profile": _profile_errors}
 
 
 class Newton(BaseMinimizer):
@@ -104,7 +100,7 @@ class Newton(BaseMinimizer):
             np.where(lower == 0.0, lower, np.nextafter(lower, np.inf)),
             np.where(upper == 0.0, upper, np.nextafter(upper, -np.inf)),
         )
-        assign_values(params, values)
+        zfit.param.assign_values(params, values)
         evaluator = self.create_evaluator(loss=loss, params=params)
         at = np.ix_(free, free)
         approximations = Approximations(

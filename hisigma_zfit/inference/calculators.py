@@ -26,8 +26,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hepstats.hypotests.calculators import AsymptoticCalculator as _AsymptoticCalculator
-from hepstats.hypotests.calculators import FrequentistCalculator as _FrequentistCalculator
 from hepstats.hypotests.parameters import POI, POIarray
 from hepstats.hypotests.toyutils import ToyResult
 from hepstats.utils import base_sample, base_sampler
@@ -35,6 +33,7 @@ from scipy.stats import norm
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.inference.hepstats_internals import OpenAsymptotic, OpenFrequentist
 from hisigma_zfit.inference.hepstats_tests import ConfidenceInterval, Discovery, UpperLimit
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.toys.asimov import AsimovSet, ImportanceSample
@@ -110,7 +109,7 @@ class _Sampled:
         )
 
 
-class AsymptoticCalculator(_Sampled, _AsymptoticCalculator):
+class AsymptoticCalculator(_Sampled, OpenAsymptotic):
     """Asymptotic formulae of arXiv:1007.1727 with a weighted Asimov set, in any number of dimensions.
 
     Args:
@@ -137,6 +136,8 @@ class AsymptoticCalculator(_Sampled, _AsymptoticCalculator):
         super().__init__(input, minimizer)
         self._prepare(events, seed)
         self._sets: dict[POI, AsimovSet] = {}
+        self._datasets: dict[POI, Any] = {}
+        self._losses: dict[POI, ExtendedNLL] = {}
         self._asimov_profilers: dict[POI, Profiler] = {}
 
     def _asimov(self, poi: POI) -> AsimovSet:
@@ -147,16 +148,15 @@ class AsymptoticCalculator(_Sampled, _AsymptoticCalculator):
     def asimov_dataset(self, poi: POI, ntrials_fit: int | None = None) -> Any:
         """Weighted Asimov events of a hypothesis: a list of zfit data, one for each category."""
         del ntrials_fit
-        if poi not in self._asimov_dataset:
-            self._asimov_dataset[poi] = self._asimov(poi).data()
-        return self._asimov_dataset[poi]
+        if poi not in self._datasets:
+            self._datasets[poi] = self._asimov(poi).data()
+        return self._datasets[poi]
 
     def asimov_loss(self, poi: POI) -> ExtendedNLL:
         """Loss of the Asimov set, with the constraints moved to its parameters."""
-        if poi not in self._asimov_loss:
-            self._asimov_loss[poi] = self._asimov(poi).loss()
-        loss: ExtendedNLL = self._asimov_loss[poi]
-        return loss
+        if poi not in self._losses:
+            self._losses[poi] = self._asimov(poi).loss()
+        return self._losses[poi]
 
     def asimov_nll(self, pois: POIarray, poialt: POI) -> Array:
         """-log L of the Asimov set of `poialt`, profiled at `pois`, up to a constant for each `poialt`."""
@@ -209,9 +209,10 @@ class AsymptoticCalculator(_Sampled, _AsymptoticCalculator):
             p = np.where((qobs > qalt) & (qalt > 0.0), beyond, p)
         return np.asarray(p + other)
 
-    def _pvalue_(
-        self, poinull: POIarray, poialt: POI | None, qtilde: bool, onesided: bool, onesideddiscovery: bool
+    def null_and_alternative(
+        self, poinull: POIarray, poialt: POI | None, *, qtilde: bool, onesided: bool, onesideddiscovery: bool
     ) -> tuple[Array, Array | None]:
+        """p-values of the null hypotheses, and of the alternative if there is one; arguments as hepstats' `pvalue`."""
         qobs = self.qobs(poinull, onesided=onesided, qtilde=qtilde, onesideddiscovery=onesideddiscovery)
         bounded = qtilde and not onesideddiscovery
         # how t-tilde is distributed near the boundary takes the Asimov value of poi = 0, with or without alternative
@@ -223,7 +224,7 @@ class AsymptoticCalculator(_Sampled, _AsymptoticCalculator):
         return pnull, None if poialt is None else self.palt(qobs, qalt, onesided, onesideddiscovery, qtilde)
 
 
-class FrequentistCalculator(_Sampled, _FrequentistCalculator):
+class FrequentistCalculator(_Sampled, OpenFrequentist):
     """Distributions of the test statistic from pseudo-experiments.
 
     Every toy has Poisson numbers of events and its own auxiliary observations.  Events come from one sample that is
@@ -287,9 +288,10 @@ class FrequentistCalculator(_Sampled, _FrequentistCalculator):
         toys: dict[POI, ToyResult] = super().get_toys_null(poigen, None if poieval is poigen else poieval, qtilde)
         return toys
 
-    def _pvalue_(
-        self, poinull: POIarray, poialt: POI | None, qtilde: bool, onesided: bool, onesideddiscovery: bool
+    def null_and_alternative(
+        self, poinull: POIarray, poialt: POI | None, *, qtilde: bool, onesided: bool, onesideddiscovery: bool
     ) -> tuple[Array, Array | None]:
+        """p-values of the null hypotheses, and of the alternative if there is one; arguments as hepstats' `pvalue`."""
         options = {"onesided": onesided, "onesideddiscovery": onesideddiscovery, "qtilde": qtilde}
         qobs = self.qobs(poinull, **options)
 
@@ -305,16 +307,18 @@ class FrequentistCalculator(_Sampled, _FrequentistCalculator):
         pnull = fractions(self.qnull(poinull, poialt, **options))
         return pnull, None if poialt is None else fractions(self.qalt(poinull, poialt, **options))
 
-    def _expected_pvalue_(
+    def expected(
         self,
         poinull: POIarray,
         poialt: POI,
         nsigma: Sequence[float],
-        CLs: bool,
+        *,
+        cls: bool,
+        qtilde: bool,
         onesided: bool,
         onesideddiscovery: bool,
-        qtilde: bool,
     ) -> list[Array]:
+        """Expected p-values, one array for each of `nsigma`; arguments as hepstats' `expected_pvalue`."""
         options = {"onesided": onesided, "onesideddiscovery": onesideddiscovery, "qtilde": qtilde}
         null, alternative = self.qnull(poinull, poialt, **options), self.qalt(poinull, poialt, **options)
         expected = []
@@ -323,7 +327,7 @@ class FrequentistCalculator(_Sampled, _FrequentistCalculator):
             q = [float(np.quantile(alternative[p], norm.sf(n), method="higher")) for p in poinull]
             clsb = np.array([_fraction(null[p], value) for p, value in zip(poinull, q, strict=True)])
             clb = np.array([_fraction(alternative[p], value) for p, value in zip(poinull, q, strict=True)])
-            expected.append(clsb / clb if CLs else clsb)
+            expected.append(clsb / clb if cls else clsb)
         return expected
 
 

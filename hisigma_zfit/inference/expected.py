@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zfit
-from zfit.core.parameter import assign_values
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.profiler import Profiler
@@ -103,11 +102,11 @@ def _log_density_slopes(
     with zfit.param.set_values(parameters, theta):
         for k, (index, step) in enumerate(zip(free, steps, strict=True)):
             for sign in (1.0, -1.0):
-                assign_values([parameters[index]], [theta[index] + sign * step])
+                zfit.param.assign_values([parameters[index]], [theta[index] + sign * step])
                 for slope, arguments in zip(slopes, sets, strict=True):
                     part = sign * np.asarray(log_density(*arguments)[1]) / (2.0 * step)
                     slope[:, k] = part if sign > 0 else slope[:, k] + part
-            assign_values([parameters[index]], [theta[index]])
+            zfit.param.assign_values([parameters[index]], [theta[index]])
     return slopes
 
 

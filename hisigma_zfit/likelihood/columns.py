@@ -93,7 +93,7 @@ def data_version(data: zfit.Data) -> int:
     zfit's samplers change in place, and their own hash is taken modulo 4096, so two toys in a hundred would be
     confused; the content is hashed here in full.  Other zfit data are immutable.
     """
-    if not hasattr(data, "_sample_holder"):
+    if not isinstance(data, zfit.data.SamplerData):
         return id(data)
     digest = xxhash.xxh3_64(np.ascontiguousarray(data.value()).tobytes())
     if data.weights is not None:

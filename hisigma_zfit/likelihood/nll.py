@@ -24,6 +24,7 @@ from hisigma_zfit.likelihood.constraints import constraint_evaluators
 from hisigma_zfit.likelihood.evaluate import Evaluation, Evaluator, EvaluatorSum, column_evaluator
 from hisigma_zfit.likelihood.graph import GraphEvaluator, log_density, morph_inputs
 from hisigma_zfit.model.systematics import constraints_of
+from hisigma_zfit.zfit_internals import OpenLoss
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,7 +55,7 @@ def _data_constant(columns: Columns) -> float:
     return float(stirling - columns.reference)
 
 
-class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
+class ExtendedNLL(OpenLoss):
     """Extended unbinned -log L, paper (arXiv:2506.06438) eq. 2.4, with every learned density evaluated only once.
 
     Args:
@@ -162,7 +163,7 @@ class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
         """-log L at the parameters' current values; see zfit.loss."""
         if not tf.executing_eagerly():
             return super().value(params=params, full=full)
-        with self._check_set_input_params(params, guarantee_checked=False):
+        with self.values_set(params):
             value = self.evaluator().value(self.theta())
         return tf.constant(value + self._constant(full), tf.float64)
 
@@ -174,8 +175,8 @@ class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
         return 0.0 if full is False else self.data_constant()
 
     def _at(self, params: Any, paramvals: Any) -> tuple[Evaluation, list[int]]:
-        wanted = self._input_check_params(params, only_independent=True)
-        with self._check_set_input_params(paramvals, guarantee_checked=False):
+        wanted = self.independent_params(params)
+        with self.values_set(paramvals):
             evaluation = self.evaluator().evaluate(self.theta())
         position = {p: k for k, p in enumerate(self.parameters)}
         return evaluation, [position[p] for p in wanted]
@@ -226,17 +227,16 @@ class ExtendedNLL(zfit.loss.ExtendedUnbinnedNLL):
             tf.constant(_select(evaluation.hessian, at, hessian)),
         )
 
-    def _loss_func(self, model: Any, data: Any, fit_range: Any, constraints: Any, log_offset: Any) -> Any:
-        """The same likelihood as TensorFlow operations, for callers that trace."""
-        del model, data, fit_range
+    def traced_value(self, constraints: Iterable[Any], *, with_constant: bool) -> Any:
+        """The same likelihood as TensorFlow operations, for callers that trace; see `OpenLoss`."""
         total = znp.asarray(0.0)
         for terms, columns in zip(self._terms, self._columns, strict=True):
             m, ratio = znp.asarray(columns.mass), znp.asarray(columns.ratio)
             expected, logs = log_density(terms, m, ratio, morph_inputs(columns))
             total += expected - znp.sum(logs if columns.weights is None else logs * columns.weights)
-            if log_offset is False:
+            if with_constant:
                 total += _data_constant(columns)
-        for constraint in constraints or ():
+        for constraint in constraints:
             total += constraint.value()
         return total
 

@@ -12,10 +12,10 @@ import tensorflow as tf
 import zfit
 import zfit.z.numpy as znp
 from zfit.exception import SpecificFunctionNotImplemented
-from zfit.z.random import get_prng
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.morphing import Morph
+from hisigma_zfit.zfit_internals import random_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -208,7 +208,7 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
     @zfit.supports(multiple_limits=True)
     def _sample(self, n: Any, limits: Any) -> Any:
         m = self.mass.sample(n=n, limits=self._mass_space(limits)).value()[:, 0]
-        seed = get_prng().uniform([], maxval=2**31 - 1, dtype=tf.int64)
+        seed = random_seed()
         nu = [variation.nuisance.value() for variation in self.variations]
 
         def draw(m: npt.NDArray[np.float64], seed: int, *nu: float) -> npt.NDArray[np.float64]:

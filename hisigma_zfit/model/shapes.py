@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 import zfit
 import zfit.z.numpy as znp
-from zfit.core.space import ANY_LOWER, ANY_UPPER
 
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.model.families import ExponentialFamily, quadrature
@@ -87,7 +86,7 @@ def _integrate_exp_quadratic(limits: Any, params: Mapping[str, Any], model: ExpQ
 
 
 ExpQuadratic.register_analytic_integral(
-    func=_integrate_exp_quadratic, limits=zfit.Space(axes=0, limits=(ANY_LOWER, ANY_UPPER))
+    func=_integrate_exp_quadratic, limits=zfit.Space(axes=0, limits=(zfit.Space.ANY_LOWER, zfit.Space.ANY_UPPER))
 )
 
 

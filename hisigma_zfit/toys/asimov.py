@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 import zfit
-from zfit.core.parameter import assign_values
 
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.profiler import Profiler
@@ -120,7 +119,7 @@ class ImportanceSample:
         self.parameters = loss.parameters
         self.auxiliary = auxiliary_data(loss.constraints or (), loss.parameters)
         with parameters_restored(self.parameters):
-            assign_values(self.parameters, loss.theta() if theta is None else theta)
+            zfit.param.assign_values(self.parameters, loss.theta() if theta is None else theta)
             self.categories = tuple(
                 Proposal.draw(model, events=events, seed=(seed, k)) for k, model in enumerate(loss.model)
             )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import zfit
-from zfit.core.parameter import assign_values
 
 from hisigma_zfit.likelihood.columns import Columns, Term, build_columns, terms_of
 from hisigma_zfit.likelihood.graph import log_density, morph_inputs
@@ -32,7 +31,7 @@ def parameters_restored(parameters: Sequence[Any]) -> Iterator[None]:
     try:
         yield
     finally:
-        assign_values(parameters, before)
+        zfit.param.assign_values(parameters, before)
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class Proposal:
 
         Leaves the parameters at `theta`.
         """
-        assign_values(parameters, theta)
+        zfit.param.assign_values(parameters, theta)
         columns = self.columns
         _, logs = log_density(self.terms, columns.mass, columns.ratio, morph_inputs(columns))
         return np.exp(np.asarray(logs))

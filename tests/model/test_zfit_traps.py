@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import models
 import numpy as np
 import pytest
@@ -40,15 +38,30 @@ def test_trap_events_are_evaluated_together():
 
 
 def test_trap_every_resample_has_a_version_of_its_own():
-    # zfit's own hash is taken modulo 4096: among 3,000 samples some agree, whatever the hash is
+    # zfit's own hash is taken modulo 4096: among 300 samples some agree, whatever the hash is
     rng = np.random.default_rng(5)
-    samples = [rng.random((3, 1)) for _ in range(3000)]
-    sampler = [SimpleNamespace(_sample_holder=None, value=lambda x=x: x, weights=None) for x in samples]
-    versions = [data_version(each) for each in sampler]
-    assert len(set(versions)) == 3000
-    assert len({version % 4096 for version in versions}) < 3000
-    weighted = SimpleNamespace(_sample_holder=None, value=sampler[0].value, weights=np.array([1.0, 2.0, 1.0]))
-    assert data_version(weighted) != versions[0]
+    obs = zfit.Space("x", 0, 1)
+    plain = zfit.data.SamplerData.from_sampler(sample_func=lambda n, _: rng.random((int(n), 1)), n=3, obs=obs)
+    versions = []
+    for _ in range(300):
+        plain.update_data(rng.random((3, 1)), guarantee_limits=True)
+        versions.append(data_version(plain))
+    assert len(set(versions)) == 300
+    assert len({version % 4096 for version in versions}) < 300
+    fixed = zfit.Data.from_numpy(obs=obs, array=rng.random((3, 1)))
+    assert data_version(fixed) == data_version(fixed)
+
+
+def test_trap_other_weights_have_a_version_of_their_own():
+    obs, x = zfit.Space("x", 0, 1), np.array([[0.1], [0.2], [0.3]])
+    weighted = zfit.data.SamplerData.from_sampler(
+        sample_and_weights_func=lambda n, _: (x[: int(n)], np.ones(int(n))), n=3, obs=obs
+    )
+    first = data_version(weighted)
+    weighted.update_data(x, weights=np.array([1.0, 2.0, 1.0]))
+    assert data_version(weighted) != first
+    weighted.update_data(x, weights=np.ones(3))
+    assert data_version(weighted) == first
 
 
 def test_trap_a_new_loss_takes_other_models_and_data():

@@ -1,0 +1,71 @@
+"""Names of zfit that zfit does not promise to keep, each in one place and under a name of ours.
+
+What to use when: `OpenLoss` to write a likelihood with derivatives of its own; `OpenResult` for a FitResult whose
+errors come from elsewhere than Minuit; `random_seed` for random numbers that zfit's seed decides.
+tests/test_zfit_internals.py has one test a name, which says what to mend here when a new version of zfit changes it.
+The methods that zfit documents for subclasses (``_pdf``, ``_integrate``, ``_sample``, ``_minimize``) stand where they
+are used; the same tests look at them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+import zfit
+from zfit.z.random import get_prng
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
+
+__all__ = ["OpenLoss", "OpenResult", "random_seed"]
+
+
+class OpenLoss(zfit.loss.ExtendedUnbinnedNLL):
+    """zfit's extended unbinned likelihood, with what a subclass needs under public names."""
+
+    def traced_value(self, constraints: Iterable[Any], *, with_constant: bool) -> Any:
+        """The likelihood as TensorFlow operations; to be written by the subclass.
+
+        Args:
+            constraints: zfit constraints.
+            with_constant: Whether the terms that only the data decide belong to it.
+        """
+        raise NotImplementedError
+
+    def independent_params(self, params: Any) -> tuple[Any, ...]:
+        """The parameters themselves, or all that float if `params` is None.
+
+        Raises:
+            ValueError: One is not of this likelihood, or not independent.
+        """
+        return tuple(self._input_check_params(params, only_independent=True))
+
+    def values_set(self, paramvals: Any) -> AbstractContextManager[Any]:
+        """Parameters at the values of `paramvals`, a mapping or one number for each, or None, while the block runs."""
+        return self._check_set_input_params(paramvals, guarantee_checked=False)
+
+    def _loss_func(self, model: Any, data: Any, fit_range: Any, constraints: Any, log_offset: Any) -> Any:
+        del model, data, fit_range
+        return self.traced_value(constraints or (), with_constant=log_offset is False)
+
+
+class OpenResult(zfit.result.FitResult):
+    """A FitResult whose subclasses say, as arguments of the class, where their errors come from by default.
+
+    Args:
+        hesse: Name of the method behind `FitResult.hesse`.
+        error: Name of the method behind `FitResult.errors`.
+        methods: Further methods of `FitResult.errors`, by name: functions of (result, params, cl).
+    """
+
+    def __init_subclass__(cls, *, hesse: str, error: str, methods: Mapping[str, Callable[..., Any]]) -> None:
+        super().__init_subclass__()
+        cls._default_hesse, cls._default_error = hesse, error
+        cls._error_methods = {**cls._error_methods, **methods}
+
+
+def random_seed() -> Any:
+    """A non-negative int64 that zfit's seed decides, as a tensor: another one at every call, inside of graphs too."""
+    return get_prng().uniform([], maxval=2**31 - 1, dtype=tf.int64)
