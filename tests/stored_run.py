@@ -5,7 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hisigma_zfit.results import LikelihoodScan, Measurement, Projection, TrainingHistory
+from hisigma_zfit.results import (
+    ClosureReport,
+    ConfidenceLevels,
+    Discovery,
+    Estimate,
+    EventCounts,
+    FitSummary,
+    LikelihoodScan,
+    Measurement,
+    MemberFit,
+    Projection,
+    SignalResponse,
+    TrainingHistory,
+)
 
 
 @pytest.fixture
@@ -64,16 +77,20 @@ def measured() -> Measurement:
         error=33.1,
         interval_68=(155.0, 221.0),
         interval_95=(124.0, 256.0),
-        stat_only={"value": 185.0, "error": 31.25},
-        significance={"z": 6.1, "p0": 5e-10, "q0": 37.2},
+        confidence=ConfidenceLevels(0.683, 0.95, 0.95),
+        stat_only=Estimate(185.0, 31.25),
+        nominal=FitSummary(185.0, 32.5, 6.4),
+        significance=Discovery("n_sig", z=6.1, p0=5e-10, q0=37.2),
         upper_limit_95=245.0,
-        parameters={"n_bkg": {"value": 40013.2, "error": 203.1}, "p1": {"value": 1.8123, "error": 0.021}},
-        mass_only={"value": 210.0, "error": 66.2, "z": 3.2},
-        n_events={"read": {"data": 41200, "signal": 69625}, "used": 40200, "dropped": {"outside the range": 1000}},
-        members=[{"name": f"bootstrap {i}", "value": 180.0 + 7 * i, "error": 31.0, "nll": -12345.6} for i in range(3)],
+        parameters={"n_bkg": Estimate(40013.2, 203.1), "p1": Estimate(1.8123, 0.021)},
+        mass_only=FitSummary(210.0, 66.2, 3.2),
+        n_events=EventCounts(41200, 40200, {"outside the range": 1000}, 69625, 182503),
+        members=tuple(MemberFit(i, 180.0 + 7 * i, 31.0, 6.0) for i in range(3)),
         timings_s={"train": 88.31, "total": 93.3},
         seed=7,
         inputs={"/far/away/data.root": "sha256:" + "ab" * 32},
         versions={"zfit": "0.28.0"},
-        closure={"kl": 0.0019},
+        options={"preset": "quick", "range": [90.0, 180.0]},
+        closure=ClosureReport(flagged=("pt_bb",), misfit={"pt_bb": 0.0219, "dr_bb": -0.0003}),
+        signal_response=SignalResponse(0.981, 0.014, 6862),
     )

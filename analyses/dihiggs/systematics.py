@@ -78,14 +78,14 @@ def compare(plain: hz.results.Measurement, jes: hz.results.Measurement) -> dict[
     return {
         "s": plain.value,
         "error": plain.error,
-        "stat.": plain.parameters[plain.poi]["error"],
+        "stat.": plain.parameters[plain.poi].error,
         "s, jes": jes.value,
         "error, jes": jes.error,
-        "stat., jes": jes.parameters[jes.poi]["error"],
+        "stat., jes": jes.parameters[jes.poi].error,
         "shift of s": jes.value - plain.value,
         "error ratio": jes.error / plain.error,
-        "jes": jes.parameters["jes"]["value"],
-        "its error": jes.parameters["jes"]["error"],
+        "jes": jes.parameters["jes"].value,
+        "its error": jes.parameters["jes"].error,
     }
 
 

@@ -12,8 +12,7 @@ to first order in the difference of the two.  Both means see the mass shape as w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from hisigma_zfit.inference.expected import influence
 from hisigma_zfit.inference.hypotests import as_profiler
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.shapes import sample_mass
-from hisigma_zfit.results.base import Result
+from hisigma_zfit.results import SignalResponse
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
@@ -35,30 +34,6 @@ __all__ = ["MIN_EVENTS", "SignalResponse", "signal_response"]
 
 MIN_EVENTS = 100  # with fewer the error itself is not known
 _COPIES = 4  # events of the model by simulated event: their noise is then half of the simulation's
-
-
-@dataclass(frozen=True)
-class SignalResponse(Result):
-    """Fitted signal events by true signal event.
-
-    Attributes:
-        value: One for the model's own signal.
-        error: From the number of simulated events.
-        n_events: How many of them there were.
-    """
-
-    schema: ClassVar[str] = "hisigma-zfit/signal-response/1"
-    value: float
-    error: float
-    n_events: int
-
-    @property
-    def passed(self) -> bool:
-        """It is one within three of its errors, or within 5 %."""
-        return abs(self.value - 1.0) < max(3.0 * self.error, 0.05)
-
-    def __str__(self) -> str:
-        return f"signal response {self.value:.3f} +- {self.error:.3f} ({self.n_events} simulated events)"
 
 
 def signal_response(result: Any, poi: str | Any, signal: Dataset, *, seed: int = 0) -> SignalResponse:

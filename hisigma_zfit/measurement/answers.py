@@ -18,6 +18,7 @@ from hisigma_zfit.learn.resampling import held_out_events
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.measurement.streams import Stream, stream_seed
 from hisigma_zfit.model.projections import sample_model
+from hisigma_zfit.results import ClosureReport, ConfidenceLevels, Estimate, FitSummary, MemberFit
 
 if TYPE_CHECKING:
     from hisigma_zfit.data import Dataset
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.measurement.inputs import Inputs
     from hisigma_zfit.measurement.options import AskOptions
     from hisigma_zfit.model.compose import SignalPlusBackground
-    from hisigma_zfit.results import LikelihoodScan, Projection
+    from hisigma_zfit.results import LikelihoodScan, Projection, SignalResponse
 
 __all__ = ["Answers", "ask", "closure"]
 
@@ -41,20 +42,20 @@ class Answers:
 
     Attributes:
         values: Numbers of the `Measurement` that the fit decides.
-        closure: What part of the signal the fit returns; see `response`.
+        response: What part of the signal the fit returns; None if there are too few simulated events.
         scan: Profile of the parameter of interest.
         projections: Every observable in data and in the fitted model.
         projections_enriched: The same where signal is enriched.
     """
 
     values: dict[str, Any]
-    closure: dict[str, Any]
+    response: SignalResponse | None
     scan: LikelihoodScan
     projections: tuple[Projection, ...]
     projections_enriched: tuple[Projection, ...]
 
 
-def closure(inputs: Inputs, densities: Densities, *, seed: int) -> dict[str, Any]:
+def closure(inputs: Inputs, densities: Densities, *, seed: int) -> ClosureReport:
     """Whether the background density describes the sidebands, feature by feature, by one of its members."""
     verdict = diagnostics.closure(
         densities.background.members[0],
@@ -67,17 +68,14 @@ def closure(inputs: Inputs, densities: Densities, *, seed: int) -> dict[str, Any
             "the background density misses %s in the sidebands; try --flow maf or other features",
             ", ".join(verdict.flagged),
         )
-    return {
-        "background in the sidebands": "misses " + ", ".join(verdict.flagged) if verdict.flagged else "passed",
-        "misfit in nats": {f.feature: f.conditional_misfit for f in verdict.features},
-    }
+    return ClosureReport(verdict.flagged, {f.feature: f.conditional_misfit for f in verdict.features})
 
 
-def response(profiler: Profiler, signal: Dataset, *, seed: int) -> dict[str, Any]:
+def response(profiler: Profiler, signal: Dataset, *, seed: int) -> SignalResponse | None:
     """What part of the signal the fit returns, by the simulated events that only validated the training."""
     held_out = held_out_events(signal, seed=stream_seed(seed, Stream.SIGNAL))
     if len(held_out) < MIN_EVENTS:
-        return {}
+        return None
     found = signal_response(profiler, profiler.name, held_out, seed=stream_seed(seed, Stream.RESPONSE))
     if not found.passed:
         _log.warning(
@@ -86,7 +84,7 @@ def response(profiler: Profiler, signal: Dataset, *, seed: int) -> dict[str, Any
             found.value,
             found.error,
         )
-    return {"fitted signal by true signal": f"{found.value:.3f} +- {found.error:.3f}"}
+    return found
 
 
 def ask(
@@ -142,26 +140,25 @@ def _summarise(
     grid = _scan_grid(profiler, one.lower, one.upper)
     constrained = [p.name for p in profiler.loss.parameters if getattr(p, "constraint_term", None) is not None]
     scan = combined.scan(grid, statistical=profiler.scan(grid), reference=mass_only.scan(grid))
+    stat_only = Estimate(profiler.best, profiler.error_without(constrained))
+    nominal = FitSummary(profiler.best, profiler.error, discovery(profiler, profiler.name).z)
+    limit = combined.upper_limit(cl=0.95)
     values = {
         "poi": profiler.name,
         "value": one.value,
         "error": one.error,
         "interval_68": (one.lower, one.upper),
         "interval_95": (two.lower, two.upper),
-        "stat_only": {
-            "value": profiler.best,
-            "error": profiler.error_without(constrained),
-            "z": discovery(profiler, profiler.name).z,
-        },
-        "significance": {"z": found.z, "p0": found.p0, "q0": found.q0},
-        "upper_limit_95": combined.upper_limit(cl=0.95).limit,
+        "confidence": ConfidenceLevels(one.cl, two.cl, limit.cl),
+        "stat_only": stat_only,
+        "nominal": nominal,
+        "significance": found,
+        "upper_limit_95": limit.limit,
         "parameters": {
-            p.name: {"value": float(v["value"]), "error": float(v["hesse"]["error"])} for p, v in result.params.items()
+            p.name: Estimate(float(v["value"]), float(v["hesse"]["error"])) for p, v in result.params.items()
         },
-        "mass_only": {"value": mass_only.best, "error": mass_only.error, "z": found_by_mass.z},
-        "members": [
-            {"member": k, "value": p.best, "error": p.error, "z": discovery(p, p.name).z} for k, p in enumerate(members)
-        ],
+        "mass_only": FitSummary(mass_only.best, mass_only.error, found_by_mass.z),
+        "members": tuple(MemberFit(k, p.best, p.error, discovery(p, p.name).z) for k, p in enumerate(members)),
     }
     return values, scan
 

@@ -11,7 +11,7 @@ from hisigma_zfit.measurement.options import MeasureOptions
 from hisigma_zfit.measurement.stored import TASK, MeasurementResults, load_results
 from hisigma_zfit.report import tables
 from hisigma_zfit.report.figures import measurement_figures
-from hisigma_zfit.results import Measurement
+from hisigma_zfit.results import EventCounts, Measurement
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
@@ -111,17 +111,16 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         answers = ask(result, model, data, inputs, settings, seed=settings.seed)
     measurement = Measurement(
         **answers.values,
-        n_events={
-            **data.report.to_dict(),
-            "signal_simulation": len(inputs.signal),
-            "sideband_training": len(inputs.training),
-        },
+        n_events=EventCounts(
+            **data.report.to_dict(), signal_simulation=len(inputs.signal), sideband_training=len(inputs.training)
+        ),
         timings_s=stages.timings(),
         seed=settings.seed,
         inputs=dict(identity.inputs),
         versions=dict(identity.versions),
         options=dict(identity.options),
-        closure=checks | answers.closure,
+        closure=checks,
+        signal_response=answers.response,
     )
     return MeasurementResults(
         measurement=measurement,

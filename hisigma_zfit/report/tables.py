@@ -8,7 +8,6 @@ puts several data sets side by side, with the mean and the error of the mean; `s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,9 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.results.strategies import PairedSummary
 
 if TYPE_CHECKING:
-    from hisigma_zfit.results import Measurement
+    from collections.abc import Mapping, Sequence
+
+    from hisigma_zfit.results import EventCounts, Measurement
     from hisigma_zfit.results.explanations import Impacts
     from hisigma_zfit.results.strategies import Expectation, StrategySummary
 
@@ -87,25 +88,26 @@ def _facts(facts: Sequence[tuple[str, str]]) -> list[str]:
     return [_clip(f"{name:<{width}}  {text}", WIDTH - _INDENT) for name, text in facts]
 
 
-def _event_lines(counts: Mapping[str, Any]) -> list[str]:
-    """Event counts; nested mappings (by file, by reason) become indented lines."""
-    facts: list[tuple[str, str]] = []
-    for name, value in counts.items():
-        if isinstance(value, Mapping):
-            total = sum(v for v in value.values() if isinstance(v, (int, float)))
-            facts.append((name.replace("_", " "), _number(total) if value else "0"))
-            facts += [(f"  {key}", _number(v)) for key, v in value.items()]
-        else:
-            facts.append((name.replace("_", " "), _number(value)))
-    # right-aligned numbers: counts are compared by their length
+def _aligned(facts: Sequence[tuple[str, str]]) -> list[str]:
+    """Facts whose numbers stand below each other at their last digit: they are compared by their length."""
     width = max((len(text) for _, text in facts), default=0)
     return _facts([(name, text.rjust(width)) for name, text in facts])
 
 
+def _event_facts(counts: EventCounts) -> list[tuple[str, str]]:
+    return [
+        ("read", _number(counts.read)),
+        ("used", _number(counts.used)),
+        ("dropped", _number(sum(counts.dropped.values()))),
+        *((f"  {reason}", _number(n)) for reason, n in counts.dropped.items()),
+        ("signal simulation", _number(counts.signal_simulation)),
+        ("sideband training", _number(counts.sideband_training)),
+    ]
+
+
 def _error_ratio(what: Measurement) -> float:
     """Error of the mass-only fit over the error of the full one: what the features buy."""
-    reference = what.mass_only.get("error", math.nan)
-    return reference / what.error if what.error > 0 else math.nan
+    return what.mass_only.error / what.error if what.mass_only is not None and what.error > 0 else math.nan
 
 
 def _result_facts(what: Measurement) -> list[tuple[str, str]]:
@@ -113,21 +115,28 @@ def _result_facts(what: Measurement) -> list[tuple[str, str]]:
         (what.poi, _pair(what.value, what.error)),
         ("68 % interval", f"[{_number(what.interval_68[0])}, {_number(what.interval_68[1])}]"),
         ("95 % interval", f"[{_number(what.interval_95[0])}, {_number(what.interval_95[1])}]"),
+        ("statistical only", _pair(what.stat_only.value, what.stat_only.error)),
+        ("significance", f"{what.significance.z:.2f} sigma (p0 = {_number(what.significance.p0, 3)})"),
+        ("95 % upper limit", _number(what.upper_limit_95)),
     ]
-    if what.stat_only:
-        facts.append(("statistical only", _pair(what.stat_only["value"], what.stat_only["error"])))
-    if what.significance:
-        z, p0 = what.significance["z"], what.significance.get("p0", math.nan)
-        facts.append(("significance", f"{z:.2f} sigma (p0 = {_number(p0, 3)})"))
-    facts.append(("95 % upper limit", _number(what.upper_limit_95)))
-    if what.mass_only:
-        z = what.mass_only.get("z", math.nan)
-        beside = f", {z:.2f} sigma" if math.isfinite(z) else ""
-        facts.append(("mass only", _pair(what.mass_only["value"], what.mass_only["error"]) + beside))
+    if what.mass_only is not None:
+        alone = what.mass_only
+        facts.append(("mass only", f"{_pair(alone.value, alone.error)}, {alone.z:.2f} sigma"))
         ratio = _error_ratio(what)
         if math.isfinite(ratio):
             text = f"mass-only error / error = {ratio:.2f}, worth {ratio**2:.2f} times the data"
             facts.append(("the features buy", text))
+    return facts
+
+
+def _closure_facts(what: Measurement) -> list[tuple[str, str]]:
+    facts = []
+    if what.closure is not None:
+        misfit = ", ".join(f"{name} {_number(nats)}" for name, nats in what.closure.misfit.items())
+        facts = [("background in the sidebands", str(what.closure)), ("misfit in nats", misfit)]
+    if what.signal_response is not None:
+        found = what.signal_response
+        facts.append(("fitted signal by true signal", f"{found.value:.3f} +- {found.error:.3f}"))
     return facts
 
 
@@ -141,48 +150,31 @@ def measurement(what: Measurement) -> str:
         Lines of at most 100 characters, without a final newline.
     """
     lines = [f"HI-SIGMA measurement of {what.poi}", "=" * (24 + len(what.poi))]
-    lines += _section("Events", _event_lines(what.n_events))
+    lines += _section("Events", _aligned(_event_facts(what.n_events)))
     lines += _section("Result", _facts(_result_facts(what)))
-    parameters = [
-        (name, _pair(p["value"], p.get("error", math.nan))) for name, p in what.parameters.items() if "value" in p
-    ]
+    parameters = [(name, _pair(p.value, p.error)) for name, p in what.parameters.items()]
     lines += _section("Fitted parameters", _facts(parameters))
     if what.members:
         lines += _section(f"Members ({len(what.members)})", members(what).splitlines())
-    lines += _section("Closure", _facts([(str(k), _brief(v)) for k, v in what.closure.items()]))
-    timings = [(name, f"{seconds:.1f} s") for name, seconds in what.timings_s.items()]
-    width = max((len(text) for _, text in timings), default=0)
-    lines += _section("Time", _facts([(name, text.rjust(width)) for name, text in timings]))
+    lines += _section("Closure", _facts(_closure_facts(what)))
+    lines += _section("Time", _aligned([(name, f"{seconds:.1f} s") for name, seconds in what.timings_s.items()]))
     lines += _section("Inputs", _facts([(PurePath(name).name, digest) for name, digest in what.inputs.items()]))
     lines += ["", f"seed {what.seed}"]
     return "\n".join(lines)
 
 
-def _brief(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_brief(v)}" for k, v in value.items())
-    if isinstance(value, (list, tuple)):
-        return " ".join(_brief(v) for v in value)
-    return _number(value)
-
-
 def members(what: Measurement) -> str:
-    """One line for each trained member, with whatever numbers the measurement holds of it.
+    """One line for each trained member.
 
     Returns:
         A table, or an empty string where there are no members.
     """
-    names: list[str] = []
-    for member in what.members:
-        names += [k for k, v in member.items() if k not in names and not isinstance(v, (Mapping, list, tuple))]
-    if not names:
+    if not what.members:
         return ""
-    # without a name of their own, members are numbered
-    head = "name" if "name" in names else "member" if "member" in names else ""
-    columns = [n for n in names if n != head]
-    first = [str(member.get(head, i) if head else i) for i, member in enumerate(what.members)]
-    cells = [_column([member.get(name) for member in what.members]) for name in columns]
-    return "\n".join(_grid([[head or "member", *columns], *map(list, zip(first, *cells, strict=True))]))
+    names = ("value", "error", "z")
+    cells = [_column([getattr(member, name) for member in what.members]) for name in names]
+    first = [str(member.member) for member in what.members]
+    return "\n".join(_grid([["member", *names], *map(list, zip(first, *cells, strict=True))]))
 
 
 def comparison(what: Sequence[Measurement], *, names: Sequence[str] | None = None, truth: float | None = None) -> str:
@@ -213,10 +205,9 @@ def comparison(what: Sequence[Measurement], *, names: Sequence[str] | None = Non
             [
                 m.value,
                 m.error,
-                m.stat_only.get("error", math.nan),
-                m.significance.get("z", math.nan),
-                m.mass_only.get("value", math.nan),
-                m.mass_only.get("error", math.nan),
+                m.stat_only.error,
+                m.significance.z,
+                *((m.mass_only.value, m.mass_only.error) if m.mass_only is not None else (math.nan, math.nan)),
                 _error_ratio(m),
             ]
             for m in what

@@ -61,10 +61,10 @@ def pulls(
         scale = what.n * (edges[1] - edges[0])
         own = what.parameters[what.poi]
         axes.plot(grid, scale * norm.pdf(grid), color=_BLUE, linewidth=3, label="Gaussian, mean 0, width 1")
-        fitted = norm.pdf(grid, own["pull_mean"], own["pull_width"])
+        fitted = norm.pdf(grid, own.pull_mean, own.pull_width)
         words = (
-            f"Mean ${own['pull_mean']:.3f} \\pm {own['pull_mean_error']:.3f}$\n"
-            f"Width ${own['pull_width']:.3f} \\pm {own['pull_width_error']:.3f}$"
+            f"Mean ${own.pull_mean:.3f} \\pm {own.pull_mean_error:.3f}$\n"
+            f"Width ${own.pull_width:.3f} \\pm {own.pull_width_error:.3f}$"
         )
         axes.plot(grid, scale * fitted, "--", color=_RED, linewidth=3, label=words)
         axes.set_xlim(-_REACH, _REACH)
@@ -96,8 +96,8 @@ def coverage(what: ToySummary, *, label: str = LABEL, right_label: str = "") -> 
         axes.axhline(0.0, color=_BLUE, linewidth=2)
         axes.plot(nominal, share - nominal, color=_GREY, linewidth=2, label="Best value and error")
         points = list(what.coverage.values())
-        levels = np.array([p["cl"] for p in points])
-        values, lower, upper = (np.array([p[key] for p in points]) for key in ("value", "lower", "upper"))
+        levels = np.array([p.cl for p in points])
+        values, lower, upper = np.array([(p.value, p.lower, p.upper) for p in points]).T
         axes.errorbar(
             levels,
             values - levels,
@@ -127,18 +127,24 @@ def expected(
         label: Text above the frame; its first word is set in bold.
         right_label: Text above the frame at the right.
     """
-    values, found = (what.limits, what.limit) if what.limit else (what.z, what.significance)
+    values, found = (what.z, what.significance) if what.limit is None else (what.limits, what.limit)
     name = component_label(what.poi, labels=labels)
     text = (
-        f"{100 * what.limit['cl']:.3g} % upper limit on {within_sentence(name)}" if what.limit else "Significance $Z$"
+        "Significance $Z$"
+        if what.limit is None
+        else f"{100 * what.limit.cl:.3g} % upper limit on {within_sentence(name)}"
     )
     with styled():
         figure, axes = frame()
         low, high = (float(q) for q in np.quantile(values, [0.0005, 0.9995]))
         margin = 0.08 * (high - low) or 1.0
-        axes.axvspan(found["-2"], found["2"], color="#ffa90e", alpha=0.3, linewidth=0, label="95 % of the toys")
-        axes.axvspan(found["-1"], found["1"], color="#92dadd", alpha=0.8, linewidth=0, label="68 % of the toys")
-        axes.axvline(found["median"], color=_RED, linewidth=3, label=f"Median {found['median']:.4g}")
+        axes.axvspan(
+            found.bands["-2"], found.bands["2"], color="#ffa90e", alpha=0.3, linewidth=0, label="95 % of the toys"
+        )
+        axes.axvspan(
+            found.bands["-1"], found.bands["1"], color="#92dadd", alpha=0.8, linewidth=0, label="68 % of the toys"
+        )
+        axes.axvline(found.median, color=_RED, linewidth=3, label=f"Median {found.median:.4g}")
         edges = _edges(low - margin, high + margin, values.size)
         height = _counts(axes, values, edges)
         axes.set_xlim(edges[0], edges[-1])

@@ -18,27 +18,30 @@ def toys(what: ToySummary) -> str:
     facts = [
         (f"injected {what.poi}", _number(what.injected)),
         ("toys", f"{_number(what.n)} ({what.failed} more could not be fitted)" if what.failed else _number(what.n)),
-        ("expected significance", f"{_pair(z['median'], z['median_error'])}  [{z['-1']:.2f}, {z['1']:.2f}] in 68 %"),
+        (
+            "expected significance",
+            f"{_pair(z.median, z.median_error)}  [{z.bands['-1']:.2f}, {z.bands['1']:.2f}] in 68 %",
+        ),
     ]
-    if what.limit:
+    if what.limit is not None:
         u = what.limit
-        name = f"expected {100 * u['cl']:.3g} % limit"
+        name = f"expected {100 * u.cl:.3g} % limit"
         facts.append(
-            (name, f"{_pair(u['median'], u['median_error'])}  [{_number(u['-1'])}, {_number(u['1'])}] in 68 %")
+            (name, f"{_pair(u.median, u.median_error)}  [{_number(u.bands['-1'])}, {_number(u.bands['1'])}] in 68 %")
         )
     for cover in what.coverage.values():
-        share = f"{100 * cover['value']:.2f} %  [{100 * cover['lower']:.2f}, {100 * cover['upper']:.2f}]"
-        facts.append((f"coverage of {100 * cover['cl']:.2f} %", f"{share}  ({cover['inside']:.0f} of {what.n})"))
+        share = f"{100 * cover.value:.2f} %  [{100 * cover.lower:.2f}, {100 * cover.upper:.2f}]"
+        facts.append((f"coverage of {100 * cover.cl:.2f} %", f"{share}  ({cover.inside} of {what.n})"))
     head = ["parameter", "true", "bias", "spread", "mean error", "pull mean", "pull width"]
     rows = [
         [
             name,
-            _number(p["true"]),
-            _pair(p["bias"], p["bias_error"]),
-            _number(p["spread"]),
-            _number(p["error"]),
-            _pair(p["pull_mean"], p["pull_mean_error"]),
-            _pair(p["pull_width"], p["pull_width_error"]),
+            _number(p.true),
+            _pair(p.bias, p.bias_error),
+            _number(p.spread),
+            _number(p.error),
+            _pair(p.pull_mean, p.pull_mean_error),
+            _pair(p.pull_width, p.pull_width_error),
         ]
         for name, p in what.parameters.items()
     ]

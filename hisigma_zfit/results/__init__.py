@@ -1,28 +1,50 @@
 """What every question answers with: frozen, typed and JSON-able; numpy only."""
 
+from hisigma_zfit.results.answers import Discovery, Interval, LikelihoodScan, UpperLimit
 from hisigma_zfit.results.explanations import Contour, Correlations, GoodnessOfFit, Impact, Impacts, WeightedFeature
 from hisigma_zfit.results.limits import LimitScan
-from hisigma_zfit.results.measurement import Discovery, Interval, LikelihoodScan, Measurement, Projection, UpperLimit
+from hisigma_zfit.results.measurement import (
+    ClosureReport,
+    ConfidenceLevels,
+    Estimate,
+    EventCounts,
+    FitSummary,
+    Measurement,
+    MemberFit,
+    SignalResponse,
+)
+from hisigma_zfit.results.projection import Projection
 from hisigma_zfit.results.strategies import Expectation, PairedSummary, StrategyResult, StrategySummary
-from hisigma_zfit.results.toys import ToySummary
+from hisigma_zfit.results.toys import Coverage, LimitQuantiles, Quantiles, ToyParameter, ToySummary
 from hisigma_zfit.results.training import TrainingHistory
 
 __all__ = [
+    "ClosureReport",
+    "ConfidenceLevels",
     "Contour",
     "Correlations",
+    "Coverage",
     "Discovery",
+    "Estimate",
+    "EventCounts",
     "Expectation",
+    "FitSummary",
     "GoodnessOfFit",
     "Impact",
     "Impacts",
     "Interval",
     "LikelihoodScan",
+    "LimitQuantiles",
     "LimitScan",
     "Measurement",
+    "MemberFit",
     "PairedSummary",
     "Projection",
+    "Quantiles",
+    "SignalResponse",
     "StrategyResult",
     "StrategySummary",
+    "ToyParameter",
     "ToySummary",
     "TrainingHistory",
     "UpperLimit",

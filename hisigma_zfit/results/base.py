@@ -8,6 +8,7 @@ first use of either, because its import takes longer than that of all results.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -121,13 +122,21 @@ class Result:
         """The JSON schema (draft 2020-12) of `to_json`'s text, for programs in other languages."""
         from pydantic.json_schema import GenerateJsonSchema
 
-        class Names(GenerateJsonSchema):
+        class Generator(GenerateJsonSchema):
+            """Text of the docstrings in all versions of pydantic, and the names of non-finite numbers."""
+
             def float_schema(self, _schema: Any) -> dict[str, Any]:
                 return _NUMBER
 
-        raw: dict[str, Any] = _adapter(cls).json_schema(schema_generator=Names)
+            def dataclass_schema(self, schema: Any) -> dict[str, Any]:
+                return {**super().dataclass_schema(schema), "description": inspect.getdoc(schema["cls"])}
+
+            def field_title_should_be_set(self, _schema: Any) -> bool:
+                return False
+
+        raw: dict[str, Any] = _adapter(cls).json_schema(schema_generator=Generator)
         return {
-            "$schema": Names.schema_dialect,
+            "$schema": Generator.schema_dialect,
             **raw,
             "properties": {"schema": {"const": cls.schema}, **raw["properties"]},
             "required": ["schema", *raw.get("required", ())],

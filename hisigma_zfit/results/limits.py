@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from hisigma_zfit.results.answers import UpperLimit
 from hisigma_zfit.results.base import JsonArray, Result
-from hisigma_zfit.results.measurement import UpperLimit
 
 __all__ = ["LimitScan"]
 

@@ -1,186 +1,188 @@
-"""What one measurement says: numbers, scans, histograms."""
+"""What one measurement says, and the parts that it is made of."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar
 
-import numpy as np
-
-from hisigma_zfit.errors import InputError
-from hisigma_zfit.results.base import JsonArray, Result
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+from hisigma_zfit.results.answers import Discovery
+from hisigma_zfit.results.base import Result
+from hisigma_zfit.results.earlier import measurement_1
 
 __all__ = [
-    "Discovery",
-    "Interval",
-    "LikelihoodScan",
+    "ClosureReport",
+    "ConfidenceLevels",
+    "Estimate",
+    "EventCounts",
+    "FitSummary",
     "Measurement",
-    "Projection",
-    "UpperLimit",
+    "MemberFit",
+    "SignalResponse",
 ]
 
 
 @dataclass(frozen=True)
-class Interval(Result):
-    """Confidence interval of one parameter.
+class Estimate(Result):
+    """A fitted value with its error."""
+
+    schema: ClassVar[str] = "hisigma-zfit/estimate/1"
+    value: float
+    error: float
+
+
+@dataclass(frozen=True)
+class FitSummary(Result):
+    """A fitted value with its error and the significance of `value` > 0."""
+
+    schema: ClassVar[str] = "hisigma-zfit/fit-summary/1"
+    value: float
+    error: float
+    z: float
+
+
+@dataclass(frozen=True)
+class MemberFit(Result):
+    """The fit with one trained member, of number `member`, alone."""
+
+    schema: ClassVar[str] = "hisigma-zfit/member-fit/1"
+    member: int
+    value: float
+    error: float
+    z: float
+
+
+@dataclass(frozen=True)
+class EventCounts(Result):
+    """Numbers of events: ``read == used + sum(dropped.values())``.
 
     Attributes:
-        poi: Name of the parameter.
-        value: Best estimate.
-        lower: Lower edge.
-        upper: Upper edge.
-        cl: Confidence level, two-sided.
-        method: How it was found, for example ``"profile likelihood"``.
+        read: Data events in the files.
+        used: Data events in the fit.
+        dropped: Data events that were left out, by reason.
+        signal_simulation: Simulated signal events that the signal's density was trained with.
+        sideband_training: Events that the background's density was trained with.
     """
 
-    schema: ClassVar[str] = "hisigma-zfit/interval/1"
-    poi: str
-    value: float
-    lower: float
-    upper: float
-    cl: float
-    method: str = "profile likelihood"
+    schema: ClassVar[str] = "hisigma-zfit/event-counts/1"
+    read: int
+    used: int
+    dropped: dict[str, int]
+    signal_simulation: int
+    sideband_training: int
+
+
+@dataclass(frozen=True)
+class ClosureReport(Result):
+    """Whether the density of the background describes the sidebands.
+
+    Attributes:
+        flagged: Features that it misses, worst first.
+        misfit: Conditional misfit in nats per event, by feature; near 0 for a perfect density.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/closure-report/1"
+    flagged: tuple[str, ...]
+    misfit: dict[str, float]
 
     @property
-    def error(self) -> float:
-        """Half the width."""
-        return 0.5 * (self.upper - self.lower)
+    def passed(self) -> bool:
+        """No feature is missed."""
+        return not self.flagged
 
     def __str__(self) -> str:
-        return (
-            f"{self.poi} = {self.value:.4g}  [{self.lower:.4g}, {self.upper:.4g}] at {100 * self.cl:.3g} % CL "
-            f"({self.method})"
-        )
+        return "passed" if self.passed else "misses " + ", ".join(self.flagged)
 
 
 @dataclass(frozen=True)
-class Discovery(Result):
-    """Test of the background-only hypothesis: `q0`, its p-value and `z` = sqrt(q0)."""
-
-    schema: ClassVar[str] = "hisigma-zfit/discovery/1"
-    poi: str
-    z: float
-    p0: float
-    q0: float
-
-    def __str__(self) -> str:
-        return f"{self.poi} = 0 is excluded with Z = {self.z:.2f} sigma (p0 = {self.p0:.3g}, q0 = {self.q0:.4g})"
-
-
-@dataclass(frozen=True)
-class UpperLimit(Result):
-    """Upper limit of one parameter; `expected` holds the background-only median and its bands by sigma."""
-
-    schema: ClassVar[str] = "hisigma-zfit/upper-limit/1"
-    poi: str
-    limit: float
-    cl: float = 0.95
-    method: str = "CLs"
-    expected: dict[str, float] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        observed = f"{self.poi} < {self.limit:.4g} at {100 * self.cl:.3g} % CL ({self.method})"
-        if not self.expected:
-            return observed
-        median, *edges = (f"{self.expected[n]:.4g}" for n in ("0", "-1", "1", "-2", "2"))
-        one, two = ", ".join(edges[:2]), ", ".join(edges[2:])
-        return f"{observed}, expected {median} [{one}] in 68 %, [{two}] in 95 %"
-
-
-@dataclass(frozen=True)
-class LikelihoodScan(Result):
-    """Profiled 2 dNLL of one parameter, for every member and for their combination.
+class SignalResponse(Result):
+    """Fitted signal events by true signal event.
 
     Attributes:
-        poi: Name of the parameter.
-        values: Scan points, shape (n,).
-        combined: Combined test statistic t at the points, shape (n,); eq. 3.1 of arXiv:2506.06438 for the envelope.
-        members: t of each member, its own minimum subtracted, shape (D, n).
-        statistical: t of the nominal model alone, shape (n,), or None.
-        reference: t of another fit for comparison (mass only), shape (n,), or None.
-        method: Name of the combination.
+        value: One for the model's own signal.
+        error: From the number of simulated events.
+        n_events: How many of them there were; None in runs that did not keep it.
     """
 
-    schema: ClassVar[str] = "hisigma-zfit/scan/1"
-    poi: str
-    values: JsonArray
-    combined: JsonArray
-    members: JsonArray
-    statistical: JsonArray | None = None
-    reference: JsonArray | None = None
-    method: str = "envelope"
+    schema: ClassVar[str] = "hisigma-zfit/signal-response/1"
+    value: float
+    error: float
+    n_events: int | None
 
-    @classmethod
-    def average(cls, scans: Sequence[LikelihoodScan]) -> Self:
-        """Mean of the combined t of several data sets, less its minimum: what one typical data set says.
+    @property
+    def passed(self) -> bool:
+        """It is one within three of its errors, or within 5 %."""
+        return abs(self.value - 1.0) < max(3.0 * self.error, 0.05)
 
-        Args:
-            scans: Scans of one parameter at the same points.
-
-        Raises:
-            InputError: There is none, or they differ in the parameter or the points.
-        """
-        if len({(scan.poi, scan.method, scan.values.tobytes()) for scan in scans}) != 1:
-            raise InputError.from_parts(
-                expected="scans of one parameter at the same points, combined in one way",
-                got=f"{len(scans)} others",
-                do="scan every data set on one grid",
-            )
-        mean = np.mean([scan.combined for scan in scans], axis=0)
-        first = scans[0]
-        return cls(first.poi, first.values, mean - mean.min(), np.empty((0, mean.size)), method=first.method)
+    def __str__(self) -> str:
+        of = "" if self.n_events is None else f" ({self.n_events} simulated events)"
+        return f"signal response {self.value:.3f} +- {self.error:.3f}{of}"
 
 
 @dataclass(frozen=True)
-class Projection(Result):
-    """One observable's histogram in data and in the fitted model.
+class ConfidenceLevels(Result):
+    """Confidence levels of the intervals and of the limit of the same names in a `Measurement`."""
 
-    Attributes:
-        observable: Name of the column.
-        edges: Bin edges, shape (n + 1,), in the column's unit.
-        data: Sum of event weights by bin, shape (n,).
-        data_variance: Sum of squared weights by bin, shape (n,).
-        components: Expected events of each component by bin, each of shape (n,), in drawing order (bottom first).
-        component_variance: Variance of those templates from their finite samples, each of shape (n,).
-        signal: Names of the components that count as signal.
-        selection: Words that say which events are shown, for example ``"signal region"``.
-    """
-
-    schema: ClassVar[str] = "hisigma-zfit/projection/1"
-    observable: str
-    edges: JsonArray
-    data: JsonArray
-    data_variance: JsonArray
-    components: dict[str, JsonArray]
-    component_variance: dict[str, JsonArray]
-    signal: tuple[str, ...] = ()
-    selection: str = ""
+    schema: ClassVar[str] = "hisigma-zfit/confidence-levels/1"
+    interval_68: float
+    interval_95: float
+    upper_limit_95: float
 
 
 @dataclass(frozen=True)
 class Measurement(Result):
-    """All that one measurement says: the content of a run folder's ``result.json``."""
+    """All that one measurement says: the content of a run folder's ``result.json``.
 
-    schema: ClassVar[str] = "hisigma-zfit/measurement/1"
+    Attributes:
+        poi: Name of the parameter of interest.
+        value: Its best value, of the combination of the trained members.
+        error: Half the width of `interval_68`.
+        interval_68: Lower and upper edge of the interval of one standard deviation, of the combination.
+        interval_95: The same at 95 %.
+        confidence: The exact levels of both intervals and of the limit.
+        stat_only: The fit with the average of all trained members, its error with systematic uncertainties held.
+        nominal: The same fit with systematic uncertainties in error and significance.
+        significance: Test of the background-only hypothesis, of the combination.
+        upper_limit_95: CLs upper limit at 95 %, of the combination.
+        parameters: All parameters of the nominal fit by name, errors from its Hessian.
+        mass_only: The fit without features.
+        n_events: Events in the files and in the fit.
+        members: The fits with each bootstrapped background alone.
+        timings_s: Seconds by stage and in total.
+        seed: Seed of every random step.
+        inputs: Digest of each input file by its name.
+        versions: Versions of Python and of the packages that decide the numbers.
+        options: The options that change numbers.
+        closure: Whether the density of the background describes the sidebands.
+        signal_response: What part of the true signal the fit returns; None where too few simulated events are left.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/measurement/2"
+    earlier: ClassVar[Mapping[str, Any]] = {"hisigma-zfit/measurement/1": measurement_1}
     poi: str
     value: float
     error: float
     interval_68: tuple[float, float]
     interval_95: tuple[float, float]
-    stat_only: dict[str, float]
-    significance: dict[str, float]
+    confidence: ConfidenceLevels
+    stat_only: Estimate
+    nominal: FitSummary
+    significance: Discovery
     upper_limit_95: float
-    parameters: dict[str, dict[str, float]]
-    mass_only: dict[str, float]
-    n_events: dict[str, Any]
-    members: list[dict[str, Any]]
+    parameters: dict[str, Estimate]
+    mass_only: FitSummary | None
+    n_events: EventCounts
+    members: tuple[MemberFit, ...]
     timings_s: dict[str, float]
     seed: int
     inputs: dict[str, str]
     versions: dict[str, str]
     options: dict[str, Any] = field(default_factory=dict)
-    closure: dict[str, Any] = field(default_factory=dict)
+    closure: ClosureReport | None = None
+    signal_response: SignalResponse | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.poi} = {self.value:.4g} +- {self.error:.3g}, Z = {self.significance.z:.2f} sigma, "
+            f"< {self.upper_limit_95:.4g} at {100 * self.confidence.upper_limit_95:.3g} % CL"
+        )

@@ -2,14 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hisigma_zfit.results.base import JsonArray, Result
+from hisigma_zfit.results.earlier import toys_1
 
-__all__ = [
-    "ToySummary",
-]
+__all__ = ["Coverage", "LimitQuantiles", "Quantiles", "ToyParameter", "ToySummary"]
+
+
+@dataclass(frozen=True)
+class ToyParameter(Result):
+    """Bias and pulls of one parameter.
+
+    Attributes:
+        true: Its true value.
+        bias: Mean of the best values less the true one, with `bias_error`.
+        spread: Standard deviation of the best values.
+        error: Mean of the fits' own errors.
+        pull_mean: Mean of (best - true) / error, with `pull_mean_error`.
+        pull_width: Standard deviation of the same, with `pull_width_error`.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/toy-parameter/1"
+    true: float
+    bias: float
+    bias_error: float
+    spread: float
+    error: float
+    pull_mean: float
+    pull_mean_error: float
+    pull_width: float
+    pull_width_error: float
+
+
+@dataclass(frozen=True)
+class Coverage(Result):
+    """How often an interval holds the true value.
+
+    Attributes:
+        cl: Confidence level of the interval.
+        inside: Number of toys whose interval holds it.
+        value: Their share.
+        lower: Lower limit of the share, binomial at one standard deviation.
+        upper: Upper limit, likewise.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/coverage/1"
+    cl: float
+    inside: int
+    value: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class Quantiles(Result):
+    """Median with its error, and quantiles of a sample by standard deviations: "-2", "-1", "0", "1", "2"."""
+
+    schema: ClassVar[str] = "hisigma-zfit/quantiles/1"
+    median: float
+    median_error: float
+    bands: dict[str, float]
+
+
+@dataclass(frozen=True)
+class LimitQuantiles(Quantiles):
+    """The same of upper limits, at the confidence level `cl`."""
+
+    schema: ClassVar[str] = "hisigma-zfit/limit-quantiles/1"
+    cl: float
 
 
 @dataclass(frozen=True)
@@ -22,27 +85,33 @@ class ToySummary(Result):
         n: Toys that were fitted.
         failed: Toys that could not be fitted; they enter nowhere.
         seed: Seed of the toys.
-        parameters: By name the ``true`` value, ``bias`` with ``bias_error``, ``spread`` of the best values, ``error``
-            (mean of the fits' own), and ``pull_mean`` and ``pull_width`` with ``..._error``.
-        coverage: By level, ``"68"`` and ``"95"``, of profile likelihood intervals of the parameter of interest: ``cl``,
-            how many were ``inside``, and their share as ``value`` with its 68.3 % binomial limits ``lower``, ``upper``.
-        significance: ``median`` with ``median_error`` and the quantiles ``-2`` to ``2`` by sigma.
-        limit: The same of upper limits with their ``cl``; empty if none were asked for.
+        parameters: Bias and pulls by parameter.
+        coverage: By level, ``"68"`` and ``"95"``, of profile likelihood intervals of the parameter of interest.
+        significance: Its quantiles.
+        limit: Quantiles of the upper limits; None if none were asked for.
         pulls: (best - true) / error of the parameter of interest, shape (n,).
         z: Significance of each toy, shape (n,).
         limits: Upper limit of each toy, shape (n,); empty if none were asked for.
     """
 
-    schema: ClassVar[str] = "hisigma-zfit/toys/1"
+    schema: ClassVar[str] = "hisigma-zfit/toys/2"
+    earlier: ClassVar[Mapping[str, Any]] = {"hisigma-zfit/toys/1": toys_1}
     poi: str
     injected: float
     n: int
     failed: int
     seed: int
-    parameters: dict[str, dict[str, float]]
-    coverage: dict[str, dict[str, float]]
-    significance: dict[str, float]
-    limit: dict[str, float]
+    parameters: dict[str, ToyParameter]
+    coverage: dict[str, Coverage]
+    significance: Quantiles
+    limit: LimitQuantiles | None
     pulls: JsonArray
     z: JsonArray
     limits: JsonArray
+
+    def __str__(self) -> str:
+        own, z = self.parameters[self.poi], self.significance
+        return (
+            f"{self.n} toys of {self.poi} = {self.injected:.4g}: bias {own.bias:.3g} +- {own.bias_error:.2g}, "
+            f"pull width {own.pull_width:.3f} +- {own.pull_width_error:.3f}, median Z = {z.median:.2f}"
+        )

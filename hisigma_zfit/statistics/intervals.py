@@ -9,6 +9,8 @@ import numpy.typing as npt
 from scipy.special import gammaincinv
 from scipy.stats import beta, norm
 
+from hisigma_zfit.results import Quantiles
+
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
 
@@ -33,7 +35,7 @@ def clopper_pearson(k: int, n: int, *, cl: float = _ONE_SIGMA) -> tuple[float, f
     return lower, upper
 
 
-def quantiles(values: Array) -> dict[str, float]:
+def quantiles(values: Array) -> Quantiles:
     """Median with its error and quantiles at -2 to 2 sigma of a sample of shape (n,).
 
     The error of the median is half the distance of the order statistics that hold it with 68.3 %.
@@ -42,11 +44,11 @@ def quantiles(values: Array) -> dict[str, float]:
     half = 0.5 / np.sqrt(values.size)
     low, high = np.quantile(values, [max(0.5 - half, 0.0), min(0.5 + half, 1.0)])
     names = ("-2", "-1", "0", "1", "2")
-    return {
-        "median": float(found[2]),
-        "median_error": float(0.5 * (high - low)),
-        **{name: float(value) for name, value in zip(names, found, strict=True)},
-    }
+    return Quantiles(
+        median=float(found[2]),
+        median_error=float(0.5 * (high - low)),
+        bands={name: float(value) for name, value in zip(names, found, strict=True)},
+    )
 
 
 def poisson_errors(counts: npt.ArrayLike, variance: npt.ArrayLike) -> tuple[Array, Array]:

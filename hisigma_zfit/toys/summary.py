@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.results import ToySummary
+from hisigma_zfit.results import Coverage, LimitQuantiles, ToyParameter, ToySummary
 from hisigma_zfit.statistics.intervals import clopper_pearson, quantiles
 
 if TYPE_CHECKING:
@@ -22,22 +22,22 @@ __all__ = ["summarise"]
 _LEVELS = {"68": 0.6827, "95": 0.9545}
 
 
-def _of_parameter(values: Array, errors: Array, truth: float) -> dict[str, float]:
+def _of_parameter(values: Array, errors: Array, truth: float) -> ToyParameter:
     """Bias and pulls of one parameter."""
     n = values.size
     pulls = (values - truth) / errors
     spread, width = float(np.std(values, ddof=1)), float(np.std(pulls, ddof=1))
-    return {
-        "true": truth,
-        "bias": float(np.mean(values) - truth),
-        "bias_error": float(spread / np.sqrt(n)),
-        "spread": spread,
-        "error": float(np.mean(errors)),
-        "pull_mean": float(np.mean(pulls)),
-        "pull_mean_error": float(width / np.sqrt(n)),
-        "pull_width": width,
-        "pull_width_error": float(width / np.sqrt(2.0 * (n - 1))),
-    }
+    return ToyParameter(
+        true=truth,
+        bias=float(np.mean(values) - truth),
+        bias_error=float(spread / np.sqrt(n)),
+        spread=spread,
+        error=float(np.mean(errors)),
+        pull_mean=float(np.mean(pulls)),
+        pull_mean_error=float(width / np.sqrt(n)),
+        pull_width=width,
+        pull_width_error=float(width / np.sqrt(2.0 * (n - 1))),
+    )
 
 
 def summarise(fits: ToyFits, pool: Pool, poi: str, *, seed: int, limit: float | None = None) -> ToySummary:
@@ -62,7 +62,7 @@ def summarise(fits: ToyFits, pool: Pool, poi: str, *, seed: int, limit: float | 
     for name, cl in _LEVELS.items():
         inside = int(np.count_nonzero(t <= chi2.ppf(cl, 1)))
         lower, upper = clopper_pearson(inside, n)
-        coverage[name] = {"cl": cl, "inside": float(inside), "value": inside / n, "lower": lower, "upper": upper}
+        coverage[name] = Coverage(cl, inside, inside / n, lower, upper)
     z = np.sqrt(fits.q0[fitted])
     limits = fits.limit[fitted]
     limits = limits[np.isfinite(limits)]
@@ -78,7 +78,7 @@ def summarise(fits: ToyFits, pool: Pool, poi: str, *, seed: int, limit: float | 
         },
         coverage=coverage,
         significance=quantiles(z),
-        limit={"cl": limit, **quantiles(limits)} if limit is not None and limits.size else {},
+        limit=LimitQuantiles(**vars(quantiles(limits)), cl=limit) if limit is not None and limits.size else None,
         pulls=(values[:, index] - pool.theta[index]) / errors[:, index],
         z=z,
         limits=limits,

@@ -58,7 +58,7 @@ def test_result_json_has_every_key_of_the_contract(finished_run):
 
     raw = json.loads((finished_run.out / "result.json").read_text(), parse_constant=refuse)
     assert set(raw) >= KEYS
-    assert raw["schema"] == "hisigma-zfit/measurement/1"
+    assert raw["schema"] == "hisigma-zfit/measurement/2"
     assert raw["poi"] == "n_sig"
     assert raw["seed"] == 1
     assert set(raw["parameters"]) == {"n_sig", "n_bkg", "p1", "p2"}
@@ -70,13 +70,19 @@ def test_result_json_has_every_key_of_the_contract(finished_run):
     }
     assert {"python", "hisigma_zfit", "zfit", "tensorflow"} <= set(raw["versions"])
     assert raw["options"]["preset"] == "quick"
+    assert set(raw["stat_only"]) == {"value", "error"}
+    assert set(raw["mass_only"]) == set(raw["nominal"]) == {"value", "error", "z"}
+    assert set(raw["significance"]) == {"poi", "z", "p0", "q0"}
+    assert set(raw["n_events"]) == {"read", "used", "dropped", "signal_simulation", "sideband_training"}
+    assert set(raw["closure"]["misfit"]) == {"a", "b"}
+    assert set(raw["closure"]["flagged"]) <= {"a", "b"}
 
 
 def test_the_signal_that_is_there_comes_back(measured):
     """The quick preset learns two easy features well enough; 5 % is what the warning allows."""
-    value, error = map(float, measured.closure["fitted signal by true signal"].split(" +- "))
-    assert 0.0 < error < 0.15
-    assert abs(value - 1.0) < max(5.0 * error, 0.05)
+    found = measured.signal_response
+    assert 0.0 < found.error < 0.15
+    assert abs(found.value - 1.0) < max(5.0 * found.error, 0.05)
 
 
 def test_numbers_are_consistent(measured):
@@ -88,26 +94,26 @@ def test_numbers_are_consistent(measured):
     np.testing.assert_allclose(m.error, 0.5 * (m.interval_68[1] - m.interval_68[0]))
     assert m.interval_95[1] - 10 < m.upper_limit_95 < m.interval_95[1] + 10
     s = m.significance
-    assert 2 < s["z"] < 12
-    np.testing.assert_allclose(s["z"], np.sqrt(s["q0"]))
-    np.testing.assert_allclose(s["p0"], norm.sf(s["z"]))
+    assert 2 < s.z < 12
+    np.testing.assert_allclose(s.z, np.sqrt(s.q0))
+    np.testing.assert_allclose(s.p0, norm.sf(s.z))
     # a feature more cannot make the error larger, and the nominal fit is the one whose parameters are listed
-    assert m.stat_only["error"] < m.mass_only["error"]
+    assert m.stat_only.error < m.mass_only.error
     # (both minimisations stop within 1e-6 of the minimum of -log L, which is 0.0014 sigma)
-    assert m.parameters["n_sig"]["value"] == pytest.approx(m.stat_only["value"], abs=2e-3 * m.stat_only["error"])
-    assert m.parameters["n_sig"]["error"] == pytest.approx(m.stat_only["error"], rel=2e-3)
+    assert m.parameters["n_sig"].value == pytest.approx(m.stat_only.value, abs=2e-3 * m.stat_only.error)
+    assert m.parameters["n_sig"].error == pytest.approx(m.stat_only.error, rel=2e-3)
     # an extended fit returns as many events as there are
-    total = m.parameters["n_sig"]["value"] + m.parameters["n_bkg"]["value"]
-    assert total == pytest.approx(m.n_events["used"], abs=2e-3 * np.sqrt(m.n_events["used"]))
+    total = m.parameters["n_sig"].value + m.parameters["n_bkg"].value
+    assert total == pytest.approx(m.n_events.used, abs=2e-3 * np.sqrt(m.n_events.used))
     assert all(seconds >= 0 for seconds in m.timings_s.values())
     assert m.timings_s["total"] >= m.timings_s["train"] + m.timings_s["score"] + m.timings_s["fit"] - 0.1
 
 
 def test_every_event_is_accounted_for(measured):
     n = measured.n_events
-    assert n["read"] == folders.N_BACKGROUND + folders.N_SIGNAL
-    assert n["used"] == n["read"] - sum(n["dropped"].values())
-    assert n["signal_simulation"] == 2500
+    assert n.read == folders.N_BACKGROUND + folders.N_SIGNAL
+    assert n.used == n.read - sum(n.dropped.values())
+    assert n.signal_simulation == 2500
     rng_free_count = sum(
         int(np.sum((c["m"] < 115) | (c["m"] >= 135)))
         for c in (
@@ -115,11 +121,11 @@ def test_every_event_is_accounted_for(measured):
             truth.SIGNAL.columns(folders.N_SIGNAL, seed=2),
         )
     )
-    assert n["sideband_training"] == rng_free_count
+    assert n.sideband_training == rng_free_count
 
 
 def test_the_envelope_is_that_of_the_members(measured, stored):
-    values = np.array([member["value"] for member in measured.members])
+    values = np.array([member.value for member in measured.members])
     assert len(values) == 2
     assert values[0] != values[1]  # two bootstraps are two densities
     np.testing.assert_allclose(measured.value, values.mean(), rtol=1e-9)  # the paper's best value
@@ -136,9 +142,9 @@ def test_the_envelope_is_that_of_the_members(measured, stored):
 def test_projections_hold_all_events_and_the_fitted_yields(measured, stored):
     assert [p.observable for p in stored.projections] == ["a", "b", "m"]
     mass = stored.projections[2]
-    assert mass.data.sum() == measured.n_events["used"]
+    assert mass.data.sum() == measured.n_events.used
     for name, parameter in (("signal", "n_sig"), ("background", "n_bkg")):
-        expected = measured.parameters[parameter]["value"]
+        expected = measured.parameters[parameter].value
         assert mass.components[name].sum() == pytest.approx(expected, rel=1e-9)
     assert [h.name for h in stored.histories] == ["background", "signal"]
     assert stored.histories[0].train.shape[0] == 2  # one row for each bootstrap
@@ -300,17 +306,18 @@ def test_fitted_weights_are_a_way_to_combine(measured, again):
     weighted = again(combine="weights")
     assert weighted.options["combine"] == "weights"
     # the same trained members: what one fit gives differs by the weights alone, far less than the error
-    for name, value in measured.stat_only.items():
-        assert weighted.stat_only[name] == pytest.approx(value, rel=1e-4)
-    assert abs(weighted.value - measured.stat_only["value"]) < 0.5 * measured.error
-    assert weighted.error == pytest.approx(measured.stat_only["error"], rel=0.1)
+    for name in ("value", "error", "z"):
+        assert getattr(weighted.nominal, name) == pytest.approx(getattr(measured.nominal, name), rel=1e-4)
+    assert abs(weighted.value - measured.stat_only.value) < 0.5 * measured.error
+    assert weighted.error == pytest.approx(measured.stat_only.error, rel=0.1)
 
 
 def test_a_penalty_chooses_the_member_and_luminosity_widens_its_interval(measured, stored, again):
     """The nuisance is known from its constraint alone, so that the profile follows from the member's without it."""
     kappa = 1.25
     varied = again(combine="discrete", penalties=[1000.0, 0.0], yield_systematic={"lumi": kappa})
-    assert varied.parameters["lumi"] == {"value": pytest.approx(0.0, abs=1e-3), "error": pytest.approx(1.0, rel=0.01)}
+    assert varied.parameters["lumi"].value == pytest.approx(0.0, abs=1e-3)
+    assert varied.parameters["lumi"].error == pytest.approx(1.0, rel=0.01)
     member = CubicSpline(stored.scan.values, stored.scan.members[1])
     nu = np.linspace(-3.0, 3.0, 2001)
 
@@ -322,12 +329,14 @@ def test_a_penalty_chooses_the_member_and_luminosity_widens_its_interval(measure
     for edge in varied.interval_68:
         assert t(edge) == pytest.approx(1.0, abs=0.01)
     alone = measured.members[1]
-    assert varied.error > 1.2 * alone["error"]
-    assert varied.value == pytest.approx(alone["value"], rel=1e-3)
-    assert varied.stat_only["error"] == pytest.approx(measured.stat_only["error"], rel=1e-3)  # luminosity held
-    assert varied.parameters["n_sig"]["error"] > 1.2 * varied.stat_only["error"]
+    assert varied.error > 1.2 * alone.error
+    assert varied.value == pytest.approx(alone.value, rel=1e-3)
+    assert varied.stat_only.error == pytest.approx(measured.stat_only.error, rel=1e-3)  # luminosity held
+    assert varied.nominal.error > 1.2 * varied.stat_only.error
+    assert varied.nominal.value == varied.stat_only.value
+    assert varied.parameters["n_sig"].error > 1.2 * varied.stat_only.error
     # whether there is a signal does not depend on how many events it should have
-    assert varied.significance["z"] == pytest.approx(alone["z"], rel=1e-3)
+    assert varied.significance.z == pytest.approx(alone.z, rel=1e-3)
     assert not {"yield_systematic", "penalties"} & set(measured.options)
     assert varied.options["yield_systematic"] == {"lumi": kappa}
     assert varied.options["penalties"] == [1000.0, 0.0]

@@ -7,7 +7,7 @@ import pytest
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.report import tables
-from hisigma_zfit.results import Measurement
+from hisigma_zfit.results import ClosureReport, Estimate, Measurement, MemberFit
 from hisigma_zfit.results.explanations import Impact, Impacts
 
 
@@ -28,10 +28,14 @@ def test_measurement_says_everything(measured: Measurement) -> None:
     assert row(text, "the features buy").endswith("mass-only error / error = 2.00, worth 4.00 times the data")
     assert row(text, "n_bkg").endswith("40013 +- 203")
     assert row(text, "p1").endswith("1.8123 +- 0.0210")
-    assert row(text, "read").split() == ["read", "110", "825"]
+    assert row(text, "read").split() == ["read", "41", "200"]
     assert row(text, "used").split() == ["used", "40", "200"]
     assert row(text, "outside the range").split()[-2:] == ["1", "000"]
-    assert row(text, "bootstrap 2").split() == ["bootstrap", "2", "194.0", "31.0", "-12345.6"]
+    assert row(text, "sideband training").split() == ["sideband", "training", "182", "503"]
+    assert row(text, "2 ").split() == ["2", "194.0", "31.0", "6.00"]
+    assert row(text, "background in the sidebands").endswith("misses pt_bb")
+    assert row(text, "misfit in nats").endswith("pt_bb 0.0219, dr_bb -0.0003")
+    assert row(text, "fitted signal by true signal").endswith("0.981 +- 0.014")
     assert row(text, "train").endswith("88.3 s")
     assert "data.root" in text
     assert "/far/away" not in text
@@ -41,9 +45,9 @@ def test_measurement_says_everything(measured: Measurement) -> None:
 def test_no_line_is_wider_than_a_page(measured: Measurement) -> None:
     long = dataclasses.replace(
         measured,
-        members=[{"name": "a very long name of a member " * 4, "value": 1.0, "error": 2.0}],
+        parameters={"a very long name of a parameter " * 4: Estimate(1.0, 2.0)},
         inputs={"x" * 120: "sha256:" + "0" * 64},
-        closure={"words": "word " * 40},
+        closure=ClosureReport(("feature " * 20,), {"feature " * 20: 0.1}),
     )
     several = [dataclasses.replace(measured, value=1e8 + i) for i in range(3)]
     texts = (tables.measurement(long), tables.comparison(several, names=["n" * 90, "b", "c"], truth=1e8))
@@ -54,20 +58,20 @@ def test_no_line_is_wider_than_a_page(measured: Measurement) -> None:
 
 def test_numbers_stay_aligned(measured: Measurement) -> None:
     varied = dataclasses.replace(
-        measured, members=[{"name": str(i), "value": v} for i, v in enumerate((9.0, 187.25, -3.0))]
+        measured, members=tuple(MemberFit(i, v, 1.5, 2.0) for i, v in enumerate((9.0, 187.25, -3.0)))
     )
     lines = tables.members(varied).splitlines()
-    assert [line.split()[-1] for line in lines[2:]] == ["9.0", "187.2", "-3.0"]
+    assert [line.split()[1] for line in lines[2:]] == ["9.0", "187.2", "-3.0"]
     assert len({len(line) for line in lines[2:]}) == 1
 
 
 def test_missing_parts_are_left_out(measured: Measurement) -> None:
     bare = dataclasses.replace(
         measured,
-        mass_only={}, stat_only={}, significance={}, members=[], closure={}, parameters={}, timings_s={}, n_events={},
+        mass_only=None, members=(), closure=None, signal_response=None, parameters={}, timings_s={},
     )  # fmt: skip
     text = tables.measurement(bare)
-    for word in ("mass only", "statistical", "sigma (", "Members", "Closure", "parameters", "Time", "Events"):
+    for word in ("mass only", "the features buy", "Members", "Closure", "parameters", "Time"):
         assert word not in text
     assert tables.members(bare) == ""
 
@@ -76,8 +80,8 @@ def test_numbers_that_are_not_finite_are_shown_as_such(measured: Measurement) ->
     odd = dataclasses.replace(
         measured,
         interval_68=(-math.inf, 221.0),
-        stat_only={"value": 185.0, "error": math.nan},
-        parameters={"p1": {"value": 0.0, "error": 0.0}},
+        stat_only=Estimate(185.0, math.nan),
+        parameters={"p1": Estimate(0.0, 0.0)},
         error=0.0,
     )
     # through the file and back, where JSON knows no infinity
@@ -86,11 +90,6 @@ def test_numbers_that_are_not_finite_are_shown_as_such(measured: Measurement) ->
     assert row(text, "statistical only").endswith("185 +- -")
     assert row(text, "p1").endswith("0 +- 0")
     assert "the features buy" not in text
-
-
-def test_members_without_names_are_numbered(measured: Measurement) -> None:
-    plain = dataclasses.replace(measured, members=[{"value": 1.5}, {"value": 2.5, "seed": 3, "path": [1]}])
-    assert tables.members(plain).splitlines()[2:] == ["0          1.50     -", "1          2.50     3"]
 
 
 def test_comparison_has_means_with_their_errors(measured: Measurement) -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 
 from hisigma_zfit.report import toy_figures
-from hisigma_zfit.results import ToySummary
+from hisigma_zfit.results import Coverage, LimitQuantiles, Quantiles, ToyParameter, ToySummary
 
 N = 999
 
@@ -18,11 +18,13 @@ N = 999
 def summary() -> ToySummary:
     """Pulls at the quantiles of a Gaussian, which is exact coverage, and significances around 5."""
     pulls = norm.ppf((np.arange(N) + 0.5) / N)
-    bands = {"median": 5.0, "median_error": 0.04, "-2": 3.0, "-1": 4.0, "0": 5.0, "1": 6.0, "2": 7.0}
-    own = {"true": 50.0, "bias": 0.0, "bias_error": 0.3, "spread": 10.0, "error": 10.0}
-    own |= {"pull_mean": 0.0, "pull_mean_error": 0.03, "pull_width": 1.0, "pull_width_error": 0.02}
-    cover = {"68": {"cl": 0.6827, "inside": 650.0, "value": 0.6507, "lower": 0.635, "upper": 0.666}}
-    return ToySummary("n_sig", 50.0, N, 0, 1, {"n_sig": own}, cover, bands, {}, pulls, 5.0 + pulls, np.empty(0))
+    found = Quantiles(5.0, 0.04, {"-2": 3.0, "-1": 4.0, "0": 5.0, "1": 6.0, "2": 7.0})
+    own = ToyParameter(
+        true=50.0, bias=0.0, bias_error=0.3, spread=10.0, error=10.0,
+        pull_mean=0.0, pull_mean_error=0.03, pull_width=1.0, pull_width_error=0.02,
+    )  # fmt: skip
+    cover = {"68": Coverage(cl=0.6827, inside=650, value=0.6507, lower=0.635, upper=0.666)}
+    return ToySummary("n_sig", 50.0, N, 0, 1, {"n_sig": own}, cover, found, None, pulls, 5.0 + pulls, np.empty(0))
 
 
 def test_pulls_follow_the_curve_that_is_drawn(summary: ToySummary) -> None:
@@ -50,7 +52,8 @@ def test_coverage_shows_the_counted_levels_against_the_nominal_ones(summary: Toy
 def test_expected_results_are_limits_where_there_are_some(summary: ToySummary) -> None:
     (axes,) = toy_figures.expected(summary).axes
     assert axes.get_xlabel() == "Significance $Z$"
-    limits = {"cl": 0.95, **{name: 10.0 * value for name, value in summary.significance.items()}}
+    bands = {name: 10.0 * value for name, value in summary.significance.bands.items()}
+    limits = LimitQuantiles(median=50.0, median_error=0.4, bands=bands, cl=0.95)
     with_limits = dataclasses.replace(summary, limit=limits, limits=10.0 * summary.z)
     (axes,) = toy_figures.expected(with_limits, labels={"n_sig": "HH yield"}).axes
     assert axes.get_xlabel() == "95 % upper limit on HH yield"

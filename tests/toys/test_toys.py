@@ -60,8 +60,8 @@ def test_pulls_have_mean_zero_and_width_one(pool, fits):
     for name, found in summary.parameters.items():
         # 5 sigma each: 6e-7 for one, 5e-6 for the eight numbers; the pool itself adds a few per cent to the width, and
         # the skewness of Poisson counts a few hundredths to the mean of these small samples
-        assert abs(found["pull_mean"]) < 5 * found["pull_mean_error"] + 0.05, name
-        assert abs(found["pull_width"] - 1.0) < 5 * found["pull_width_error"] + 0.05, name
+        assert abs(found.pull_mean) < 5 * found.pull_mean_error + 0.05, name
+        assert abs(found.pull_width - 1.0) < 5 * found.pull_width_error + 0.05, name
 
 
 @pytest.mark.statistical
@@ -202,9 +202,9 @@ def test_limits_are_where_cls_says():
     for k in range(3):
         assert cls_of_toy(pool, 5, k, fits.limit[k]) == pytest.approx(0.05, abs=1e-4)
     summary = summarise(fits, pool, "n_sig", seed=5, limit=0.95)
-    assert summary.limit["cl"] == 0.95
-    assert summary.limit["-1"] < summary.limit["median"] < summary.limit["1"]
-    assert summary.limit["median"] == np.median(fits.limit)
+    assert summary.limit.cl == 0.95
+    assert summary.limit.bands["-1"] < summary.limit.median < summary.limit.bands["1"]
+    assert summary.limit.median == np.median(fits.limit)
     # q0 of a best value below zero is zero
     assert np.all((fits.q0 == 0.0) == (best <= 0.0))
 
@@ -320,20 +320,20 @@ def test_summary_of_known_numbers(pool):
     fits = ToyFits(values, errors, t, q0, failed, np.ones((n, 1)), np.zeros((n, 1)))
     broken = ToyFits(*(np.full_like(a[:5], np.nan) for a in fits.arrays().values()))
     summary = summarise(ToyFits.join([fits, broken]), pool, "n_sig", seed=0)
-    assert (summary.n, summary.failed, summary.limit) == (200, 5, {})
+    assert (summary.n, summary.failed, summary.limit) == (200, 5, None)
     own = summary.parameters["n_sig"]
     spread = np.sqrt(n / (n - 1))
-    assert own["bias"] == pytest.approx(2.0)
-    assert own["bias_error"] == pytest.approx(spread / np.sqrt(n))
-    assert own["pull_mean"] == pytest.approx(1.0)
-    assert own["pull_width"] == pytest.approx(0.5 * spread)
-    assert own["pull_width_error"] == pytest.approx(0.5 * spread / np.sqrt(2 * (n - 1)))
-    assert summary.coverage["68"]["value"] == summary.coverage["95"]["value"] == 0.65
-    assert (summary.coverage["68"]["lower"], summary.coverage["68"]["upper"]) == clopper_pearson(130, 200)
-    assert summary.significance["median"] == pytest.approx(99.5)
-    assert summary.significance["1"] == pytest.approx(0.8413447 * 199, rel=1e-6)
+    assert own.bias == pytest.approx(2.0)
+    assert own.bias_error == pytest.approx(spread / np.sqrt(n))
+    assert own.pull_mean == pytest.approx(1.0)
+    assert own.pull_width == pytest.approx(0.5 * spread)
+    assert own.pull_width_error == pytest.approx(0.5 * spread / np.sqrt(2 * (n - 1)))
+    assert summary.coverage["68"].value == summary.coverage["95"].value == 0.65
+    assert (summary.coverage["68"].lower, summary.coverage["68"].upper) == clopper_pearson(130, 200)
+    assert summary.significance.median == pytest.approx(99.5)
+    assert summary.significance.bands["1"] == pytest.approx(0.8413447 * 199, rel=1e-6)
     # the middle 68.3 % of the ranks around the median: half of +- sqrt(n) / 2
-    assert summary.significance["median_error"] == pytest.approx(0.5 / np.sqrt(n) * 199)
+    assert summary.significance.median_error == pytest.approx(0.5 / np.sqrt(n) * 199)
 
 
 @pytest.mark.statistical
@@ -342,8 +342,8 @@ def test_error_of_the_median():
     medians = [quantiles(rng.normal(size=400)) for _ in range(400)]
     # sqrt(pi / 2) / sqrt(n); the mean of 400 estimates of 20 % each is good to 1 %, and the spread to 3.5 %: 4.5 sigma
     expected = np.sqrt(np.pi / 2.0 / 400)
-    assert np.mean([m["median_error"] for m in medians]) == pytest.approx(expected, rel=0.06)
-    assert np.std([m["median"] for m in medians]) == pytest.approx(expected, rel=0.16)
+    assert np.mean([m.median_error for m in medians]) == pytest.approx(expected, rel=0.06)
+    assert np.std([m.median for m in medians]) == pytest.approx(expected, rel=0.16)
 
 
 def test_many_failures_are_an_error(pool, monkeypatch):
