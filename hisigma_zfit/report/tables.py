@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.report.text import aligned, column, grid, listing, section
+from hisigma_zfit.results.numbers import number, pair
 from hisigma_zfit.results.strategies import PairedSummary
 
 if TYPE_CHECKING:
@@ -25,83 +27,15 @@ if TYPE_CHECKING:
 
 __all__ = ["comparison", "expectations", "impacts", "measurement", "members", "strategies"]
 
-WIDTH = 100
-_INDENT = 2
-
-
-def _number(value: Any, digits: int = 4) -> str:
-    """A number with `digits` significant digits, counts in full; words stay words."""
-    if isinstance(value, (bool, str)):
-        return str(value)
-    if isinstance(value, (int, np.integer)):
-        return f"{value:,}".replace(",", " ")
-    if value is None or math.isnan(value):
-        return "-"
-    return f"{value:.{digits}g}"
-
-
-def _pair(value: float, error: float) -> str:
-    """``value +- error`` with three digits of the error, never rounded to tens."""
-    if not (math.isfinite(value) and math.isfinite(error) and error > 0):
-        return f"{_number(value)} +- {_number(error)}"
-    decimals = max(2 - math.floor(math.log10(error)), 0)
-    return f"{value:.{decimals}f} +- {error:.{decimals}f}" if decimals < 7 else f"{value:.6g} +- {error:.3g}"
-
-
-def _column(values: Sequence[Any]) -> list[str]:
-    """Numbers of one column with the same decimals, so that the eye can compare them; counts and words stay."""
-    sizes = [abs(v) for v in values if isinstance(v, float) and math.isfinite(v) and v != 0]
-    if not sizes:
-        return [_number(v) for v in values]
-    decimals = max(2 - math.floor(math.log10(max(sizes))), 1)
-    if decimals > 5 or max(sizes) >= 1e9:
-        return [_number(v) for v in values]
-    return [f"{v:.{decimals}f}" if isinstance(v, (int, float)) and math.isfinite(v) else _number(v) for v in values]
-
-
-def _clip(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 3] + "..."
-
-
-def _grid(rows: Sequence[Sequence[str]], *, rule_after: Sequence[int] = (0,)) -> list[str]:
-    """Align columns: the first to the left, the others to the right; a rule below each row in `rule_after`."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    # a first column of long names gives way so that the numbers stay inside the page
-    excess = sum(widths) + 2 * (len(widths) - 1) - (WIDTH - _INDENT)
-    widths[0] = max(widths[0] - max(excess, 0), 8)
-    lines = []
-    for i, row in enumerate(rows):
-        cells = [_clip(row[0], widths[0]).ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append(_clip("  ".join(cells).rstrip(), WIDTH - _INDENT))
-        if i in rule_after and i + 1 < len(rows):
-            lines.append("-" * min(sum(widths) + 2 * (len(widths) - 1), WIDTH - _INDENT))
-    return lines
-
-
-def _section(title: str, lines: Sequence[str]) -> list[str]:
-    return ["", title, *(f"  {line}" for line in lines)] if lines else []
-
-
-def _facts(facts: Sequence[tuple[str, str]]) -> list[str]:
-    width = max((len(name) for name, _ in facts), default=0)
-    return [_clip(f"{name:<{width}}  {text}", WIDTH - _INDENT) for name, text in facts]
-
-
-def _aligned(facts: Sequence[tuple[str, str]]) -> list[str]:
-    """Facts whose numbers stand below each other at their last digit: they are compared by their length."""
-    width = max((len(text) for _, text in facts), default=0)
-    return _facts([(name, text.rjust(width)) for name, text in facts])
-
 
 def _event_facts(counts: EventCounts) -> list[tuple[str, str]]:
     return [
-        ("read", _number(counts.read)),
-        ("used", _number(counts.used)),
-        ("dropped", _number(sum(counts.dropped.values()))),
-        *((f"  {reason}", _number(n)) for reason, n in counts.dropped.items()),
-        ("signal simulation", _number(counts.signal_simulation)),
-        ("sideband training", _number(counts.sideband_training)),
+        ("read", number(counts.read)),
+        ("used", number(counts.used)),
+        ("dropped", number(sum(counts.dropped.values()))),
+        *((f"  {reason}", number(n)) for reason, n in counts.dropped.items()),
+        ("signal simulation", number(counts.signal_simulation)),
+        ("sideband training", number(counts.sideband_training)),
     ]
 
 
@@ -112,16 +46,16 @@ def _error_ratio(what: Measurement) -> float:
 
 def _result_facts(what: Measurement) -> list[tuple[str, str]]:
     facts = [
-        (what.poi, _pair(what.value, what.error)),
-        ("68 % interval", f"[{_number(what.interval_68[0])}, {_number(what.interval_68[1])}]"),
-        ("95 % interval", f"[{_number(what.interval_95[0])}, {_number(what.interval_95[1])}]"),
-        ("statistical only", _pair(what.stat_only.value, what.stat_only.error)),
-        ("significance", f"{what.significance.z:.2f} sigma (p0 = {_number(what.significance.p0, 3)})"),
-        ("95 % upper limit", _number(what.upper_limit_95)),
+        (what.poi, pair(what.value, what.error)),
+        ("68 % interval", f"[{number(what.interval_68[0])}, {number(what.interval_68[1])}]"),
+        ("95 % interval", f"[{number(what.interval_95[0])}, {number(what.interval_95[1])}]"),
+        ("statistical only", pair(what.stat_only.value, what.stat_only.error)),
+        ("significance", f"{what.significance.z:.2f} sigma (p0 = {number(what.significance.p0, 3)})"),
+        ("95 % upper limit", number(what.upper_limit_95)),
     ]
     if what.mass_only is not None:
         alone = what.mass_only
-        facts.append(("mass only", f"{_pair(alone.value, alone.error)}, {alone.z:.2f} sigma"))
+        facts.append(("mass only", f"{pair(alone.value, alone.error)}, {alone.z:.2f} sigma"))
         ratio = _error_ratio(what)
         if math.isfinite(ratio):
             text = f"mass-only error / error = {ratio:.2f}, worth {ratio**2:.2f} times the data"
@@ -132,7 +66,7 @@ def _result_facts(what: Measurement) -> list[tuple[str, str]]:
 def _closure_facts(what: Measurement) -> list[tuple[str, str]]:
     facts = []
     if what.closure is not None:
-        misfit = ", ".join(f"{name} {_number(nats)}" for name, nats in what.closure.misfit.items())
+        misfit = ", ".join(f"{name} {number(nats)}" for name, nats in what.closure.misfit.items())
         facts = [("background in the sidebands", str(what.closure)), ("misfit in nats", misfit)]
     if what.signal_response is not None:
         found = what.signal_response
@@ -150,15 +84,15 @@ def measurement(what: Measurement) -> str:
         Lines of at most 100 characters, without a final newline.
     """
     lines = [f"HI-SIGMA measurement of {what.poi}", "=" * (24 + len(what.poi))]
-    lines += _section("Events", _aligned(_event_facts(what.n_events)))
-    lines += _section("Result", _facts(_result_facts(what)))
-    parameters = [(name, _pair(p.value, p.error)) for name, p in what.parameters.items()]
-    lines += _section("Fitted parameters", _facts(parameters))
+    lines += section("Events", aligned(_event_facts(what.n_events)))
+    lines += section("Result", listing(_result_facts(what)))
+    parameters = [(name, pair(p.value, p.error)) for name, p in what.parameters.items()]
+    lines += section("Fitted parameters", listing(parameters))
     if what.members:
-        lines += _section(f"Members ({len(what.members)})", members(what).splitlines())
-    lines += _section("Closure", _facts(_closure_facts(what)))
-    lines += _section("Time", _aligned([(name, f"{seconds:.1f} s") for name, seconds in what.timings_s.items()]))
-    lines += _section("Inputs", _facts([(PurePath(name).name, digest) for name, digest in what.inputs.items()]))
+        lines += section(f"Members ({len(what.members)})", members(what).splitlines())
+    lines += section("Closure", listing(_closure_facts(what)))
+    lines += section("Time", aligned([(name, f"{seconds:.1f} s") for name, seconds in what.timings_s.items()]))
+    lines += section("Inputs", listing([(PurePath(name).name, digest) for name, digest in what.inputs.items()]))
     lines += ["", f"seed {what.seed}"]
     return "\n".join(lines)
 
@@ -172,9 +106,9 @@ def members(what: Measurement) -> str:
     if not what.members:
         return ""
     names = ("value", "error", "z")
-    cells = [_column([getattr(member, name) for member in what.members]) for name in names]
+    cells = [column([getattr(member, name) for member in what.members]) for name in names]
     first = [str(member.member) for member in what.members]
-    return "\n".join(_grid([["member", *names], *map(list, zip(first, *cells, strict=True))]))
+    return "\n".join(grid([["member", *names], *map(list, zip(first, *cells, strict=True))]))
 
 
 def comparison(what: Sequence[Measurement], *, names: Sequence[str] | None = None, truth: float | None = None) -> str:
@@ -222,9 +156,9 @@ def comparison(what: Sequence[Measurement], *, names: Sequence[str] | None = Non
     if len(what) > 1:
         first.append("+- error of the mean")
         rows.append(table.std(axis=0, ddof=1) / math.sqrt(len(what)))
-    cells = [_column([float(row[i]) for row in rows]) for i in range(len(head))]
+    cells = [column([float(row[i]) for row in rows]) for i in range(len(head))]
     body = map(list, zip(first, *cells, strict=True))
-    return "\n".join(_grid([["data set", *head], *body], rule_after=(0, len(what))))
+    return "\n".join(grid([["data set", *head], *body], rule_after=(0, len(what))))
 
 
 def strategies(
@@ -268,7 +202,7 @@ def strategies(
             row.append(published.get(row[0], "-"))
     how = "error by that of {} in the same data set" if ratios else "relative to {}"
     note = f"{what[0].n} data sets, {what[0].truth:g} signal events each; {how.format(reference)}; median Z"
-    return "\n".join([*_grid([head, *rows]), note])
+    return "\n".join([*grid([head, *rows]), note])
 
 
 def _short(value: float, error: float) -> str:
@@ -298,7 +232,7 @@ def expectations(what: Sequence[Expectation], *, truth: float, references: Seque
         ]
         rows.append([name, _short(mean, deviation), *ratios])
     note = f"true densities and yields, held-out simulation of {len(errors)} data sets; ratios by data set"
-    return "\n".join([*_grid(rows), note])
+    return "\n".join([*grid(rows), note])
 
 
 def impacts(what: Impacts) -> str:
@@ -313,9 +247,9 @@ def impacts(what: Impacts) -> str:
 
     head = ["nuisance", "best fit", "pre-fit error", f"shift of {what.poi}", "with the pre-fit error"]
     rows = [
-        [i.name, _pair(i.value, 0.5 * sum(i.errors)), _number(i.prefit_error, 3), shift(i.postfit), shift(i.prefit)]
+        [i.name, pair(i.value, 0.5 * sum(i.errors)), number(i.prefit_error, 3), shift(i.postfit), shift(i.prefit)]
         for i in what.impacts
     ]
     budget = {"total": what.total, "statistical": what.statistical, "systematic": what.systematic, **what.groups}
     errors = [[name, f"-{below:.3g}", f"+{above:.3g}"] for name, (below, above) in budget.items()]
-    return "\n".join([*_grid([head, *rows]), "", *_grid([[f"error of {what.poi}", "", ""], *errors])])
+    return "\n".join([*grid([head, *rows]), "", *grid([[f"error of {what.poi}", "", ""], *errors])])

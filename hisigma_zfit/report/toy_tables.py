@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hisigma_zfit.report.tables import _facts, _grid, _number, _pair, _section
+from hisigma_zfit.report.text import grid, listing, section
+from hisigma_zfit.results.numbers import number, pair
 
 if TYPE_CHECKING:
     from hisigma_zfit.results import ToySummary
@@ -16,18 +17,18 @@ def toys(what: ToySummary) -> str:
     """What ``hisigma toys`` prints: expected results, coverage, and bias and pulls of every parameter."""
     z = what.significance
     facts = [
-        (f"injected {what.poi}", _number(what.injected)),
-        ("toys", f"{_number(what.n)} ({what.failed} more could not be fitted)" if what.failed else _number(what.n)),
+        (f"injected {what.poi}", number(what.injected)),
+        ("toys", f"{number(what.n)} ({what.failed} more could not be fitted)" if what.failed else number(what.n)),
         (
             "expected significance",
-            f"{_pair(z.median, z.median_error)}  [{z.bands['-1']:.2f}, {z.bands['1']:.2f}] in 68 %",
+            f"{pair(z.median, z.median_error)}  [{z.bands['-1']:.2f}, {z.bands['1']:.2f}] in 68 %",
         ),
     ]
     if what.limit is not None:
         u = what.limit
         name = f"expected {100 * u.cl:.3g} % limit"
         facts.append(
-            (name, f"{_pair(u.median, u.median_error)}  [{_number(u.bands['-1'])}, {_number(u.bands['1'])}] in 68 %")
+            (name, f"{pair(u.median, u.median_error)}  [{number(u.bands['-1'])}, {number(u.bands['1'])}] in 68 %")
         )
     for cover in what.coverage.values():
         share = f"{100 * cover.value:.2f} %  [{100 * cover.lower:.2f}, {100 * cover.upper:.2f}]"
@@ -36,14 +37,14 @@ def toys(what: ToySummary) -> str:
     rows = [
         [
             name,
-            _number(p.true),
-            _pair(p.bias, p.bias_error),
-            _number(p.spread),
-            _number(p.error),
-            _pair(p.pull_mean, p.pull_mean_error),
-            _pair(p.pull_width, p.pull_width_error),
+            number(p.true),
+            pair(p.bias, p.bias_error),
+            number(p.spread),
+            number(p.error),
+            pair(p.pull_mean, p.pull_mean_error),
+            pair(p.pull_width, p.pull_width_error),
         ]
         for name, p in what.parameters.items()
     ]
-    lines = [f"{_number(what.n)} pseudo-experiments", *_section("result", _facts(facts))]
-    return "\n".join([*lines, *_section("bias and pulls", _grid([head, *rows]))])
+    lines = [f"{number(what.n)} pseudo-experiments", *section("result", listing(facts))]
+    return "\n".join([*lines, *section("bias and pulls", grid([head, *rows]))])

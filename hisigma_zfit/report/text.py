@@ -1,0 +1,64 @@
+"""Plain monospaced text, at most 100 characters wide: columns, facts and sections of the tables."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from hisigma_zfit.results.numbers import number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["WIDTH", "aligned", "column", "grid", "listing", "section"]
+
+WIDTH = 100
+_INDENT = 2
+
+
+def column(values: Sequence[Any]) -> list[str]:
+    """Numbers of one column with the same decimals, so that the eye can compare them; counts and words stay."""
+    sizes = [abs(v) for v in values if isinstance(v, float) and math.isfinite(v) and v != 0]
+    if not sizes:
+        return [number(v) for v in values]
+    decimals = max(2 - math.floor(math.log10(max(sizes))), 1)
+    if decimals > 5 or max(sizes) >= 1e9:
+        return [number(v) for v in values]
+    return [f"{v:.{decimals}f}" if isinstance(v, (int, float)) and math.isfinite(v) else number(v) for v in values]
+
+
+def _clip(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def grid(rows: Sequence[Sequence[str]], *, rule_after: Sequence[int] = (0,)) -> list[str]:
+    """Align columns: the first to the left, the others to the right; a rule below each row in `rule_after`."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    # a first column of long names gives way so that the numbers stay inside the page
+    excess = sum(widths) + 2 * (len(widths) - 1) - (WIDTH - _INDENT)
+    widths[0] = max(widths[0] - max(excess, 0), 8)
+    lines = []
+    for i, row in enumerate(rows):
+        cells = [_clip(row[0], widths[0]).ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append(_clip("  ".join(cells).rstrip(), WIDTH - _INDENT))
+        if i in rule_after and i + 1 < len(rows):
+            lines.append("-" * min(sum(widths) + 2 * (len(widths) - 1), WIDTH - _INDENT))
+    return lines
+
+
+def section(title: str, lines: Sequence[str]) -> list[str]:
+    """Lines below a title, after a blank one; nothing where there are none."""
+    return ["", title, *(f"  {line}" for line in lines)] if lines else []
+
+
+def listing(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Names and what belongs to them, below each other."""
+    width = max((len(name) for name, _ in pairs), default=0)
+    return [_clip(f"{name:<{width}}  {text}", WIDTH - _INDENT) for name, text in pairs]
+
+
+def aligned(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """The same with numbers that end below each other: they are compared by their length."""
+    width = max((len(text) for _, text in pairs), default=0)
+    return listing([(name, text.rjust(width)) for name, text in pairs])
