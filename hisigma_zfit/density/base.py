@@ -20,6 +20,7 @@ import tensorflow as tf
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_folder, write_npz, write_text
 from hisigma_zfit.results import TrainingHistory
+from hisigma_zfit.results.show import short, table
 
 if TYPE_CHECKING:
     import os
@@ -188,6 +189,21 @@ class ConditionalFlow(abc.ABC):
     def members(self) -> tuple[ConditionalFlow, ...]:
         """Every single trained net."""
         return (self,)
+
+    def shown(self) -> dict[str, Any]:
+        """What `repr` and a notebook show, by name."""
+        domain = {
+            name: (lower, upper) for name, (lower, upper) in zip(self.features, self.domain.tolist(), strict=True)
+        }
+        content: dict[str, Any] = {"features": self.features, "given": self.given}
+        content |= {"bootstraps": len(self.bootstraps), "members": len(self.members), "domain": domain}
+        return content if self.signal_region is None else content | {"signal_region": str(self.signal_region)}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={short(value)}' for name, value in self.shown().items())})"
+
+    def _repr_html_(self) -> str:
+        return table(type(self).__name__, self.shown())
 
     @cached_property
     def _compiled(self) -> Callable[[Array, Array], tf.Tensor]:

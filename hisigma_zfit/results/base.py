@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.results.show import short, table
 
 __all__ = ["JsonArray", "Result", "plain"]
 
@@ -85,6 +86,21 @@ class Result:
 
     schema: ClassVar[str] = ""
     earlier: ClassVar[Mapping[str, Callable[[Raw], Raw]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = Result.__repr__  # type: ignore[method-assign]  # else the decorator writes one, with all arrays
+
+    def shown(self) -> dict[str, Any]:
+        """What `repr` and a notebook show, by name: the fields, unless a class has more to say."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={short(value)}' for name, value in self.shown().items())})"
+
+    def _repr_html_(self) -> str:
+        return table(type(self).__name__, self.shown())
 
     def to_json(self, *, indent: int | None = 1) -> str:
         """Serialise to strict JSON (no NaN literals), with the schema name first."""

@@ -6,7 +6,7 @@ Numpy only, with the JSON round trip of `hisigma_zfit.results`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -117,6 +117,11 @@ class Correlations(Result):
         first, second = (self.names.index(name) for name in pair)
         return float(self.matrix[first, second])
 
+    def shown(self) -> dict[str, Any]:
+        """See `Result.shown`."""
+        rows = (dict(zip(self.names, row.tolist(), strict=True)) for row in self.matrix)
+        return {"matrix": dict(zip(self.names, rows, strict=True))}
+
 
 @dataclass(frozen=True)
 class Contour(Result):
@@ -184,6 +189,10 @@ class GoodnessOfFit(Result):
         """Distance of the observed value from the mean of the null values, in their standard deviations."""
         spread = float(self.null.std())
         return (self.statistic - float(self.null.mean())) / spread if spread > 0 else 0.0
+
+    def shown(self) -> dict[str, Any]:
+        """See `Result.shown`."""
+        return super().shown() | {"z": self.z}
 
     def __str__(self) -> str:
         return (

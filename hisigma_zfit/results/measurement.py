@@ -181,6 +181,10 @@ class Measurement(Result):
     closure: ClosureReport | None = None
     signal_response: SignalResponse | None = None
 
+    def shown(self) -> dict[str, Any]:
+        """See `Result.shown`; what only says where the numbers come from is left out."""
+        return {name: value for name, value in super().shown().items() if name not in {"inputs", "versions", "options"}}
+
     def __str__(self) -> str:
         return (
             f"{self.poi} = {self.value:.4g} +- {self.error:.3g}, Z = {self.significance.z:.2f} sigma, "

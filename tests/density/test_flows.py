@@ -201,3 +201,13 @@ def test_an_error_while_saving_leaves_the_old_flow(flows, events, tmp_path, monk
                 flows["mixture"].save(tmp_path / "flow")
         np.testing.assert_array_equal(load_flow(tmp_path / "flow").log_prob_array(*events), before)
         assert [p.name for p in tmp_path.iterdir()] == ["flow"]
+
+
+def test_flows_show_what_they_are(flows):
+    for flow in flows.values():
+        text, html = repr(flow), flow._repr_html_()
+        assert text.startswith(f"{type(flow).__name__}(features=('a', 'b')")
+        assert "given='m'" in text
+        assert f"members={len(flow.members)}" in text
+        assert html.startswith("<table>")
+        assert all(f">{name}</th>" in html for name in (*flow.features, "domain", "members"))
