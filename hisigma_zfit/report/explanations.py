@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.report.axes import closed, dress_contours
 from hisigma_zfit.report.labels import axis_label, component_label, within_sentence
 from hisigma_zfit.report.style import LABEL, finish, frame, styled
 
@@ -201,25 +202,19 @@ def contours(
         figure, axes = frame(left=0.16)
         ordered = sorted(what, key=lambda each: each.cl)
         for k, each in enumerate(ordered):
-            line = np.vstack([each.points, each.points[:1]])
             axes.plot(
-                *line.T, color=_DOWN, linestyle=_LINES[k % len(_LINES)], linewidth=3, label=f"{100 * each.cl:.3g} % CL"
+                *closed(each).T,
+                color=_DOWN,
+                linestyle=_LINES[k % len(_LINES)],
+                linewidth=3,
+                label=f"{100 * each.cl:.3g} % CL",
             )
         axes.fill(*ordered[0].points.T, color=_DOWN, alpha=0.15, linewidth=0)
         best = ordered[0].best
         axes.plot([best[0]], [best[1]], "P", color="black", markersize=13, linestyle="none", label="Best fit")
         if truth is not None:
             axes.plot([truth[0]], [truth[1]], "*", color=_UP, markersize=18, linestyle="none", label="Truth")
-        for span, margin, limit in (
-            (np.concatenate([each.points[:, 0] for each in what]), 0.08, axes.set_xlim),
-            (np.concatenate([each.points[:, 1] for each in what]), 0.08, axes.set_ylim),
-        ):
-            width = float(np.ptp(span)) or 1.0
-            # room for the legend above
-            top = 0.3 if limit == axes.set_ylim else margin
-            limit(float(span.min()) - margin * width, float(span.max()) + top * width)
-        axes.set_xlabel(component_label(ordered[0].x, labels=labels))
-        axes.set_ylabel(component_label(ordered[0].y, labels=labels))
+        dress_contours(axes, what, labels=labels, room=0.3)
         axes.legend(loc="upper right", fontsize=20, ncols=2)
         return finish(figure, axes, label, right_label)
 
@@ -264,11 +259,8 @@ def goodness_of_fit(what: GoodnessOfFit, *, label: str = LABEL, right_label: str
         axes.set_ylim(0, 1.4 * counts.max())
         axes.set_xlabel(titles.get(what.method, what.method))
         axes.set_ylabel("Permutations")
-        legend = axes.legend(
-            loc="upper left", fontsize=20, title=f"{what.n_data} events, {what.n_model} from the model"
-        )
-        legend.set_alignment("left")
-        legend.get_title().set_fontsize(18)
+        title = f"{what.n_data} events, {what.n_model} from the model"
+        axes.legend(loc="upper left", fontsize=20, title=title, title_fontsize=18, alignment="left")
         return finish(figure, axes, label, right_label)
 
 
@@ -306,6 +298,6 @@ def weighted_feature(
         axes.set_xlim(what.edges[0], what.edges[-1])
         axes.set_xlabel(axis_label(what.observable, labels=labels))
         axes.set_ylabel("Signal events / bin")
-        legend = axes.legend(loc="upper right", fontsize=20, title=rf"$\chi^2$ / bins = {chi2:.1f} / {int(used.sum())}")
-        legend.get_title().set_fontsize(18)
+        title = rf"$\chi^2$ / bins = {chi2:.1f} / {int(used.sum())}"
+        axes.legend(loc="upper right", fontsize=20, title=title, title_fontsize=18)
         return finish(figure, axes, label, right_label)

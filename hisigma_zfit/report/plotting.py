@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_bytes
+from hisigma_zfit.report.axes import dress_likelihood
 from hisigma_zfit.report.histograms import projection, pulls
 from hisigma_zfit.report.labels import component_label
 from hisigma_zfit.report.style import LABEL, finish, frame, styled
@@ -72,15 +73,8 @@ def scan(
         if what.statistical is not None:
             axes.plot(what.values, what.statistical, "--", color="#5790fc", linewidth=3, label="Statistical only")
         axes.plot(what.values, what.combined, color="#e42536", linewidth=3.5, label=what.method.capitalize())
-        if truth is not None:
-            axes.axvline(truth, ymax=0.7, color="black", linestyle="-.", linewidth=1.5, label="Truth")
         axes.set_xlim(*_scan_range(what, top))
-        axes.set_ylim(0, top)
-        for height, text in ((1, "68 %"), (4, "95 %")):
-            axes.axhline(height, color="0.4", linewidth=1, zorder=1)
-            axes.text(1.01, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=18, color="0.3")
-        axes.set_xlabel(xlabel or component_label(what.poi, labels=labels))
-        axes.set_ylabel(r"$-2\,\Delta\,\ln L$")
+        dress_likelihood(axes, xlabel=xlabel or component_label(what.poi, labels=labels), top=top, truth=truth)
         # a frame without edge keeps the words readable where far-off members pass behind them
         axes.legend(loc="upper center", fontsize=19, ncols=2, frameon=True, edgecolor="none", framealpha=0.85)
         return finish(figure, axes, label, right_label)

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.report.axes import closed, dress_contours, dress_likelihood
 from hisigma_zfit.report.labels import axis_label, component_label
-from hisigma_zfit.report.style import BACKGROUND_COLOURS, LABEL, SIGNAL_COLOURS, finish, styled
+from hisigma_zfit.report.style import BACKGROUND_COLOURS, LABEL, SIGNAL_COLOURS, finish, frame, styled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,8 +65,7 @@ def distributions(
     edges = np.linspace(lower, upper, bins + 1)
     width, centres = edges[1] - edges[0], 0.5 * (edges[1:] + edges[:-1])
     with styled():
-        figure = Figure(figsize=(10, 8.5))
-        axes = figure.add_axes((0.14, 0.13, 0.82, 0.79))
+        figure, axes = frame(width=0.82)
         highest = 0.0
         for (name, v), colour, line in zip(values.items(), _COLOURS, _LINES, strict=False):
             counts = np.histogram(v, edges)[0]
@@ -153,20 +153,12 @@ def scans(
             do="draw several figures",
         )
     with styled():
-        figure = Figure(figsize=(10, 8.5))
-        axes = figure.add_axes((0.12, 0.13, 0.8, 0.79))
+        figure, axes = frame(left=0.12)
         shown = [scan.values[scan.combined <= top] for scan in what.values()]
         for (name, scan), colour, line in zip(what.items(), _COLOURS, _LINES, strict=False):
             axes.plot(scan.values, scan.combined, line, color=colour, linewidth=3, label=name)
-        if truth is not None:
-            axes.axvline(truth, ymax=0.7, color="black", linestyle="-.", linewidth=1.5, label="Truth")
         axes.set_xlim(min(float(v.min()) for v in shown), max(float(v.max()) for v in shown))
-        axes.set_ylim(0.0, top)
-        for height, text in ((1, "68 %"), (4, "95 %")):
-            axes.axhline(height, color="0.4", linewidth=1, zorder=1)
-            axes.text(1.01, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=18, color="0.3")
-        axes.set_xlabel(xlabel or component_label(pois[0]))
-        axes.set_ylabel(r"$-2\,\Delta\,\ln L$")
+        dress_likelihood(axes, xlabel=xlabel or component_label(pois[0]), top=top, truth=truth)
         axes.legend(loc="best", fontsize=20, frameon=True, edgecolor="none", framealpha=0.85)
         return finish(figure, axes, label, right_label)
 
@@ -200,24 +192,16 @@ def compared_contours(
             do="draw several figures",
         )
     with styled():
-        figure = Figure(figsize=(10, 8.5))
-        axes = figure.add_axes((0.15, 0.13, 0.81, 0.79))
+        figure, axes = frame(left=0.15, width=0.81)
         for (name, lines), colour in zip(what.items(), _COLOURS, strict=False):
             ordered = sorted(lines, key=lambda each: each.cl)
             for each, style in zip(ordered, ("-", *["--"] * len(ordered)), strict=False):
-                closed = np.vstack([each.points, each.points[:1]])
-                axes.plot(*closed.T, style, color=colour, linewidth=3, label=name if each is ordered[0] else None)
+                axes.plot(*closed(each).T, style, color=colour, linewidth=3, label=name if each is ordered[0] else None)
             axes.plot(*ordered[0].best, "P", color=colour, markersize=13)
         if truth is not None:
             axes.plot(*truth, "*", color="black", markersize=18, linestyle="none", label="Truth")
-        points = np.concatenate([each.points for each in every])
-        lower, width = points.min(axis=0), np.ptp(points, axis=0)
-        axes.set_xlim(lower[0] - 0.08 * width[0], lower[0] + 1.08 * width[0])
-        axes.set_ylim(lower[1] - 0.08 * width[1], lower[1] + 1.45 * width[1])  # room for the legend
+        dress_contours(axes, every, labels=labels, room=0.45)
         levels = sorted({each.cl for each in every})
         title = ", ".join(f"{100 * cl:.3g} %{' (dashed)' if cl > levels[0] else ''}" for cl in levels)
-        axes.set_xlabel(component_label(every[0].x, labels=labels))
-        axes.set_ylabel(component_label(every[0].y, labels=labels))
-        legend = axes.legend(loc="upper right", fontsize=20, title=f"{title} CL, best fits")
-        legend.get_title().set_fontsize(18)
+        axes.legend(loc="upper right", fontsize=20, title=f"{title} CL, best fits", title_fontsize=18)
         return finish(figure, axes, label, right_label)

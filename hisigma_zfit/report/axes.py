@@ -1,0 +1,47 @@
+"""Axes that several figures have in common: a profiled likelihood, the plane of two parameters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hisigma_zfit.report.labels import component_label
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+
+    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.results.explanations import Contour
+
+__all__ = ["closed", "dress_contours", "dress_likelihood"]
+
+
+def dress_likelihood(axes: Axes, *, xlabel: str, top: float, truth: float | None) -> None:
+    """Titles, confidence levels and the true value of a figure of 2 dNLL, once its curves are drawn."""
+    if truth is not None:
+        axes.axvline(truth, ymax=0.7, color="black", linestyle="-.", linewidth=1.5, label="Truth")
+    axes.set_ylim(0, top)
+    for height, text in ((1, "68 %"), (4, "95 %")):
+        axes.axhline(height, color="0.4", linewidth=1, zorder=1)
+        axes.text(1.01, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=18, color="0.3")
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(r"$-2\,\Delta\,\ln L$")
+
+
+def closed(what: Contour) -> Array:
+    """The line with its first point once more at its end, shape (n + 1, 2)."""
+    return np.vstack([what.points, what.points[:1]])
+
+
+def dress_contours(axes: Axes, what: Sequence[Contour], *, labels: Mapping[str, str] | None, room: float) -> None:
+    """Ranges and titles of a plane of two parameters; `room` is left above for the legend, in heights of the lines."""
+    points = np.concatenate([each.points for each in what])
+    lower, width = points.min(axis=0), np.ptp(points, axis=0)
+    width[width == 0] = 1.0
+    axes.set_xlim(lower[0] - 0.08 * width[0], lower[0] + 1.08 * width[0])
+    axes.set_ylim(lower[1] - 0.08 * width[1], lower[1] + (1.0 + room) * width[1])
+    axes.set_xlabel(component_label(what[0].x, labels=labels))
+    axes.set_ylabel(component_label(what[0].y, labels=labels))
