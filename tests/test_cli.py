@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import uproot
 
+from hisigma_zfit import cli
 from hisigma_zfit.data import describe
 from hisigma_zfit.errors import FitError, InputError
 
@@ -130,13 +131,15 @@ def test_describe_lists_every_table_and_what_cannot_be_read(tmp_path):
     [
         (["--help"], 0),
         (["measure", "--help"], 0),
+        (["measure", "--schema"], 0),
+        (["measure", "--config", "absent.yaml", "--out", "out"], 2),
         (["info"], 0),
         (["measure", "--data", "absent.root"], 2),
         (folders.measure(Path("absent"), Path("out")), 2),
         (["info", "absent.root"], 2),
         (["plot", "absent"], 2),
     ],
-    ids=["help", "measure-help", "info", "option", "file", "info-file", "plot"],
+    ids=["help", "measure-help", "schema", "config", "info", "option", "file", "info-file", "plot"],
 )  # fmt: skip
 def test_help_and_errors_do_not_import_tensorflow(tmp_path, arguments, code):
     program = (
@@ -323,18 +326,95 @@ def test_a_fit_that_fails_is_one_line_but_not_the_users_fault(event_files, tmp_p
     assert outcome.err == "hisigma: error: the fit did not converge: check start values\n"
 
 
-def test_systematics_are_pairs_of_files_or_factors():
-    from hisigma_zfit.cli import _factors, _variations
-    from hisigma_zfit.errors import InputError
+def options_of(*more):
+    """Options of a command line with the required ones and `more`."""
+    from hisigma_zfit.configuration.arguments import given_options
+    from hisigma_zfit.measurement.options import MeasureOptions
 
-    assert _variations(["jes:u.root:d.root", "jer: a.root : b.root"]) == {
-        "jes": ("u.root", "d.root"),
-        "jer": ("a.root", "b.root"),
+    line = [*folders.measure(Path("in"), Path("out")), *more]
+    return MeasureOptions.build(**given_options(cli.parser().parse_args(line), MeasureOptions))
+
+
+def test_every_flag_of_the_first_version_is_understood():
+    options = options_of(
+        *("--data", "a.root", "b*.root", "--signal", "s.root", "--tree", "events", "--cut", "a > 1", "--weight", "w"),
+        *("--column", "pt_over_m=pt/mass", "--column", "flag = (x==1)", "--sideband-training", "m.root", "n.root"),
+        *(
+            "--systematic",
+            "jes:u.root:d.root",
+            "--systematic",
+            "jer: a.root : b.root",
+            "--yield-systematic",
+            "jes: 0.97",
+        ),
+        *("--background-systematic", "jes:bu.root:bd.root", "--yield-systematic", "lumi:1.02", "--seed", "7"),
+        *("--interpolation", "quadratic", "--combine", "discrete", "--penalties", "0", "2.5", "--sidebands", "full"),
+        *("--flow", "maf", "--preset", "paper", "--members", "3", "--bootstraps", "2"),
+    )
+    assert options.model_dump() == {
+        "data": ("a.root", "b*.root"),
+        "signal": ("s.root",),
+        "tree": "events",
+        "mass": "m",
+        "range": (90.0, 180.0),
+        "signal_region": (115.0, 135.0),
+        "features": ("a", "b"),
+        "columns": {"pt_over_m": "pt/mass", "flag": "(x==1)"},
+        "sideband_training": ("m.root", "n.root"),
+        "systematic": {"jes": ("u.root", "d.root"), "jer": ("a.root", "b.root")},
+        "background_systematic": {"jes": ("bu.root", "bd.root")},
+        "yield_systematic": {"jes": 0.97, "lumi": 1.02},
+        "interpolation": "quadratic",
+        "cut": "a > 1",
+        "weight": "w",
+        "bootstraps": 2,
+        "members": 3,
+        "combine": "discrete",
+        "penalties": (0.0, 2.5),
+        "sidebands": "full",
+        "flow": "maf",
+        "preset": "paper",
+        "seed": 7,
+        "poi": "n_sig",
     }
-    assert _factors(["lumi:1.02", "jes: 0.97"]) == {"lumi": 1.02, "jes": 0.97}
-    for wrong in (["lumi"], ["lumi:2%"], [":1.02"], ["lumi:1.02", "lumi:1.03"]):
-        with pytest.raises(InputError, match="NAME:FACTOR"):
-            _factors(wrong)
-    for wrong, message in ((["jes:u.root"], "NAME:UP:DOWN"), (["jes:a:b", "jes:c:d"], "'jes' twice")):
-        with pytest.raises(InputError, match=message):
-            _variations(wrong)
+
+
+def test_defaults_of_the_command_line_are_those_of_python():
+    from hisigma_zfit.measurement.options import MeasureOptions
+
+    required = {"data": "d", "signal": "s", "mass": "m", "range": (0, 3), "signal_region": (1, 2), "features": "a"}
+    plain = MeasureOptions.build(**required)
+    line = ["measure", "--data", "d", "--signal", "s", "--mass", "m", "--range", "0", "3", "--out", "o"]
+    arguments = cli.parser().parse_args([*line, "--signal-region", "1", "2", "--features", "a"])
+    from hisigma_zfit.configuration.arguments import given_options
+
+    assert MeasureOptions.build(**given_options(arguments, MeasureOptions)) == plain
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--yield-systematic", "lumi"], "--yield-systematic NAME:FACTOR, got 'lumi'"),
+        (["--yield-systematic", "lumi:2%"], "NAME:FACTOR, got 'lumi:2%'; write it like lumi:1.02 for 2 %"),
+        (["--yield-systematic", ":1.02"], "NAME:FACTOR"),
+        (["--yield-systematic", "lumi:1.02", "--yield-systematic", "lumi:1.03"], "'lumi' twice"),
+        (["--systematic", "jes:u.root"], "--systematic NAME:UP:DOWN, got 'jes:u.root'; write it like jes:up.root"),
+        (["--systematic", "jes:a:b", "--systematic", "jes:c:d"], "each --systematic once, got 'jes' twice"),
+        (["--column", "x="], "--column NAME=EXPRESSION"),
+    ],
+)
+def test_definitions_that_are_wrong_are_quoted(words, message):
+    with pytest.raises(InputError) as caught:
+        options_of(*words)
+    assert message in str(caught.value)
+
+
+def test_the_schema_is_printed_without_anything_else():
+    outcome = folders.hisigma("measure", "--schema")
+    assert outcome.code == 0
+    schema = json.loads(outcome.out)
+    assert schema["required"] == ["data", "signal", "mass", "range", "signal_region", "features"]
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["bootstraps"]["minimum"] == 1
+    assert schema["properties"]["combine"]["enum"] == ["envelope", "mixture", "discrete", "weights"]
+    assert all(field["description"] for field in schema["properties"].values())

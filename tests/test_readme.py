@@ -53,14 +53,15 @@ def test_the_script_runs(small_dataset, capsys):
 
 
 def test_the_command_line_is_understood():
-    from hisigma_zfit.cli import _parser
+    from hisigma_zfit.cli import parser
+    from hisigma_zfit.configuration.arguments import given_options
     from hisigma_zfit.measurement.options import MeasureOptions
 
     (command,) = [block for block in blocks("bash") if "hisigma measure" in block]
     words = re.sub(r"\\\n", " ", command).replace('"', "").split()
-    arguments = _parser().parse_args(words[1:])
-    assert arguments.signal_region == [115.0, 135.0]
-    assert MeasureOptions.model_fields.keys() >= {"sideband_training", "combine"}
+    options = MeasureOptions.build(**given_options(parser().parse_args(words[1:]), MeasureOptions))
+    assert options.signal_region == (115.0, 135.0)
+    assert options.columns["pt_gg_over_m"] == "Hgg_pt/Hgg_mass"
 
 
 def test_files_that_it_names_exist():

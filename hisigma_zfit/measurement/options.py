@@ -3,67 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from hisigma_zfit.configuration.arguments import Flag
+from hisigma_zfit.configuration.options import Files, Names, Options, Pair
 from hisigma_zfit.data import SignalRegion
-from hisigma_zfit.errors import InputError
 
 __all__ = ["AskOptions", "InputOptions", "MeasureOptions", "ModelOptions", "TrainOptions"]
 
+_FILES = Flag(metavar="FILE")
+_EDGES = Flag(metavar=("LO", "HI"))
+_VARIED = Flag(metavar="NAME:UP:DOWN", split=":", example="jes:up.root:down.root")
 
-class InputOptions(BaseModel):
-    """What is read.
 
-    Attributes:
-        data: Files with the data.
-        signal: Files with simulated signal.
-        tree: Tree in the files; the only one by default.
-        mass: Name of the resonance mass.
-        range: Lower and upper edge of the mass, in the mass's unit.
-        signal_region: Lower and upper edge of the signal region.
-        features: Names of the features x'.
-        columns: Expression by column name, for names that are not branches.
-        sideband_training: Files with more events for the training of the background; only their sidebands are used.
-        systematic: Simulated signal at +1 and -1 standard deviations by nuisance: name -> (up, down).
-        background_systematic: The same for the events that the background is trained with, of which only the sidebands
-            are used.  A name that is in both is one nuisance that signal and background share.  Vary the very events of
-            the nominal training, the data and then `sideband_training`, in their order: resamples and starts agree
-            then, and the noise of the trainings cancels.
-        cut: Selection applied to every file.
-        weight: Expression of the weight of simulated events.
-    """
+class InputOptions(Options):
+    """What is read."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    data: tuple[str, ...] = Field(min_length=1)
-    signal: tuple[str, ...] = Field(min_length=1)
-    tree: str | None = None
-    mass: str
-    range: tuple[float, float]
-    signal_region: tuple[float, float]
-    features: tuple[str, ...] = Field(min_length=1)
-    columns: dict[str, str] = {}
-    sideband_training: tuple[str, ...] = ()
-    systematic: dict[str, tuple[str, str]] = {}
-    background_systematic: dict[str, tuple[str, str]] = {}
-    cut: str | None = None
-    weight: str | None = None
-
-    @field_validator("data", "signal", "sideband_training", "features", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
-        return (str(value),) if isinstance(value, (str, Path)) else tuple(map(str, value))
-
-    @field_validator("systematic", "background_systematic", mode="before")
-    @classmethod
-    def _paths(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        return {name: [str(f) if isinstance(f, Path) else f for f in files] for name, files in value.items()}
+    data: Annotated[Files, _FILES] = Field(min_length=1, description="data (ROOT, HDF5 or Parquet)")
+    signal: Annotated[Files, _FILES] = Field(min_length=1, description="simulated signal")
+    tree: str | None = Field(None, description="tree in the files; may be left out where there is only one")
+    mass: Annotated[str, Flag(metavar="NAME")] = Field(description="column of the resonance mass")
+    range: Annotated[tuple[float, float], _EDGES] = Field(description="range of the mass, in its own unit")
+    signal_region: Annotated[tuple[float, float], _EDGES] = Field(description="mass window of the signal")
+    features: Annotated[Names, Flag(metavar="A,B,...", split=",")] = Field(
+        min_length=1, description="columns of the features"
+    )
+    columns: Annotated[
+        dict[str, str],
+        Flag(name="column", metavar="NAME=EXPRESSION", split="=", example="pt_over_m=pt/mass"),
+    ] = Field({}, description="define a column from branches, such as pt_over_m=pt/mass; may be repeated")
+    sideband_training: Annotated[Files, _FILES] = Field(
+        (), description="more events to train the background with, of which only the sidebands are used"
+    )
+    systematic: Annotated[dict[str, Pair], _VARIED] = Field(
+        {}, description="nuisance with simulated signal at +1 and -1 standard deviations; may be repeated"
+    )
+    background_systematic: Annotated[dict[str, Pair], _VARIED] = Field(
+        {},
+        description="nuisance with events to train the background with at +1 and -1 standard deviations, of which only "
+        "the sidebands are used; may be repeated, and the same name for signal and background is one nuisance. Vary "
+        "the very events of the nominal training (data, then sideband training) in their order, so that the noise of "
+        "the trainings cancels",
+    )
+    cut: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(None, description="selection applied to every file")
+    weight: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(None, description="weight of simulated events")
 
     @model_validator(mode="after")
     def _columns_and_ranges(self) -> Self:
@@ -95,44 +80,40 @@ class InputOptions(BaseModel):
         return {name: self.columns.get(name, name) for name in (self.mass, *self.features)}
 
 
-class TrainOptions(BaseModel):
-    """How densities are learned.
+class TrainOptions(Options):
+    """How densities are learned."""
 
-    Attributes:
-        bootstraps: Bootstrapped background models; 1 means none.
-        members: Seeds of each model, averaged.
-        flow: Kind of density: ``"spline"`` is fast, ``"maf"`` an independent and slower one to compare with.
-        preset: Length of the training.
-        seed: Seed of every random step, of the training and after it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    bootstraps: int = Field(5, ge=1)
-    members: int = Field(5, ge=1)
-    flow: Literal["spline", "maf"] = "spline"
-    preset: Literal["quick", "standard", "paper"] = "standard"
-    seed: int = Field(1, ge=0)
+    bootstraps: Annotated[int, Flag(metavar="N")] = Field(5, ge=1, description="bootstrapped backgrounds; 1 means none")
+    members: Annotated[int, Flag(metavar="N")] = Field(5, ge=1, description="seeds of each model, averaged")
+    flow: Annotated[Literal["spline", "maf"], Flag(metavar="KIND")] = Field(
+        "spline", description="kind of density; maf is an independent and slower one to compare with"
+    )
+    preset: Annotated[Literal["quick", "standard", "paper"], Flag(metavar="NAME")] = Field(
+        "standard", description="length of the training"
+    )
+    seed: Annotated[int, Flag(metavar="N")] = Field(
+        1, ge=0, description="seed of every random step, of the training and after it"
+    )
 
 
-class ModelOptions(BaseModel):
-    """What is fitted.
+class ModelOptions(Options):
+    """What is fitted."""
 
-    Attributes:
-        poi: Name of the parameter of interest.
-        yield_systematic: Factor by which one standard deviation of a nuisance changes the expected signal, by
-            nuisance: 1.02 for 2 %, log-normal.  The parameter of interest is then the yield at its nominal value.  A
-            name of `systematic` is the same nuisance, which changes shape and yield together.
-        interpolation: Form of the interpolation in the nuisances; see `hisigma_zfit.ShapeVariation`.
-        sidebands: Whether the features count in the sidebands of the fit; paper: they do not.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    poi: str = "n_sig"
-    yield_systematic: dict[str, float] = {}
-    interpolation: Literal["polyexp", "quadratic"] = "polyexp"
-    sidebands: Literal["mass-only", "full"] = "mass-only"
+    poi: Annotated[str, Flag(metavar="NAME")] = Field("n_sig", description="name of the parameter of interest")
+    yield_systematic: Annotated[
+        dict[str, float], Flag(metavar="NAME:FACTOR", split=":", example="lumi:1.02 for 2 %")
+    ] = Field(
+        {},
+        description="nuisance that changes the expected signal by this factor at +1 standard deviation (log-normal), "
+        "such as lumi:1.02; may be repeated. The parameter of interest is then the yield at its nominal value, and a "
+        "name of another systematic is the same nuisance",
+    )
+    interpolation: Annotated[Literal["polyexp", "quadratic"], Flag(metavar="FORM")] = Field(
+        "polyexp", description="form between the variations"
+    )
+    sidebands: Annotated[Literal["mass-only", "full"], Flag(metavar="RULE")] = Field(
+        "mass-only", description="whether the features count in the sidebands of the fit; in the paper they do not"
+    )
 
     @model_validator(mode="after")
     def _factors(self) -> Self:
@@ -145,18 +126,15 @@ class ModelOptions(BaseModel):
         return self
 
 
-class AskOptions(BaseModel):
-    """How the trained members are combined to one answer.
+class AskOptions(Options):
+    """How the trained members are combined to one answer."""
 
-    Attributes:
-        combine: How the bootstraps are combined.
-        penalties: What discrete profiling adds to -2 log L of each bootstrap; none by default.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    combine: Literal["envelope", "mixture", "discrete", "weights"] = "envelope"
-    penalties: tuple[float, ...] = ()
+    combine: Annotated[Literal["envelope", "mixture", "discrete", "weights"], Flag(metavar="METHOD")] = Field(
+        "envelope", description="how the bootstraps are combined"
+    )
+    penalties: Annotated[tuple[float, ...], Flag(metavar="X")] = Field(
+        (), description="what discrete profiling adds to -2 log L of each bootstrap"
+    )
 
 
 class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
@@ -182,22 +160,6 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
                 "ask for more, or combine by mixture"
             )
         return self
-
-    @classmethod
-    def build(cls, **values: Any) -> Self:
-        """Check plain values.
-
-        Raises:
-            InputError: An option is unknown, missing or wrong; the message names the first one.
-        """
-        try:
-            return cls(**values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            text = str(first["msg"]).removeprefix("Value error, ")
-            place = ".".join(str(part) for part in first["loc"])
-            got = "" if not place or first["type"] == "missing" else f", got {first['input']!r}"
-            raise InputError(f"{place}: {text}{got}; correct the option" if place else text) from error
 
     def numbers(self) -> dict[str, Any]:
         """Options that change numbers: all but the paths, whose content is hashed instead."""

@@ -26,13 +26,21 @@ _log = logging.getLogger(__name__)
 _STAGES = ("read", "train", "score", "fit", "draw")
 
 
-def measure(*, out: str | Path, quiet: bool = True, reuse: str | Path | None = None, **options: Any) -> Measurement:
+def measure(
+    *,
+    out: str | Path,
+    config: str | Path | None = None,
+    quiet: bool = True,
+    reuse: str | Path | None = None,
+    **options: Any,
+) -> Measurement:
     """Measure a signal yield from files and keep everything in a run folder.
 
     An interrupted run resumes when it is called again; a complete one with the same inputs and options is read back.
 
     Args:
-        out: The run folder.
+        out: The run folder; its ``config.yaml`` repeats the run.
+        config: YAML or JSON with options, which `options` override.
         quiet: Do not announce the stages on stderr.
         reuse: A complete run with the same events, seed and training, whose members need not be trained again: to add
             systematic uncertainties to a measurement.
@@ -44,7 +52,7 @@ def measure(*, out: str | Path, quiet: bool = True, reuse: str | Path | None = N
     Raises:
         InputError: Files, columns or options are wrong; nothing is left half-written.
     """
-    settings = MeasureOptions.build(**options)
+    settings = MeasureOptions.load(config, **options)
     identity = Identity(TASK, input_digests(settings), settings.numbers())
     with RunFolder.open(out, identity) as run:
         if run.complete:
@@ -63,6 +71,7 @@ def measure(*, out: str | Path, quiet: bool = True, reuse: str | Path | None = N
                 results.histories,
             ).items():
                 run.save_figure(name, figure)
+        run.write_text("config.yaml", settings.document())
         run.write_text("table.txt", tables.measurement(results.measurement) + "\n")
         run.write_results(results.stored())
     return results.measurement

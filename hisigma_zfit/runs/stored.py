@@ -1,6 +1,7 @@
 """What is in a run folder, and how to read it.
 
 run.json                     what decides the numbers: task, digests of the inputs, options; and the versions used
+config.yaml                  all options, to repeat the run with ``--config``
 members/                     trained members, one by one
 result.json                  the answer of the task
 NAME.json, FOLDER/NAME.json  its other results

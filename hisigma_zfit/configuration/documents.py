@@ -1,0 +1,122 @@
+"""Configuration files: YAML or JSON in, a mapping of plain values with resolved paths out."""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel
+
+from hisigma_zfit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+__all__ = ["Paths", "anchored", "models_within", "read_document"]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Marks a field whose texts are paths of files: ``Annotated[..., Paths()]``."""
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses a key that is there twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        _require_once(str(key.value) for key, _ in node.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _require_once(keys: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for key in keys:
+        if key in seen:
+            raise ValueError(f"the key {key!r} twice")
+        seen.add(key)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _require_once(key for key, _ in pairs)
+    return dict(pairs)
+
+
+def read_document(path: Path, model: type[BaseModel]) -> dict[str, Any]:
+    """Read a configuration file.
+
+    Args:
+        path: YAML, or JSON if its name ends so.
+        model: What its keys are fields of.
+
+    Returns:
+        Its values, not yet checked, with absolute paths.
+
+    Raises:
+        InputError: There is no such file, or it is no mapping of names to values.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix.lower() == ".json":
+            content = json.loads(text, object_pairs_hook=_unique)
+        else:
+            content = yaml.load(text, _Loader)
+    except OSError as error:
+        got = "nothing there" if isinstance(error, FileNotFoundError) else str(error.strerror or error)
+        raise InputError.from_parts(expected=f"a configuration file '{path}'", got=got, do="check the path") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = "" if mark is None else f" in line {mark.line + 1}"
+        raise InputError.from_parts(
+            expected=f"YAML in '{path}'", got=f"{error.problem or 'something else'}{where}", do="correct the file"
+        ) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError.from_parts(
+            expected=f"YAML or JSON in '{path}'", got=" ".join(str(error).split()), do="correct the file"
+        ) from error
+    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
+        raise InputError.from_parts(
+            expected=f"a mapping of options to values in '{path}'",
+            got="nothing" if content is None else type(content).__name__,
+            do="write one 'option: value' a line",
+        )
+    return anchored(model, content, path.absolute().parent)
+
+
+def anchored(model: type[BaseModel], values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Values of a model's fields with every relative path taken from `folder`."""
+    found = dict(values)
+    for name, field in model.model_fields.items():
+        if name not in found:
+            continue
+        inner = models_within(field.annotation)
+        if inner and isinstance(found[name], Mapping):
+            parts = found[name].items()
+            found[name] = {k: anchored(inner[0], v, folder) if isinstance(v, Mapping) else v for k, v in parts}
+        elif _has_paths(field.annotation) or any(isinstance(mark, Paths) for mark in field.metadata):
+            found[name] = _resolved(found[name], folder)
+    return found
+
+
+def _resolved(value: Any, folder: Path) -> Any:
+    if isinstance(value, str):
+        return str(folder / Path(value).expanduser())
+    if isinstance(value, Mapping):
+        return {key: _resolved(part, folder) for key, part in value.items()}
+    return [_resolved(part, folder) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def models_within(annotation: Any) -> list[type[BaseModel]]:
+    """Models among the values of an annotation such as ``dict[str, Model]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in models_within(part)]
+
+
+def _has_paths(annotation: Any) -> bool:
+    marks = getattr(annotation, "__metadata__", ())
+    return any(isinstance(mark, Paths) for mark in marks) or any(map(_has_paths, typing.get_args(annotation)))
