@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from _samples import FEATURES, MASS, REGION, read
+from dihiggs_samples import FEATURES, MASS, REGION, read
 
 from hisigma_zfit.report import plotting, study_figures
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from _samples import read
+from dihiggs_samples import read
 
 from hisigma_zfit.report import plotting, study_figures
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from _samples import read
+from dihiggs_samples import read
 
 from hisigma_zfit.report import plotting, study_figures
 

@@ -78,8 +78,8 @@ def test_the_data_sets_share_no_event():
         import samples
     finally:
         sys.path.remove(str(STUDY))
-    background = samples._load("background.root")["Hgg_mass"]
-    signal = samples._load("signal.root")["Hgg_mass"]
+    background = samples.load("background.root")["Hgg_mass"]
+    signal = samples.load("signal.root")["Hgg_mass"]
     assert background.size >= samples.N_BACKGROUND * samples.N_DATASETS
     assert 0.05 * signal.size > samples.N_SIGNAL * samples.N_DATASETS
     sys.modules.pop("samples", None)

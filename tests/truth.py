@@ -65,7 +65,7 @@ class Toy:
         total = ndtr((high - mean) / width) - ndtr((low - mean) / width)
         return np.exp(-0.5 * ((m - mean) / width) ** 2) / (np.sqrt(2 * np.pi) * width * total)
 
-    def _a(self, m: Array) -> Array:
+    def power(self, m: Array) -> Array:
         return self.falloff * np.exp(0.3 * (m - 135) / 45)
 
     def _b(self, m: Array, a: Array) -> tuple[Array, Array, Array]:
@@ -83,7 +83,7 @@ class Toy:
     def sample(self, m: Array, rng: np.random.Generator) -> Array:
         """Draw features at masses m, shape (n,); returns (n, 4)."""
         n = len(m)
-        a = -np.expm1(np.log1p(-rng.random(n)) / self._a(m))
+        a = -np.expm1(np.log1p(-rng.random(n)) / self.power(m))
         share, soft, hard = self._b(m, a)
         b = LIMITS["b"][0] + rng.exponential(size=n) * np.where(rng.random(n) < share, soft, hard)
         middle, width = self._c(m, a, b)
@@ -96,7 +96,7 @@ class Toy:
     def log_prob(self, x: Array, m: Array) -> Array:
         """Exact log p(x | m), shape (n,), for x inside the limits."""
         a, b, c, d = x.T
-        power = self._a(m)
+        power = self.power(m)
         log_a = np.log(power) + (power - 1) * np.log1p(-a)
         share, soft, hard = self._b(m, a)
         above = b - LIMITS["b"][0]

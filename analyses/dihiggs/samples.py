@@ -26,7 +26,8 @@ COLUMNS = {  # paper eq. 4.1
 FEATURES = ("pt_bb", "pt_gg_over_m", "dr_bb", "dr_gg")
 
 
-def _load(name: str) -> dict[str, np.ndarray]:
+def load(name: str) -> dict[str, np.ndarray]:
+    """Read the branches of a sample by their names in the file."""
     with uproot.open(SAMPLES / name) as file:
         return file["events"].arrays(["Hgg_mass", "Hbb_pt", "Hgg_pt", "dR_bb", "dR_gg"], library="np")
 
@@ -52,7 +53,7 @@ def write_dataset(index: int, folder: Path) -> dict[str, Path]:
     paths = {name: folder / f"{name}.root" for name in ("data", "signal", "sideband_training")}
     if all(path.exists() for path in paths.values()):
         return paths  # ROOT files hold a date: written again, they would count as other inputs
-    background, signal = _load("background.root"), _load("signal.root")
+    background, signal = load("background.root"), load("signal.root")
     row = np.arange(len(background["Hgg_mass"]))
     in_data = row // N_BACKGROUND == index
     signal_row = np.arange(len(signal["Hgg_mass"]))

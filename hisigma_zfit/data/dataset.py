@@ -77,11 +77,13 @@ class ReadReport:
         """The counts in plain types, as in the ``n_events`` of a run folder's ``result.json``."""
         return {"read": self.n_read, "used": self.n_used, "dropped": dict(self.dropped)}
 
-    def _after(self, dropped: Mapping[str, int]) -> ReadReport:
+    def after(self, dropped: Mapping[str, int]) -> ReadReport:
+        """The report with as many events less, by reason."""
         total = dict(Counter(self.dropped) + Counter(dropped))
         return replace(self, n_used=self.n_used - sum(dropped.values()), dropped=total)
 
-    def _plus(self, other: ReadReport) -> ReadReport:
+    def plus(self, other: ReadReport) -> ReadReport:
+        """The report of both data sets together."""
         return ReadReport(
             n_read=self.n_read + other.n_read,
             n_used=self.n_used + other.n_used,
@@ -198,7 +200,7 @@ class Dataset:
             self,
             columns={name: read_only(values[keep]) for name, values in self.columns.items()},
             weights=None if self.weights is None else read_only(self.weights[keep]),
-            report=self.report._after({reason: int(np.count_nonzero(~keep))}),
+            report=self.report.after({reason: int(np.count_nonzero(~keep))}),
         )
 
     def within(self, space: zfit.Space) -> Dataset:
@@ -302,7 +304,7 @@ class Dataset:
             weights = read_only(np.concatenate([np.ones(len(p)) if p.weights is None else p.weights for p in parts]))
         report = self.report
         for other in others:
-            report = report._plus(other.report)
+            report = report.plus(other.report)
         columns = {name: read_only(np.concatenate([part[name] for part in parts])) for name in self.names}
         return replace(self, columns=columns, weights=weights, report=report)
 

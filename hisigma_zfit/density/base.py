@@ -144,7 +144,7 @@ class ConditionalFlow(abc.ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "kind" in cls.__dict__ and "_unpack" in cls.__dict__:
+        if "kind" in cls.__dict__ and "from_pack" in cls.__dict__:
             _FLOWS[cls.kind] = cls
 
     @abc.abstractmethod
@@ -284,7 +284,8 @@ class ConditionalFlow(abc.ABC):
         )
 
     @classmethod
-    def _unpack(cls, structure: Mapping[str, Any], arrays: Arrays) -> ConditionalFlow:
+    def from_pack(cls, structure: Mapping[str, Any], arrays: Arrays) -> ConditionalFlow:
+        """Rebuild a flow of this kind from what `pack` returned; kinds that can be stored write it."""
         raise NotImplementedError
 
 
@@ -323,7 +324,7 @@ def unpack(structure: Mapping[str, Any], arrays: Arrays) -> ConditionalFlow:
     Raises:
         InputError: The kind is unknown.
     """
-    flow: ConditionalFlow = _lookup(_FLOWS, structure.get("kind"))._unpack(structure, arrays)
+    flow: ConditionalFlow = _lookup(_FLOWS, structure.get("kind")).from_pack(structure, arrays)
     if structure.get("signal_region") is not None:
         from hisigma_zfit.data import SignalRegion
 

@@ -118,9 +118,13 @@ class SplineConfig(FlowConfig):
 
     def log_prob(self, parameters: tf.Tensor, prepared: tuple[tf.Tensor, ...]) -> tf.Tensor:
         """See `FlowConfig.log_prob`."""
+        return tf.reduce_sum(self.log_conditionals(parameters, prepared), axis=1)
+
+    def log_conditionals(self, parameters: tf.Tensor, prepared: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        """Log p(u_j | u_<j, m) of every feature; arguments as in `log_prob`, which is their sum; shape (E, d, n)."""
         inputs, basis = prepared
         logits = tf.cast(self._logits(self._nets(parameters, basis.shape[1]), inputs), basis.dtype)
-        return tf.reduce_sum(log_mixture(logits, tf.transpose(basis, [1, 0, 2])[None]), axis=1)
+        return log_mixture(logits, tf.transpose(basis, [1, 0, 2])[None])
 
     def sample(self, parameters: Array, c: Array, rng: np.random.Generator, *, n_features: int) -> Array:
         """See `FlowConfig.sample`; k from the weights, then u = sum_i D_i t_{k+i} with D uniform on the simplex."""
@@ -137,7 +141,7 @@ class SplineConfig(FlowConfig):
             out[start:stop] = np.asarray(drawn)[: stop - start]
         return out
 
-    def _draw(self, parameters: tf.Tensor, c: tf.Tensor, choice: tf.Tensor, simplex: tf.Tensor) -> tf.Tensor:
+    def draw(self, parameters: tf.Tensor, c: tf.Tensor, choice: tf.Tensor, simplex: tf.Tensor) -> tf.Tensor:
         """Turn uniforms (n, d) and simplex points (n, d, degree + 2) into u, feature after feature."""
         d = choice.shape[1]
         nets = self._nets(parameters, d)
@@ -169,4 +173,4 @@ def log_mixture(logits: tf.Tensor, basis: tf.Tensor) -> tf.Tensor:
 
 @lru_cache
 def _compiled_draw(config: SplineConfig) -> Any:
-    return tf.function(config._draw)  # XLA is twice as fast after compiling for as long as 1.5 million events take
+    return tf.function(config.draw)  # XLA is twice as fast after compiling for as long as 1.5 million events take

@@ -129,7 +129,8 @@ class MixtureFlow(ConditionalFlow):
         return {"flows": children}, {**arrays, "weights": self.weights}
 
     @classmethod
-    def _unpack(cls, structure: Mapping[str, Any], arrays: Arrays) -> MixtureFlow:
+    def from_pack(cls, structure: Mapping[str, Any], arrays: Arrays) -> MixtureFlow:
+        """See `ConditionalFlow.from_pack`."""
         flow = cls(unpack_children(structure["flows"], arrays), arrays["weights"])
         flow.weights = arrays["weights"]  # as stored: dividing by their sum again could move the last bit
         return flow
@@ -201,7 +202,8 @@ class RegionFlow(ConditionalFlow):
         return {"flows": children, "region": [self.region.lower, self.region.upper]}, arrays
 
     @classmethod
-    def _unpack(cls, structure: Mapping[str, Any], arrays: Arrays) -> RegionFlow:
+    def from_pack(cls, structure: Mapping[str, Any], arrays: Arrays) -> RegionFlow:
+        """See `ConditionalFlow.from_pack`."""
         from hisigma_zfit.data import SignalRegion
 
         inner, outer = unpack_children(structure["flows"], arrays)

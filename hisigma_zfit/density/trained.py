@@ -164,7 +164,8 @@ class TrainedFlow(ConditionalFlow):
         return structure, {"parameters": self.parameters}
 
     @classmethod
-    def _unpack(cls, structure: Mapping[str, Any], arrays: Arrays) -> TrainedFlow:
+    def from_pack(cls, structure: Mapping[str, Any], arrays: Arrays) -> TrainedFlow:
+        """See `ConditionalFlow.from_pack`."""
         return cls(
             config_from_json(structure["config"]),
             FeatureTransform.from_json(structure["transform"]),

@@ -98,15 +98,15 @@ class WarpedSplineConfig(SplineConfig):
         """
         return self._inputs(u, c), tf.clip_by_value(tf.math.ndtri(u), -BOUND, BOUND)
 
-    def log_prob(self, parameters: tf.Tensor, prepared: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """See `FlowConfig.log_prob`."""
+    def log_conditionals(self, parameters: tf.Tensor, prepared: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        """See `SplineConfig.log_conditionals`."""
         inputs, z = prepared
         outputs = self._logits(self._nets(parameters, z.shape[1]), inputs)
         logits, sizes = self._split(tf.cast(outputs, z.dtype))
         z = tf.broadcast_to(tf.transpose(z), tf.shape(outputs)[:-1])
         image, log_slope = rational_quadratic(z, *sizes, bound=BOUND)
         density = log_mixture(logits, m_splines(_normal_cdf(image), self._t, self.degree))
-        return tf.reduce_sum(density + log_slope + 0.5 * (z**2 - image**2), axis=1)
+        return density + log_slope + 0.5 * (z**2 - image**2)
 
     def _draw_feature(self, outputs: tf.Tensor, choice: tf.Tensor, simplex: tf.Tensor) -> tf.Tensor:
         logits, sizes = self._split(outputs)

@@ -91,7 +91,7 @@ class _Writer:
             return {"name": str(size.name), **polynomial, "strength": strength[0] if strength else 1.0}
         if not isinstance(size, LogNormalYield):
             return self.parameter(size)
-        base = self.parameter(size.base) if size.base is not None else float(size._number)
+        base = self.parameter(size.base) if size.base is not None else float(size.size.number)
         factors = [[self.parameter(p), float(log)] for p, log in size.factors]
         return {"name": str(size.name), "base": base, "factors": factors}
 

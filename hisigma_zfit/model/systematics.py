@@ -321,7 +321,7 @@ def lognormal_yield(base: Any, nuisance: Any, kappa: float, *, name: str | None 
     factors: list[tuple[Any, float]] = [(nuisance, math.log(kappa))]
     name = name or f"{getattr(base, 'name', 'yield')}_{nuisance.name}"
     if isinstance(base, LogNormalYield):
-        return LogNormalYield(name, base.base if base.base is not None else base._number, [*base.factors, *factors])
+        return LogNormalYield(name, base.base if base.base is not None else base.size.number, [*base.factors, *factors])
     if isinstance(base, (int, float)):
         if not (math.isfinite(base) and base > 0):
             raise InputError.from_parts(expected="a positive yield", got=f"{base}", do="correct it")

@@ -33,7 +33,7 @@ def script(monkeypatch):
             runpy.run_path(str(path), run_name="__main__")
         finally:
             for name in set(sys.modules) - before:
-                if name in {"samples", "measure", "_samples", "quick_fit", "scores", "systematics"}:
+                if name in {"samples", "measure", "dihiggs_samples", "quick_fit", "scores", "systematics"}:
                     del sys.modules[name]
 
     return run

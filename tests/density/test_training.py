@@ -171,7 +171,7 @@ def test_checkpoint_of_another_training_is_refused(sidebands, tmp_path, monkeypa
 def test_event_weights_count(sidebands):
     # weights that undo the falling of a: the learned density of a must be flat where the unweighted one falls
     a = sidebands["a"]
-    power = truth.BACKGROUND._a(sidebands["m"])
+    power = truth.BACKGROUND.power(sidebands["m"])
     flat = (1 - a) ** (1 - power) / power
     keep = a < 0.7
     data = replace(sidebands.select(keep), weights=flat[keep])
