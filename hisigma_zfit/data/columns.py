@@ -21,7 +21,7 @@ from hisigma_zfit.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Integers
     from hisigma_zfit.data.source import Chunk, Source
 
 __all__ = ["DEFAULT_CHUNK_BYTES", "Columns", "Files", "Loaded", "SourceReport", "load"]
@@ -45,10 +45,18 @@ class SourceReport:
 
 @dataclass
 class Loaded:
-    """Columns of all files, each of shape (n,), and an account by file."""
+    """Columns of all files, each of shape (n,), and an account by file.
+
+    Attributes:
+        columns: Name -> values.
+        weights: Event weights, or None.
+        rows: Number of each event's row before the cut, counted on from file to file, shape (n,).
+        sources: Path -> what that file gave.
+    """
 
     columns: dict[str, Array] = field(default_factory=dict)
     weights: Array | None = None
+    rows: Integers = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     sources: dict[str, SourceReport] = field(default_factory=dict)
 
 
@@ -64,7 +72,8 @@ class _Plan:
         used = [*self.columns.values(), *([self.cut] if self.cut else [])]
         return list(dict.fromkeys(branch for expression in used for branch in expression.branches))
 
-    def apply(self, chunk: Chunk, n_rows: int) -> dict[str, Array]:
+    def apply(self, chunk: Chunk, n_rows: int) -> tuple[dict[str, Array], Integers]:
+        """Columns of the events that pass the cut, and the numbers of their rows in the chunk."""
         keep: Any = slice(None)
         if self.cut is not None:
             keep = self.cut(chunk, n_rows)
@@ -74,10 +83,28 @@ class _Plan:
                     got=f"{self.cut.text!r}, which is a number",
                     do="compare it with something, for example (...) > 0",
                 )
-        return {
+        columns = {
             name: expression(chunk, n_rows)[keep].astype(np.float64, copy=False)
             for name, expression in self.columns.items()
         }
+        return columns, np.arange(n_rows, dtype=np.int64)[keep]
+
+
+@dataclass
+class _Parts:
+    """Pieces of the columns, chunk by chunk, and the rows that they come from."""
+
+    columns: dict[str, list[Array]] = field(default_factory=dict)
+    rows: list[Integers] = field(default_factory=list)
+    n_read: int = 0
+
+    def append(self, columns: Mapping[str, Array], rows: Integers, n_read: int) -> int:
+        """Add what is left of `n_read` further rows, and tell how many events that is."""
+        for name, values in columns.items():
+            self.columns.setdefault(name, []).append(values)
+        self.rows.append(rows + self.n_read)
+        self.n_read += n_read
+        return len(rows)
 
 
 def load(
@@ -97,7 +124,7 @@ def load(
     for option, value in (("chunk_bytes", chunk_bytes), ("max_events", max_events)):
         if value is not None and value < 1:
             raise InputError.from_parts(expected=f"{option} of at least 1", got=str(value), do="leave it out")
-    parts: dict[str, list[Array]] = {}
+    parts = _Parts()
     loaded = Loaded()
     left = max_events
     with _progress_bar(progress, sum(path.stat().st_size for path in paths)) as advance:
@@ -112,9 +139,10 @@ def load(
             loaded.sources[str(path)] = report
             left = None if left is None else left - report.n_read
     _require_events(loaded, cut)
-    while parts:
+    loaded.rows = np.concatenate(parts.rows)
+    while parts.columns:
         # column by column, so that not all values are in memory twice
-        name, pieces = parts.popitem()
+        name, pieces = parts.columns.popitem()
         loaded.columns[name] = np.concatenate(pieces)
     loaded.weights = loaded.columns.pop(_WEIGHT, None)
     loaded.columns = {name: loaded.columns[name] for name in wanted or {}}
@@ -122,7 +150,7 @@ def load(
 
 
 def _read_source(
-    source: Source, plan: _Plan, parts: dict[str, list[Array]], chunk_bytes: int, limit: int | None, advance: _Advance
+    source: Source, plan: _Plan, parts: _Parts, chunk_bytes: int, limit: int | None, advance: _Advance
 ) -> SourceReport:
     """Append the columns of one file to `parts`."""
     n_rows = source.n_rows(plan.branches)
@@ -130,10 +158,7 @@ def _read_source(
     size = source.path.stat().st_size
     n_used = 0
     for chunk, n_chunk in _rows(source, plan.branches, chunk_bytes, stop):
-        selected = plan.apply(chunk, n_chunk)
-        n_used += len(next(iter(selected.values())))
-        for name, values in selected.items():
-            parts.setdefault(name, []).append(values)
+        n_used += parts.append(*plan.apply(chunk, n_chunk), n_chunk)
         advance(size * n_chunk / max(n_rows, 1))
     return SourceReport(source.kind, source.tree, stop, n_used)
 

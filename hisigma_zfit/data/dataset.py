@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hisigma_zfit.data.expressions import name_hint
+from hisigma_zfit.data.immutable import read_only, real_numbers, whole_numbers
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
     import zfit
 
-    from hisigma_zfit.arrays import Array, Mask
+    from hisigma_zfit.arrays import Array, Integers, Mask
     from hisigma_zfit.data.columns import SourceReport
 
-__all__ = ["Dataset", "ReadReport", "SignalRegion", "read_only"]
+__all__ = ["Dataset", "ReadReport", "SignalRegion"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,12 @@ class ReadReport:
 class Dataset:
     """Named columns of equal length, checked to be finite, with optional event weights.  Immutable.
 
+    Every event has an identity, which it keeps through cuts, selections and changes of columns, so that samples of the
+    same events can be told event by event: a varied sample in which some events migrate across a cut shares all the
+    others with the nominal one.  Read from files it is the number of the row before any cut, counted on from file to
+    file in the order in which they are read; `concatenate` counts on in the same way.  So samples agree whose files
+    have the same rows in the same order, however they are split into files.
+
     An array that somebody else could still write into is copied on its way in, whatever the way.
 
     Attributes:
@@ -104,9 +111,11 @@ class Dataset:
         report: Where the events came from and which were dropped.
         region: The signal region that was cut out, if this dataset was made by `sidebands`.
         mass: Name of the mass column, if this dataset was made by `sidebands`.
+        identity: Identity of the events, int64 of shape (n,), read-only; the number of the row unless given.
 
     Raises:
-        InputError: There is no column, or they are not one-dimensional, numeric, finite and of one length.
+        InputError: There is no column, or they are not one-dimensional, numeric, finite and of one length, or the
+            identity is not of integers.
     """
 
     columns: Mapping[str, Array]
@@ -114,15 +123,18 @@ class Dataset:
     report: ReadReport
     region: SignalRegion | None = None
     mass: str | None = None
+    identity: Integers = None  # type: ignore[assignment] # a number for each row, made below
 
     def __post_init__(self) -> None:
         if not self.columns:
             raise InputError.from_parts(expected="at least one column", got="none", do="name the columns to use")
-        columns = {name: _frozen(values, f"column {name!r}") for name, values in self.columns.items()}
-        weights = None if self.weights is None else _frozen(self.weights, "the weights")
+        columns = {name: real_numbers(values, f"column {name!r}") for name, values in self.columns.items()}
+        weights = None if self.weights is None else real_numbers(self.weights, "the weights")
         lengths = {name: len(values) for name, values in columns.items()}
         if weights is not None:
             lengths["weights"] = len(weights)
+        if self.identity is not None:
+            lengths["identity"] = len(self.identity)
         if len(set(lengths.values())) > 1:
             raise InputError.from_parts(
                 expected="columns of one length",
@@ -131,18 +143,27 @@ class Dataset:
             )
         object.__setattr__(self, "columns", MappingProxyType(columns))
         object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "identity", whole_numbers(self.identity, len(self)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # a mapping proxy cannot be pickled, and datasets travel to worker processes
-        return type(self), (dict(self.columns), self.weights, self.report, self.region, self.mass)
+        return type(self), (dict(self.columns), self.weights, self.report, self.region, self.mass, self.identity)
 
     @classmethod
-    def from_arrays(cls, columns: Mapping[str, npt.ArrayLike], weights: npt.ArrayLike | None = None) -> Dataset:
+    def from_arrays(
+        cls,
+        columns: Mapping[str, npt.ArrayLike],
+        weights: npt.ArrayLike | None = None,
+        *,
+        identity: npt.ArrayLike | None = None,
+    ) -> Dataset:
         """Build a dataset from arrays in memory.
 
         Args:
             columns: Name -> values of shape (n,), of any real dtype.
             weights: Event weights of shape (n,).
+            identity: Integers of shape (n,) that tell the events apart, such as the `identity` of the dataset that
+                they are made from, or event numbers; the number of the row by default.
 
         Raises:
             InputError: As for the class.
@@ -151,6 +172,7 @@ class Dataset:
             {name: np.asarray(values) for name, values in columns.items()},
             None if weights is None else np.asarray(weights),
             ReadReport(0, 0),
+            identity=None if identity is None else np.asarray(identity),  # type: ignore[arg-type]
         )
         return replace(data, report=ReadReport(len(data), len(data)))
 
@@ -201,6 +223,7 @@ class Dataset:
             columns={name: read_only(values[keep]) for name, values in self.columns.items()},
             weights=None if self.weights is None else read_only(self.weights[keep]),
             report=self.report.after({reason: int(np.count_nonzero(~keep))}),
+            identity=read_only(self.identity[keep]),
         )
 
     def within(self, space: zfit.Space) -> Dataset:
@@ -281,6 +304,9 @@ class Dataset:
     def concatenate(self, *others: Dataset) -> Dataset:
         """Append datasets with the same columns, in order; where only some have weights, the others get weight 1.
 
+        The identity counts on: an event of another dataset gets the number of its row behind all rows of those before,
+        as if the files of all of them had been read at once.
+
         Raises:
             InputError: The columns differ, or parts have different signal regions cut out.
         """
@@ -302,11 +328,13 @@ class Dataset:
         weights = None
         if any(part.weights is not None for part in parts):
             weights = read_only(np.concatenate([np.ones(len(p)) if p.weights is None else p.weights for p in parts]))
-        report = self.report
+        report, identity = self.report, [self.identity]
         for other in others:
+            identity.append(other.identity + report.n_read)
             report = report.plus(other.report)
         columns = {name: read_only(np.concatenate([part[name] for part in parts])) for name in self.names}
-        return replace(self, columns=columns, weights=weights, report=report)
+        rows = read_only(np.concatenate(identity))
+        return replace(self, columns=columns, weights=weights, report=report, identity=rows)
 
     def with_columns(self, **columns: npt.ArrayLike) -> Dataset:
         """Add columns of shape (n,), or replace those of the same name.
@@ -355,41 +383,3 @@ def _limits(space: zfit.Space) -> dict[str, tuple[float, float]]:
         return {}
     edges = np.asarray(space.v1.lower, dtype=np.float64), np.asarray(space.v1.upper, dtype=np.float64)
     return {name: (float(lower), float(upper)) for name, lower, upper in zip(space.obs, *edges, strict=True)}
-
-
-def _frozen(values: npt.ArrayLike, what: str) -> Array:
-    array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "biuf":
-        raise InputError.from_parts(
-            expected=f"real numbers of shape (n,) in {what}",
-            got=f"{array.dtype} of shape {array.shape}",
-            do="give one number per event",
-        )
-    if array.dtype != np.float64:
-        array = read_only(array.astype(np.float64))
-    bad = len(array) - int(np.count_nonzero(np.isfinite(array)))
-    if bad:
-        nans = int(np.count_nonzero(np.isnan(array)))
-        raise InputError.from_parts(
-            expected=f"finite values in {what}",
-            got=f"{nans} NaN and {bad - nans} infinite in {len(array)} events",
-            do="cut those events away, or correct the column's expression",
-        )
-    return _kept(array)
-
-
-def _kept(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A read-only view of the array, or of a copy where someone else could still write into it."""
-    owner = array
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    if owner.flags.writeable or owner.base is not None:  # the memory of something that is no array may change too
-        array = array.copy()
-        array.flags.writeable = False
-    return array.view()
-
-
-def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Give up writing into an array that was made for a `Dataset`, which then takes it without a copy."""
-    array.flags.writeable = False
-    return array

@@ -14,8 +14,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from hisigma_zfit.data.columns import DEFAULT_CHUNK_BYTES, Columns, Files, expand, load
-from hisigma_zfit.data.dataset import Dataset, ReadReport, read_only
+from hisigma_zfit.data.dataset import Dataset, ReadReport
 from hisigma_zfit.data.formats import open_file
+from hisigma_zfit.data.immutable import read_only
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def read(
         {name: read_only(values) for name, values in loaded.columns.items()},
         None if loaded.weights is None else read_only(loaded.weights),
         ReadReport(n_read, n_used, dropped, loaded.sources),
+        identity=read_only(loaded.rows),
     )
     _log.info("read %d events from %d files, used %d", n_read, len(loaded.sources), n_used)
     return data.require_nonnegative_weights() if nonnegative_weights else data
