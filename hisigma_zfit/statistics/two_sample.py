@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import Callable
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 from scipy.special import ndtri
-from scipy.stats import rankdata
+from scipy.stats import permutation_test, rankdata
 
-from hisigma_zfit.arrays import Array
+from hisigma_zfit.arrays import Array, Mask
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.results import GoodnessOfFit
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = [
     "Method",
@@ -25,9 +23,9 @@ __all__ = [
 ]
 
 
-Labels = npt.NDArray[np.bool_]
 Method = Literal["classifier", "energy", "neighbours"]
-Statistics = tuple[float, Array]  # of the labels as they are, and of permuted ones, shape (B,)
+# labels, shape (n,), and their statistic: labels of shape (..., n) and the axis of events, -1, to shape (...)
+Exchangeable = tuple[tuple[Mask], Callable[[Mask, int], Array]]
 
 _NEIGHBOURS = 10
 _BLOCK = 64  # permutations at a time
@@ -71,13 +69,21 @@ def two_sample(
         )
     events = np.concatenate([first, second])
     labels = np.arange(len(events)) < len(first)
-    statistic = {"classifier": _classifier, "energy": _energy, "neighbours": _neighbours}[method]
-    observed, null = statistic(events, labels, permutations, rng)
+    prepare = {"classifier": _classifier, "energy": _energy, "neighbours": _neighbours}[method]
+    test = permutation_test(
+        *prepare(events, labels, rng),
+        permutation_type="pairings",  # of labels with events
+        vectorized=True,
+        n_resamples=permutations,
+        batch=_BLOCK,
+        alternative="greater",
+        rng=rng,
+    )
     return GoodnessOfFit(
         method=method,
-        statistic=observed,
-        null=null,
-        p_value=float((1 + np.sum(null >= observed)) / (permutations + 1)),
+        statistic=float(test.statistic),
+        null=np.asarray(test.null_distribution),
+        p_value=float(test.pvalue),
         n_data=len(first),
         n_model=len(second),
         seed=seed,
@@ -97,14 +103,7 @@ def _require_method(method: str) -> None:
         )
 
 
-def _permuted(labels: Labels, permutations: int, rng: np.random.Generator) -> Iterator[Labels]:
-    """Permuted labels in blocks, each of shape (N, b)."""
-    for start in range(0, permutations, _BLOCK):
-        size = min(_BLOCK, permutations - start)
-        yield rng.permuted(np.tile(labels, (size, 1)), axis=1).T
-
-
-def _classifier(events: Array, labels: Labels, permutations: int, rng: np.random.Generator) -> Statistics:
+def _classifier(events: Array, labels: Mask, rng: np.random.Generator) -> Exchangeable:
     """AUC on the events that the trees have not seen: there labels are exchangeable, whatever was learned."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
@@ -122,15 +121,13 @@ def _classifier(events: Array, labels: Labels, permutations: int, rng: np.random
     with threadpool_limits(1, user_api="openmp"):  # threads that wait for busy cores cost a factor of ten
         model.fit(events[train], labels[train])
         ranks = rankdata(model.decision_function(events[~train]))
-    held = labels[~train]
 
-    def auc(columns: Labels) -> Array:
-        n = columns.sum(axis=0)
-        area: Array = (ranks @ columns - n * (n + 1) / 2) / (n * (len(ranks) - n))
+    def auc(held: Mask, axis: int) -> Array:
+        n = held.sum(axis=axis)
+        area: Array = (held @ ranks - n * (n + 1) / 2) / (n * (len(ranks) - n))
         return area
 
-    null = np.concatenate([auc(block) for block in _permuted(held, permutations, rng)])
-    return float(auc(held[:, None])[0]), null
+    return (labels[~train],), auc
 
 
 def _normal_scores(events: Array) -> Array:
@@ -138,27 +135,26 @@ def _normal_scores(events: Array) -> Array:
     return np.asarray(ndtri((rankdata(events, axis=0) - 0.5) / len(events)))
 
 
-def _energy(events: Array, labels: Labels, permutations: int, rng: np.random.Generator) -> Statistics:
+def _energy(events: Array, labels: Mask, _: np.random.Generator) -> Exchangeable:
     """2 E|X - Y| - E|X - X'| - E|Y - Y'|: zero for equal densities, positive for all others."""
     scores = _normal_scores(events)
     distance = cdist(scores, scores).astype(np.float32)
     n = labels.sum()
 
-    def energy(columns: Labels) -> Array:
-        z = np.where(columns, 1.0 / n, -1.0 / (len(labels) - n)).astype(np.float32)
-        return -np.einsum("ij,ij->j", z, distance @ z, dtype=np.float64)
+    def energy(rows: Mask, axis: int) -> Array:
+        z = np.where(rows, 1.0 / n, -1.0 / (len(labels) - n)).astype(np.float32)
+        return np.asarray(-np.sum(z * (z @ distance), axis=axis, dtype=np.float64))
 
-    null = np.concatenate([energy(block) for block in _permuted(labels, permutations, rng)])
-    return float(energy(labels[:, None])[0]), null
+    return (labels,), energy
 
 
-def _neighbours(events: Array, labels: Labels, permutations: int, rng: np.random.Generator) -> Statistics:
+def _neighbours(events: Array, labels: Mask, _: np.random.Generator) -> Exchangeable:
     """Fraction of the nearest neighbours in the mixed sample that are of the event's own kind."""
     scores = _normal_scores(events)
     near = KDTree(scores).query(scores, k=_NEIGHBOURS + 1)[1][:, 1:]
 
-    def same(column: Labels) -> float:
-        return float(np.mean(column[near] == column[:, None]))
+    def same(rows: Mask, axis: int) -> Array:
+        kin = [np.count_nonzero(rows.take(other, axis) == rows, axis) for other in near.T]
+        return np.asarray(np.sum(kin, axis=0) / near.size)
 
-    null = [same(column) for block in _permuted(labels, permutations, rng) for column in block.T]
-    return same(labels), np.array(null)
+    return (labels,), same
