@@ -1,4 +1,4 @@
-"""Binomial and Poisson intervals, quantiles of samples."""
+"""Poisson intervals, quantiles of samples; binomial intervals are those of `scipy.stats.binomtest`."""
 
 from __future__ import annotations
 
@@ -7,32 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaincinv
-from scipy.stats import beta, norm
+from scipy.stats import norm
 
 from hisigma_zfit.results import Quantiles
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
 
-__all__ = [
-    "clopper_pearson",
-    "poisson_errors",
-    "quantiles",
-]
+__all__ = ["ONE_SIGMA", "poisson_errors", "quantiles"]
 
-
-_ONE_SIGMA = float(1.0 - 2.0 * norm.sf(1.0))
-
-
-_CONFIDENCE = 0.682689492137086
-
-
-def clopper_pearson(k: int, n: int, *, cl: float = _ONE_SIGMA) -> tuple[float, float]:
-    """Binomial limits of a share of k in n (Biometrika 26, 404): never too narrow, and not empty at 0 and 1."""
-    tail = 0.5 * (1.0 - cl)
-    lower = float(beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    upper = float(beta.isf(tail, k + 1, n - k)) if k < n else 1.0
-    return lower, upper
+ONE_SIGMA = float(1.0 - 2.0 * norm.sf(1.0))
+"""Probability within one standard deviation of a Gaussian, 0.6827: the confidence level of an error."""
 
 
 def quantiles(values: Array) -> Quantiles:
@@ -55,7 +40,9 @@ def poisson_errors(counts: npt.ArrayLike, variance: npt.ArrayLike) -> tuple[Arra
     """Central 68.3 % Poisson intervals of (weighted) counts, as distances below and above.
 
     Weighted counts are treated as `scale` times a Poisson count, scale = variance / counts; an empty bin takes the
-    scale of the whole histogram.  Negative sums of weights get the symmetric root of their variance.
+    scale of the whole histogram.  Negative sums of weights get the symmetric root of their variance.  (In full bins the
+    same as `hist.intervals.poisson_interval`, which knows no upper end of an empty bin of a weighted histogram and
+    gives negative ones a negative error.)
 
     Args:
         counts: Sum of weights by bin, shape (n,).
@@ -70,7 +57,7 @@ def poisson_errors(counts: npt.ArrayLike, variance: npt.ArrayLike) -> tuple[Arra
     filled = (counts > 0) & (variance > 0)
     scale = np.divide(variance, counts, out=np.full_like(counts, average), where=filled)
     effective = np.clip(counts, 0, None) / scale
-    tail = 0.5 * (1 - _CONFIDENCE)
+    tail = 0.5 * (1 - ONE_SIGMA)
     lower = np.where(effective > 0, gammaincinv(np.where(effective > 0, effective, 1.0), tail), 0.0)
     upper = gammaincinv(effective + 1, 1 - tail)
     root = np.sqrt(variance)

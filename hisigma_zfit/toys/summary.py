@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.stats import binomtest, chi2
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.results import Coverage, LimitQuantiles, ToyParameter, ToySummary
-from hisigma_zfit.statistics.intervals import clopper_pearson, quantiles
+from hisigma_zfit.statistics.intervals import ONE_SIGMA, quantiles
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
@@ -61,8 +61,8 @@ def summarise(fits: ToyFits, pool: Pool, poi: str, *, seed: int, limit: float | 
     coverage = {}
     for name, cl in _LEVELS.items():
         inside = int(np.count_nonzero(t <= chi2.ppf(cl, 1)))
-        lower, upper = clopper_pearson(inside, n)
-        coverage[name] = Coverage(cl, inside, inside / n, lower, upper)
+        share = binomtest(inside, n).proportion_ci(ONE_SIGMA)  # Clopper and Pearson's: never too narrow
+        coverage[name] = Coverage(cl, inside, inside / n, float(share.low), float(share.high))
     z = np.sqrt(fits.q0[fitted])
     limits = fits.limit[fitted]
     limits = limits[np.isfinite(limits)]
