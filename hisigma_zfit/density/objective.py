@@ -1,4 +1,4 @@
-"""What the training of a density minimises."""
+"""What the training of a density maximises."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.density.base import FlowConfig
 
-__all__ = ["NegativeLogDensity"]
+__all__ = ["LogDensity"]
 
 
 @dataclass(frozen=True)
-class NegativeLogDensity:
-    """-log p(x'|m) on the unit cube: maximum likelihood.
+class LogDensity:
+    """log p(x'|m) on the unit cube: maximum likelihood.
 
     Attributes:
         config: Recipe of the nets.
@@ -25,9 +25,9 @@ class NegativeLogDensity:
 
     @property
     def xla(self) -> bool:
-        """Whether XLA can compile the losses."""
+        """Whether XLA can compile `log_likelihood`."""
         return self.config.xla
 
-    def losses(self, parameters: tf.Tensor, events: Any) -> tf.Tensor:
-        """Losses of events that `FlowConfig.prepare` prepared, shape (E, n)."""
-        return -self.config.log_prob(parameters, events)
+    def log_likelihood(self, parameters: tf.Tensor, events: Any) -> tf.Tensor:
+        """Of events that `FlowConfig.prepare` prepared, shape (E, n)."""
+        return self.config.log_prob(parameters, events)

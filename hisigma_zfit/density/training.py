@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from hisigma_zfit.density.flows import MixtureFlow
-from hisigma_zfit.density.objective import NegativeLogDensity
+from hisigma_zfit.density.objective import LogDensity
 from hisigma_zfit.density.trained import MassScale, TrainedFlow
 from hisigma_zfit.density.warped import spline_flow
 from hisigma_zfit.errors import InputError
@@ -280,7 +280,7 @@ class _Bootstrap:
         """See `Training.stack`."""
         task, drawn = self.task, self._drawn
         return Stack(
-            objective=NegativeLogDensity(task.config),
+            objective=LogDensity(task.config),
             events=_prepare(task, self.transform, drawn),
             weights=_mean_one(self._weights[drawn]),
             held_out=_prepare(task, self.transform, task.held_out),

@@ -1,4 +1,4 @@
-"""What a training minimises: handed to the optimiser, which knows neither densities nor ratios.
+"""What a training maximises: handed to the optimiser, which knows neither densities nor ratios.
 
 An objective is a frozen, hashable recipe: the compiled training step is kept by it.  It looks at a whole stack of
 members at once, because that is what makes them cheap.
@@ -16,18 +16,18 @@ __all__ = ["Objective"]
 
 
 class Objective(Hashable, Protocol):
-    """Loss of every event under every member of a stack.
+    """Log-likelihood of every event under every member of a stack.
 
-    A density has -log p(x'|m); a density ratio the softplus of its logit; a mixture with a known part takes the known
-    density as one more column of the events.
+    A density has log p(x'|m); a density ratio the log-probability of the event's class; a mixture with a known part
+    takes the known density as one more column of the events.
     """
 
     @property
     def xla(self) -> bool:
-        """Whether XLA can compile the losses."""
+        """Whether XLA can compile `log_likelihood`."""
 
-    def losses(self, parameters: tf.Tensor, events: Any) -> tf.Tensor:
-        """Losses before event weights, shape (E, n).
+    def log_likelihood(self, parameters: tf.Tensor, events: Any) -> tf.Tensor:
+        """Before event weights, shape (E, n).
 
         Args:
             parameters: Of the members, shape (E, P).

@@ -40,7 +40,7 @@ class Stack:
     """What one stack of members is trained on.
 
     Attributes:
-        objective: What is minimised.
+        objective: What is maximised.
         events: Arrays of the training events, as the objective takes them, leading axis n.
         weights: Positive weights of mean one, shape (n,).
         held_out: The same of the validation events.
@@ -142,7 +142,7 @@ def _adam_step(
     p = adam.parameters
     with tf.GradientTape() as tape:
         tape.watch(p)
-        losses = tf.reduce_mean(objective.losses(p, events) * weights, axis=1)
+        losses = -tf.reduce_mean(objective.log_likelihood(p, events) * weights, axis=1)
         # the members share no parameter: the gradient of the sum is each one's own
         total = tf.reduce_sum(losses)
     gradient = tape.gradient(total, p)
@@ -201,8 +201,9 @@ def _validation_loss(stack: Stack, parameters: Float32) -> Array:
     for start in range(0, n, VALIDATION_BLOCK):
         rows = slice(start, start + VALIDATION_BLOCK)
         # eager: compiling takes longer than these few calls
-        losses = stack.objective.losses(tf.constant(parameters), tuple(tf.constant(a[rows]) for a in stack.held_out))
-        total += np.asarray(losses, dtype=np.float64) @ stack.held_out_weights[rows]
+        held_out = tuple(tf.constant(a[rows]) for a in stack.held_out)
+        log_likelihood = stack.objective.log_likelihood(tf.constant(parameters), held_out)
+        total -= np.asarray(log_likelihood, dtype=np.float64) @ stack.held_out_weights[rows]
     return total / n
 
 
