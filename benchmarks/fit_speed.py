@@ -31,7 +31,8 @@ import numpy as np
 import zfit
 from numba_stats import crystalball_ex
 
-from hisigma_zfit.fitting.profiler import Profiler, fit, profile
+from hisigma_zfit.fitting.minimizer import fit
+from hisigma_zfit.fitting.profiler import Profiler, profile
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ def measure(scale: float) -> dict[str, float]:
     from hisigma_zfit.fitting.newton import minimise
     from hisigma_zfit.likelihood.cached import Columns
     from hisigma_zfit.likelihood.columns import build_columns, terms_of
-    from hisigma_zfit.likelihood.evaluate import column_evaluator
+    from hisigma_zfit.likelihood.recipes import likelihood_recipe
 
     model = example.model()
     terms, n = terms_of(model), 0
@@ -50,8 +50,7 @@ def measure(scale: float) -> dict[str, float]:
         n += len(events)
     columns = Columns(mass[:n], None, ratio[:, :n], 0.0, float(n), (None,) * len(terms))
     parameters = tuple(model.get_params(floating=None, is_yield=None, extract_independent=True))
-    evaluator = column_evaluator(terms, columns, parameters)
-    assert evaluator is not None
+    evaluator = likelihood_recipe(terms, columns, parameters)(columns)
     scored = time.process_time()
     names = [p.name for p in parameters]
     start = np.array([float(p.value()) for p in parameters])

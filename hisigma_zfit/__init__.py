@@ -28,7 +28,7 @@ _PUBLIC = {
     "lognormal_yield": "model.systematics",
     "nuisance": "model.systematics",
     "ExtendedNLL": "likelihood.nll",
-    "fit": "fitting.profiler",
+    "fit": "fitting.minimizer",
     "profile": "fitting.profiler",
     "discovery": "inference.hypotests",
     "interval": "inference.hypotests",

@@ -17,15 +17,19 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # what a worker process of a toy study unpickles and runs
 WORKER = [
+    "fitting.curves",
+    "fitting.limits",
     "fitting.newton",
+    "fitting.profiler",
     "learn.splines",
     "likelihood.auxiliary",
     "likelihood.cached",
+    "likelihood.compiled",
     "likelihood.evaluate",
     "likelihood.expansion",
+    "likelihood.protocol",
     "likelihood.recipes",
     "likelihood.sidebands",
-    "likelihood.slots",
     "model.interpolation",
     "model.normalisation",
     "model.variation_weights",

@@ -1,26 +1,33 @@
 """Fits of histograms of classifier scores with several templates, which are taken as exact.
 
-`ScoreBins` are bins in one or two scores, `TemplateLikelihood` the Poisson likelihood of their contents.  It answers
-like an `ExtendedNLL`, so that `Profiler` and `contour` take it.
+`ScoreBins` are bins in one or two scores, `TemplateLikelihood` the Poisson likelihood of their contents: a `Likelihood`
+as any other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import gammaln
 
 from hisigma_zfit.baselines.score_fits import joined_quantiles
-from hisigma_zfit.errors import InputError
+from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.likelihood.compiled import ComposedYield
 from hisigma_zfit.likelihood.evaluate import Evaluation
-from hisigma_zfit.likelihood.slots import ComposedYield
+from hisigma_zfit.likelihood.protocol import PseudoLikelihood, add, names_of, shown_parameters
+from hisigma_zfit.results.show import table
+from hisigma_zfit.toys.asimov import sample_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hisigma_zfit.arrays import Array
+    from hisigma_zfit.likelihood.protocol import Likelihood
 
 __all__ = ["ScoreBins", "TemplateLikelihood"]
 
@@ -103,7 +110,19 @@ class TemplateLikelihood:
         names = [p.name for p in self.parameters]
         self._at = [[names.index(p.name) for p in each] for each in sources]
         self._sizes = [y.size if isinstance(y, ComposedYield) else None for y in yields]
-        self._templates, self._counts = templates, counts
+        self._yields, self._templates, self._counts = tuple(yields), templates, counts
+
+    def expected(self, theta: Array) -> Array:
+        """Expected contents at `theta`, shape (bins,)."""
+        sizes = [
+            float(theta[at[0]]) if size is None else size.derivatives(theta[at])[0]
+            for at, size in zip(self._at, self._sizes, strict=True)
+        ]
+        return np.asarray(np.array(sizes) @ self._templates)
+
+    def observing(self, counts: Array) -> TemplateLikelihood:
+        """The likelihood of other contents, shape (bins,)."""
+        return TemplateLikelihood(self._yields, self._templates, counts)
 
     def evaluator(self, *, around: Array | None = None) -> TemplateLikelihood:
         """Itself, wherever it is evaluated."""
@@ -113,6 +132,21 @@ class TemplateLikelihood:
     def theta(self) -> Array:
         """Current values of the parameters, shape (P,)."""
         return np.array([float(p.value()) for p in self.parameters])
+
+    def data_constant(self) -> float:
+        """Sum of log n_i!, which the value leaves out."""
+        return float(gammaln(self._counts + 1.0).sum())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(bins={self._counts.size}, events={self._counts.sum():g})"
+
+    def _repr_html_(self) -> str:
+        content = {"bins": self._counts.size, "events": float(self._counts.sum())}
+        return table(type(self).__name__, content | shown_parameters(self))
+
+    def __add__(self, other: Any) -> Likelihood:
+        """See `Likelihood`."""
+        return add(self, other)
 
     def value(self, theta: Array) -> float:
         """-log L at `theta`, shape (P,); inf where a bin with events is expected to be empty."""
@@ -143,3 +177,75 @@ class TemplateLikelihood:
             hessian[np.ix_(at, at)] += by_yield[k] * bend
         value = expected.sum() - self._counts[filled] @ np.log(expected[filled])
         return Evaluation(float(value), jacobian @ by_yield, hessian)
+
+
+@dataclass(frozen=True)
+class TemplateSample:
+    """Asimov sets of a histogram, in the place of an `ImportanceSample`: its expected contents.
+
+    Attributes:
+        loss: The likelihood.
+    """
+
+    loss: TemplateLikelihood
+
+    def asimov(self, theta: Array, *, poi: str | None = None) -> TemplateAsimov:
+        """The Asimov set of a hypothesis.
+
+        Args:
+            theta: All parameters, shape (P,).
+            poi: Not needed: no bin is left out.
+
+        Raises:
+            FitError: A bin expects less than nothing.
+        """
+        del poi
+        if not self.loss.expected(theta).min() >= 0.0:
+            values = ", ".join(f"{p.name} = {v:.4g}" for p, v in zip(self.loss.parameters, theta, strict=True))
+            raise FitError(f"a bin expects less than nothing at {values}; choose another hypothesis")
+        return TemplateAsimov(self.loss, np.array(theta, dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class TemplateAsimov:
+    """A histogram as expected at `theta`, and the toys of this hypothesis.
+
+    Attributes:
+        loss: The likelihood that is fitted.
+        theta: All parameters, shape (P,).
+    """
+
+    loss: TemplateLikelihood
+    theta: Array
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of all parameters."""
+        return names_of(self.loss.parameters)
+
+    @cached_property
+    def likelihood(self) -> PseudoLikelihood:
+        """-log L of the expected contents."""
+        return self._of(self.loss.expected(self.theta))
+
+    def _of(self, counts: Array) -> PseudoLikelihood:
+        return PseudoLikelihood(self.loss.parameters, [self.loss.observing(counts)], self.theta)
+
+    def profiler(self, poi: str) -> Profiler:
+        """Its profile likelihood in one parameter."""
+        return Profiler(self.likelihood, poi)
+
+    def pool(self) -> TemplateAsimov:
+        """Itself: toys need no more."""
+        return self
+
+    def draw(self, rng: np.random.Generator) -> tuple[PseudoLikelihood, list[int], Array]:
+        """One pseudo-experiment with Poisson-distributed contents; see `Pool.draw`."""
+        counts = rng.poisson(self.loss.expected(self.theta)).astype(np.float64)
+        return self._of(counts), [int(counts.sum())], np.zeros(0)
+
+
+@sample_of.register
+def _(loss: TemplateLikelihood, *, theta: Array | None = None, events: int = 0, seed: int = 0) -> TemplateSample:
+    del theta, events, seed
+    return TemplateSample(loss)

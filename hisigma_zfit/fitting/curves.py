@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from hisigma_zfit.fitting.newton import Minimum, Status
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hisigma_zfit.arrays import Array
-    from hisigma_zfit.fitting.newton import Minimum
 
 __all__ = ["ProfileCurve"]
 
@@ -49,14 +50,14 @@ class ProfileCurve:
     """Profile of one parameter.
 
     Args:
-        minimise: Finds the conditional minimum over the other parameters from a start, shape (P,), in which the
-            parameter has its value.
+        conditional: Finds the conditional minimum over the other parameters from a start, shape (P,), in which the
+            parameter has its value; its `status` says whether it did.
         best: The global minimum.
         index: Index of the parameter.
     """
 
-    def __init__(self, minimise: Callable[[Array], Minimum], best: Minimum, index: int) -> None:
-        self._minimise, self._index, self._lowest = minimise, index, best.value
+    def __init__(self, conditional: Callable[[Array], Minimum], best: Minimum, index: int) -> None:
+        self._conditional, self._index, self._lowest = conditional, index, best.value
         self._best = self._point(best)
 
     def _point(self, minimum: Minimum) -> _Point:
@@ -73,19 +74,21 @@ class ProfileCurve:
         second = 2.0 * float(hessian[own, own] + hessian[own, free] @ slope[free])
         return _Point(float(minimum.theta[own]), minimum.theta, slope, (max(t, 0.0), first, second), tuple(free))
 
-    def _exact(self, value: float, below: _Point, above: _Point) -> _Point | None:
-        """The profile at a value between two points; None where there is no minimum."""
+    def _exact(self, value: float, below: _Point, above: _Point) -> _Point | float:
+        """The profile at a value between two points; t alone where it has none: inf if -log L is, else NaN."""
         if below.free == above.free and below is not above:
             start = _hermite(below, above, (below.theta, below.slope), (above.theta, above.slope), value)
         else:
             nearest = min((below, above), key=lambda point: abs(point.value - value))
             start = nearest.theta + nearest.slope * (value - nearest.value)
         start[self._index] = value
-        found = self._minimise(start)
-        return self._point(found) if found.converged else None
+        found = self._conditional(start)
+        if found.converged:
+            return self._point(found)
+        return np.inf if found.status is Status.UNDEFINED else np.nan
 
     def scan(self, values: Array) -> Array:
-        """Values t at scan points of shape (n,); inf where there is no minimum."""
+        """Values t at scan points of shape (n,): inf where -log L is, NaN where a fit did not converge."""
         t = np.full(values.shape, np.inf)
         order = np.argsort(values, kind="stable")
         middle = int(np.searchsorted(values[order], self._best.value))
@@ -94,17 +97,20 @@ class ProfileCurve:
         return t
 
     def _fill(self, start: _Point, side: list[int], values: Array, t: Array) -> None:
-        """Outwards from a point, as far as there are minima."""
+        """Outwards from a point, as far as -log L is finite."""
         while side:
             end = self._exact(float(values[side[-1]]), start, start)
-            if end is not None:
+            if isinstance(end, _Point):
                 t[side[-1]] = end.t[0]
                 self._between(start, end, side[:-1], values, t)
                 return
             nearest = self._exact(float(values[side[0]]), start, start)
-            if nearest is None:
+            if isinstance(nearest, _Point):
+                t[side[0]], start, side = nearest.t[0], nearest, side[1:]
+            elif np.isnan(nearest):
+                t[side[0]], side = nearest, side[1:]
+            else:
                 return
-            t[side[0]], start, side = nearest.t[0], nearest, side[1:]
 
     def _between(self, start: _Point, end: _Point, inside: list[int], values: Array, t: Array) -> None:
         """Between two points, whose polynomial is tested at the scan point in the middle."""
@@ -112,7 +118,9 @@ class ProfileCurve:
             return
         at = len(inside) // 2
         middle = self._exact(float(values[inside[at]]), start, end)
-        if middle is None:
+        if not isinstance(middle, _Point):
+            t[inside[at]] = middle
+            self._between(start, end, inside[:at] + inside[at + 1 :], values, t)
             return
         t[inside[at]] = middle.t[0]
         halves = ((start, middle, inside[:at]), (middle, end, inside[at + 1 :]))

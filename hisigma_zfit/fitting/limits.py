@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,33 +19,12 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.fitting.newton import Minimum
+    from hisigma_zfit.fitting.profiler import Profiler
 
-__all__ = ["AsimovCurve", "ParameterProfile", "asymptotic_cls", "bounded_t", "cls_limit"]
+__all__ = ["AsimovCurve", "asymptotic_cls", "bounded_t", "cls_limit"]
 
 
 _STEPS = 24  # exact points of a curve; between them it is good to 1e-4 of sqrt(t)
-
-
-class ParameterProfile(Protocol):
-    """Profile likelihood of one parameter, such as `hisigma_zfit.fitting.profiler.Profiler`."""
-
-    name: str
-    index: int
-    minimum: Minimum
-
-    @property
-    def best(self) -> float:
-        """Best value of the parameter."""
-
-    @property
-    def error(self) -> float:
-        """Its Hessian error."""
-
-    def at(self, value: float, /) -> Minimum:
-        """Conditional minimum with the parameter held at a value."""
-
-    def t(self, value: float, /) -> float:
-        """2 dNLL of a value."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +42,22 @@ class AsimovCurve:
     roots: Array
 
     @classmethod
-    def of(cls, background: ParameterProfile, *, reach: float) -> Self:
+    def of(cls, background: Profiler, *, reach: float) -> Self:
         """Sample the profile of a background-only Asimov set.
 
         Args:
             background: Its profile.
             reach: The largest value that should be exact.
+
+        Raises:
+            FitError: There are no two points that could be fitted.
         """
         # denser towards zero, where rare events that only the signal explains can bend the curve
         values = reach * np.linspace(0.0, 1.0, _STEPS + 1) ** 2
-        roots = np.sqrt([background.t(float(value)) for value in values])
+        roots = np.sqrt([_t_or_nan(background, float(value)) for value in values])
         good = np.isfinite(roots)
+        if np.count_nonzero(good) < 2:
+            raise FitError(f"the Asimov set of {background.name} = 0 could not be fitted; check limits of parameters")
         return cls(values[good], np.maximum.accumulate(roots[good]))
 
     @cached_property
@@ -88,6 +72,14 @@ class AsimovCurve:
         return float(y[-1] + (value - x[-1]) * (y[-1] - y[-2]) / (x[-1] - x[-2])) ** 2
 
 
+def _t_or_nan(profile: Profiler, value: float) -> float:
+    """T of a point of a curve, which its neighbours can replace."""
+    try:
+        return profile.t(value)
+    except FitError:
+        return float("nan")
+
+
 def asymptotic_cls(q: float, q_asimov: float) -> float:
     """CLs from the observed test statistic q-tilde and its Asimov value (arXiv:1007.1727, eqs. 65 and 69).
 
@@ -95,7 +87,8 @@ def asymptotic_cls(q: float, q_asimov: float) -> float:
         q: q-tilde of the tested value.
         q_asimov: The same on background-only Asimov data.
     """
-    root, root_asimov = np.sqrt(max(q, 0.0)), np.sqrt(max(q_asimov, 1e-300))
+    q, q_asimov = max(q, 0.0), max(q_asimov, 1e-300)  # rounding may make either of them negative
+    root, root_asimov = np.sqrt(q), np.sqrt(q_asimov)
     if q <= q_asimov:
         p_sb, p_b = norm.sf(root), norm.sf(root - root_asimov)
     else:
@@ -103,7 +96,7 @@ def asymptotic_cls(q: float, q_asimov: float) -> float:
     return float(p_sb / p_b) if p_b > 0 else 0.0
 
 
-def bounded_t(profile: ParameterProfile, value: float) -> float:
+def bounded_t(profile: Profiler, value: float) -> float:
     """q-tilde of a tested value: zero below the best one, and relative to zero where that is negative."""
     if value <= profile.best:
         return 0.0
@@ -112,7 +105,7 @@ def bounded_t(profile: ParameterProfile, value: float) -> float:
 
 
 def cls_limit(
-    profilers: Sequence[ParameterProfile],
+    profilers: Sequence[Profiler],
     offsets: npt.ArrayLike,
     *,
     cl: float,
@@ -143,21 +136,31 @@ def cls_limit(
         minima = [p.at(mu) for p in profilers]
         t = [2 * (m.value - p.minimum.value) + o for m, p, o in zip(minima, profilers, offsets, strict=True)]
         k = int(np.argmin(t))
+        if not np.isfinite(t[k]):  # no member has a positive density: excluded, whatever the Asimov set says
+            return cl - 1.0
         q = max(0.0, t[k] - reference) if mu > lead.best else 0.0
         q_asimov = _wald(minima[k], lead.index, mu) if asimov is None else asimov(mu)
         return asymptotic_cls(q, q_asimov) - (1.0 - cl)
 
-    low = max(lead.best, 0.0) + 1e-6 * lead.error
-    high = low + 2.0 * lead.error
+    step = lead.step
+    low = max(lead.best, 0.0) + 1e-6 * step
+    if cl < 0.5 and excess(low) < 0.0:  # at the best fit CLs is one half or more, at zero it is one
+        return float(brentq(excess, 1e-9 * step, low, xtol=1e-4 * step))
+    high = low + 2.0 * step
     for _ in range(60):
         if excess(high) < 0:
-            return float(brentq(excess, low, high, xtol=1e-4 * lead.error))
-        high += lead.error
+            return float(brentq(excess, low, high, xtol=1e-4 * step))
+        high += step
     raise FitError(f"no upper limit on {lead.name} below {high:g}; check that the data constrain it")
 
 
 def _wald(minimum: Minimum, index: int, mu: float) -> float:
     """(mu / sigma)^2 with the Hessian error of the parameter at a conditional minimum."""
     free = sorted({*minimum.free.tolist(), index})
-    variance = np.linalg.inv(minimum.evaluation.hessian[np.ix_(free, free)])[free.index(index), free.index(index)]
+    try:
+        variance = np.linalg.inv(minimum.evaluation.hessian[np.ix_(free, free)])[free.index(index), free.index(index)]
+    except np.linalg.LinAlgError:
+        variance = np.nan
+    if not variance > 0.0:
+        raise FitError(f"no parabola at {mu:g} for Wald's form of the limit; prepare an Asimov set")
     return float(mu**2 / variance)

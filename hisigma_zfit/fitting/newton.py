@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from hisigma_zfit.errors import FitError
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.likelihood.evaluate import Evaluation, Evaluator
 
-__all__ = ["Minimum", "minimise"]
+__all__ = ["Minimum", "Status", "minimise"]
 
 
+_STALLED = 1e-5  # distance to the minimum, in units of -log L, that is as good as none where rounding stops the search
+_DETERMINED = 1e-10  # least eigenvalue of a Hessian in units of its diagonal that is not taken for rounding
 _LEAST = 1e-8  # of the squared gradient: no single parameter promises more than 5e7 units of -log L
+
+
+class Status(Enum):
+    """What came of a minimisation."""
+
+    CONVERGED = "converged"  # a minimum, within the limits
+    FLAT = "flat"  # the same, but some parameters have no effect on the likelihood there
+    NOT_CONVERGED = "not converged"  # the search stopped elsewhere: its value says nothing
+    UNDEFINED = "undefined"  # the density is not positive for all events: -log L is infinite
+
+    @property
+    def is_minimum(self) -> bool:
+        """Whether a minimum was found."""
+        return self in {Status.CONVERGED, Status.FLAT}
 
 
 @dataclass(frozen=True)
@@ -25,20 +46,42 @@ class Minimum:
     Attributes:
         theta: All parameters, shape (P,).
         evaluation: Value, gradient and Hessian there, with respect to all parameters.
-        free: Indices of the parameters that floated and are not held at a limit.
+        free: Indices of the parameters that floated, are not held at a limit and have an effect.
+        flat: Indices of those that floated and have none.
         edm: Estimated distance to the minimum, in units of -log L.
         iterations: Newton steps that were taken.
         calls: Evaluations of the likelihood.
-        converged: True if `edm` is below the tolerance and the Hessian is positive definite.
+        status: Whether it is a minimum; ask for it before anything else is used.
     """
 
     theta: Array
     evaluation: Evaluation
     free: npt.NDArray[np.intp]
+    flat: npt.NDArray[np.intp]
     edm: float
     iterations: int
     calls: int
-    converged: bool
+    status: Status
+
+    @property
+    def converged(self) -> bool:
+        """Whether a minimum was found."""
+        return self.status.is_minimum
+
+    def required(self, what: str) -> Minimum:
+        """Itself, if it is a minimum.
+
+        Args:
+            what: What was fitted, for the message.
+
+        Raises:
+            FitError: It is none.
+        """
+        if self.status is Status.UNDEFINED:
+            raise FitError(f"{what} has no positive density at some event; check start values and limits")
+        if not self.converged:
+            raise FitError(f"{what} did not converge (edm {self.edm:.3g}); check start values and limits")
+        return self
 
     @property
     def value(self) -> float:
@@ -46,11 +89,38 @@ class Minimum:
         return self.evaluation.value
 
     def covariance(self) -> Array:
-        """Inverse Hessian, shape (P, P); zero for parameters that did not move."""
+        """Inverse Hessian, shape (P, P); zero for parameters that did not move, NaN where the data say nothing."""
         covariance = np.zeros_like(self.evaluation.hessian)
         at = np.ix_(self.free, self.free)
-        covariance[at] = np.linalg.inv(self.evaluation.hessian[at])
+        try:
+            covariance[at] = np.linalg.inv(self.evaluation.hessian[at])
+        except np.linalg.LinAlgError:
+            covariance[at] = np.nan
+        covariance[self.flat] = covariance[:, self.flat] = np.nan
         return covariance
+
+    def undetermined(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Names of the parameters that the data do not determine: those without effect, or a combination of several.
+
+        Args:
+            names: Names of all parameters, P of them.
+        """
+        if self.flat.size or not self.free.size:
+            return tuple(names[k] for k in self.flat)
+        hessian = self.evaluation.hessian[np.ix_(self.free, self.free)]
+        if not np.isfinite(hessian).all():
+            return ()
+        values, vectors = np.linalg.eigh(_scaled(hessian)[0])
+        least = int(np.argmin(np.abs(values)))
+        if abs(values[least]) > _DETERMINED:
+            return ()
+        return tuple(names[k] for k, part in zip(self.free, vectors[:, least], strict=True) if abs(part) > 0.1)
+
+
+def _scaled(hessian: Array) -> tuple[Array, Array]:
+    """A Hessian in units of its diagonal, and what it was multiplied by."""
+    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+    return hessian * np.outer(scale, scale), scale
 
 
 def _direction(gradient: Array, hessian: Array) -> tuple[Array, bool]:
@@ -62,9 +132,8 @@ def _direction(gradient: Array, hessian: Array) -> tuple[Array, bool]:
     """
     curvature = np.diag(hessian)
     floor = np.where(np.abs(curvature) < _LEAST * gradient**2, _LEAST * gradient**2 - curvature, 0.0)
-    hessian = hessian + np.diag(floor)
-    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
-    values, vectors = np.linalg.eigh(hessian * np.outer(scale, scale))
+    scaled, scale = _scaled(hessian + np.diag(floor))
+    values, vectors = np.linalg.eigh(scaled)
     safe = np.maximum(np.abs(values), 1e-9)
     step = -scale * (vectors @ ((vectors.T @ (scale * gradient)) / safe))
     return step, bool(values[0] > 0.0)
@@ -90,34 +159,33 @@ def minimise(
         max_iterations: Newton steps before giving up.
 
     Returns:
-        The minimum; look at its `converged`.
+        Where the search ended, and as its `status` what that is.
     """
     free = np.asarray(free, dtype=np.intp)
     lower, upper = limits or (np.full(len(start), -np.inf), np.full(len(start), np.inf))
     theta = start.astype(np.float64, copy=True)
     theta[free] = np.clip(theta[free], lower[free], upper[free])
-    here, calls, edm, converged = evaluator.evaluate(theta), 1, np.inf, False
-    active, iterations = free, 0
+    here, calls, edm, status = evaluator.evaluate(theta), 1, np.inf, Status.NOT_CONVERGED
+    active, flat, iterations = free, free[:0], 0
     while iterations <= max_iterations:
-        if not np.isfinite(here.value) or not free.size:
-            converged = not free.size
+        gradient, hessian = here.gradient[free], here.hessian[np.ix_(free, free)]
+        if not (np.isfinite(here.value) and np.isfinite(gradient).all() and np.isfinite(hessian).all()):
+            status = status if np.isfinite(here.value) else Status.UNDEFINED
             break
         # a parameter at its limit that the gradient pushes outwards stays there for this step
-        gradient = here.gradient[free]
         blocked = ((theta[free] <= lower[free]) & (gradient > 0)) | ((theta[free] >= upper[free]) & (gradient < 0))
         active = free[~blocked]
-        if blocked.any():
-            # the slope of a background whose yield is held at zero: nothing depends on it there
-            flat = (here.gradient[active] == 0.0) & ~here.hessian[np.ix_(active, active)].any(axis=1)
-            active = active[~flat]
+        # the slope of a background whose yield is zero: nothing depends on it there
+        idle = (here.gradient[active] == 0.0) & ~here.hessian[np.ix_(active, active)].any(axis=1)
+        active, flat = active[~idle], active[idle]
         if not active.size:
-            edm, converged = 0.0, True
+            edm, status = 0.0, Status.CONVERGED
             break
         step, convex = _direction(here.gradient[active], here.hessian[np.ix_(active, active)])
         slope = float(here.gradient[active] @ step)
         edm = -0.5 * slope
         if edm < tolerance and convex:
-            converged = True
+            status = Status.CONVERGED
             break
         length, accepted = 1.0, False
         while length > 1e-10:
@@ -132,5 +200,8 @@ def minimise(
                 break
             length *= 0.5 if np.isfinite(there.value) else 0.1
         if not accepted:
+            status = Status.CONVERGED if convex and edm < _STALLED else status
             break
-    return Minimum(theta, here, active, float(edm), iterations, calls, converged)
+    if status is Status.CONVERGED and flat.size:
+        status = Status.FLAT
+    return Minimum(theta, here, active, flat, float(edm), iterations, calls, status)

@@ -1,206 +1,151 @@
-"""Fits, profiles and errors on the cached likelihood.
+"""Profile likelihoods: -log L minimised over all parameters but one, or a few.  Numpy only, for toys too.
 
-What to use when: `fit` for a fit, with a zfit FitResult in return; `profile` for a scan of one parameter; `crossings`
-for where it reaches a level (MINOS).  `Newton` is the same minimiser behind zfit's interface, for hepstats.
+What to use when: `profile` for a scan of one parameter; `Profiler.interval` for where it reaches a level (MINOS).
+
+What a fit that fails means is the same for all that ask:
+
+- A conditional fit is tried from several starts.  If none leads to a minimum, `Profiler.at` and what goes through it
+  (`t`, `crossing`, limits, contours, impacts) raise `FitError`.  There is no number that could be overlooked.
+- Where the density is not positive at some event, whatever the other parameters are, -log L is infinite: t is inf
+  there, which is its value.  `discovery` says so instead of an infinite significance.
+- Two places go on without the value, and tell: `scan` leaves NaN with a warning; a toy is NaN in its study, which
+  counts it as failed, and fails itself with more than one in ten of them.
+- Parameters without effect are let go of (`Status.FLAT`): what does not depend on them is as good as ever.
 """
 
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import zfit
 from scipy.optimize import brentq
-from scipy.stats import chi2
-from zfit.minimize import BaseMinimizer, minimize_supports
-from zfit.result import Approximations, FitResult
 
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.curves import ProfileCurve
-from hisigma_zfit.fitting.newton import Minimum, minimise
-from hisigma_zfit.likelihood.nll import ExtendedNLL, limits_of
-from hisigma_zfit.zfit_internals import OpenResult
+from hisigma_zfit.fitting.newton import Minimum, Status, minimise
+from hisigma_zfit.likelihood.protocol import limits_of, names_of
+from hisigma_zfit.results.show import table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from hisigma_zfit.arrays import Array
+    from hisigma_zfit.likelihood.protocol import Likelihood
 
-__all__ = ["Newton", "NewtonResult", "Profiler", "fit", "profile"]
+__all__ = ["Profiler", "profile"]
 
-
-# Distance to the minimum of a scan point; its square root cubed is the error, because the last step is accounted for.
-_SCAN_TOLERANCE = 1e-5
 
 _log = logging.getLogger(__name__)
 
-
-def _profile_errors(result: FitResult, params: Any, cl: float | None = None, sigma: float | None = None) -> Any:
-    """Asymmetric errors from the crossings of the profile, in zfit's layout of `FitResult.errors`."""
-    level = sigma**2 if sigma is not None else float(chi2.ppf(0.68268949 if cl is None else cl, 1))
-    errors = {}
-    with result:
-        for parameter in params:
-            profiler = Profiler(result.loss, parameter)
-            lower, upper = profiler.interval(level)
-            errors[parameter] = {"lower": lower - profiler.best, "upper": upper - profiler.best, "cl": cl}
-    return errors, None
-
-
-class NewtonResult(OpenResult, hesse="approx", error="profile", methods={"profile": _profile_errors}):
-    """FitResult whose default errors come from the exact Hessian and from our own profile, not from Minuit."""
-
-
-class Newton(BaseMinimizer):
-    """Newton's method with the exact Hessian, behind zfit's interface.
-
-    Args:
-        tol: Largest estimated distance to the minimum, in units of -log L.
-        maxiter: Newton steps before giving up.
-    """
-
-    def __init__(self, *, tol: float = 1e-6, maxiter: int = 100) -> None:
-        super().__init__(
-            tol=tol,
-            name="Newton",
-            strategy=None,
-            verbosity=0,
-            criterion=None,
-            maxiter=maxiter,
-            minimizer_options={},
-        )
-        self._max_iterations = maxiter
-
-    @minimize_supports(init=False)
-    def _minimize(self, loss: Any, params: Any, init: Any) -> FitResult:
-        del init
-        if not isinstance(loss, ExtendedNLL):
-            raise InputError.from_parts(
-                expected="an hz.ExtendedNLL", got=type(loss).__name__, do="use zfit.minimize.Minuit for other losses"
-            )
-        position = {p: k for k, p in enumerate(loss.parameters)}
-        free = [position[p] for p in params]
-        minimum = minimise(
-            loss.evaluator(),
-            loss.theta(),
-            free,
-            limits=limits_of(loss.parameters),
-            tolerance=self.tol,
-            max_iterations=self._max_iterations,
-        )
-        return self._result(loss, list(params), free, minimum)
-
-    def _result(self, loss: ExtendedNLL, params: list[Any], free: list[int], minimum: Minimum) -> FitResult:
-        # zfit refuses to set a parameter exactly to a limit that its absolute tolerance of 1e-15 cannot tell apart
-        lower, upper = (edge[free] for edge in limits_of(loss.parameters))
-        values = np.clip(
-            minimum.theta[free],
-            np.where(lower == 0.0, lower, np.nextafter(lower, np.inf)),
-            np.where(upper == 0.0, upper, np.nextafter(upper, -np.inf)),
-        )
-        zfit.param.assign_values(params, values)
-        evaluator = self.create_evaluator(loss=loss, params=params)
-        at = np.ix_(free, free)
-        approximations = Approximations(
-            params=params,
-            gradient=minimum.evaluation.gradient[free],
-            hessian=minimum.evaluation.hessian[at],
-            inv_hessian=minimum.covariance()[at],
-        )
-        return NewtonResult(
-            loss=loss,
-            params=dict(zip(params, values.tolist(), strict=True)),
-            minimizer=self,
-            valid=minimum.converged,
-            converged=minimum.converged,
-            status=0 if minimum.converged else 1,
-            message="" if minimum.converged else "no minimum found",
-            edm=minimum.edm,
-            fminopt=minimum.value,
-            criterion=self.create_criterion(loss=loss, params=params),
-            info={"n_eval": minimum.calls, "n_iterations": minimum.iterations, "minimum": minimum},
-            approx=approximations,
-            niter=minimum.iterations,
-            evaluator=evaluator,
-        )
-
-
-def fit(loss: ExtendedNLL, *, minimizer: Any = None) -> FitResult:
-    """Minimise the likelihood over its floating parameters and attach Hessian errors.
-
-    Starts at the parameters' current values and leaves them at the minimum.  If Newton's method does not converge,
-    Minuit tries.
-
-    Args:
-        loss: The likelihood.
-        minimizer: Another zfit minimiser to use instead.
-
-    Returns:
-        A zfit FitResult; ``result.params[p]["hesse"]["error"]`` holds the errors.
-
-    Raises:
-        InputError: The density is not positive for some event at the start.
-        FitError: No minimiser converged.
-    """
-    if not np.isfinite(loss.evaluator().value(loss.theta())):
-        values = ", ".join(f"{p.name} = {float(p.value()):.4g}" for p in loss.parameters if p.floating)
-        raise InputError.from_parts(
-            expected="start values with a positive density at every event",
-            got=values,
-            do="set them to a likelier place",
-        )
-    if minimizer is not None:
-        result = minimizer.minimize(loss)
-    else:
-        result = Newton().minimize(loss)
-        if not result.converged:
-            _log.warning("Newton's method did not converge (edm %.3g); trying Minuit", result.edm)
-            result = zfit.minimize.Minuit(gradient="zfit").minimize(loss)
-    if not result.converged:
-        values = ", ".join(f"{p.name} = {v['value']:.4g}" for p, v in result.params.items())
-        raise FitError(f"the fit did not converge: it stopped at {values}; check start values and limits")
-    result.hesse(method="approx" if isinstance(result, NewtonResult) else "hesse_np", name="hesse")
-    return result
+# Distances to the minimum: of the global fit, of a conditional one, and of a scan point, whose square root cubed is the
+# error, because the last step is accounted for.
+_GLOBAL_TOLERANCE = 1e-9
+_TOLERANCE = 1e-7
+_SCAN_TOLERANCE = 1e-5
 
 
 class Profiler:
-    """Profile likelihood of one parameter: -log L minimised over the others, warm-started from point to point.
+    """Profile likelihood of one parameter, or of several at once; see the module's text for fits that fail.
 
     Args:
+        loss: The likelihood; parameters' values are the start and are not changed.
+        poi: The parameter, or its name; a sequence of them for a joint profile.
+        held: Names of other parameters that do not float here.
+        start: Where the global fit starts, shape (P,); the likelihood's own start by default.
+        quick: For toys: a minimum good to 1e-7, and conditional fits that start where the parabola has them.
+
+    Attributes:
         loss: The likelihood.
-        poi: The parameter, or its name.
+        evaluator: -log L as a function of all parameters.
+        names: Names of the parameters of interest, k of them.
+        indices: Where these are among the parameters.
+        limits: Lower and upper limits of all parameters, each of shape (P,).
+        moved: Indices of all parameters that the global fit moved.
+        minimum: The global minimum.
 
     Raises:
-        InputError: The likelihood has no such parameter.
+        InputError: The likelihood has no such parameter, or one is named twice.
         FitError: The global fit did not converge.
     """
 
-    def __init__(self, loss: ExtendedNLL, poi: str | Any) -> None:
-        self.loss = loss
-        self._start = start = loss.theta()
-        self.evaluator = loss.evaluator(around=start)
-        names = [p.name for p in loss.parameters]
-        name = poi if isinstance(poi, str) else poi.name
-        if name not in names:
+    def __init__(
+        self,
+        loss: Likelihood,
+        poi: str | Any | Sequence[str | Any],
+        *,
+        held: Collection[str] = (),
+        start: Array | None = None,
+        quick: bool = False,
+    ) -> None:
+        self.loss: Any = loss  # whoever asks for the models of an `ExtendedNLL` knows that it is one
+        self._start = loss.theta() if start is None else start
+        self.evaluator = loss.evaluator(around=self._start)
+        self._names = names_of(loss.parameters)
+        pois = poi if isinstance(poi, (list, tuple)) else (poi,)
+        self.names = tuple(p if isinstance(p, str) else str(p.name) for p in pois)
+        for name in self.names:
+            if name not in self._names:
+                raise InputError.from_parts(
+                    expected=f"one of the parameters {', '.join(self._names)}", got=repr(name), do="correct the name"
+                )
+        if len(set(self.names)) < len(self.names):
             raise InputError.from_parts(
-                expected=f"one of the parameters {', '.join(names)}", got=repr(name), do="correct the name"
+                expected="different parameters", got=", ".join(self.names), do="name each of them once"
             )
-        self.index = names.index(name)
-        self.name = name
-        self._limits = limits_of(loss.parameters)
-        floating = [k for k, p in enumerate(loss.parameters) if p.floating]
-        self._free = sorted({*floating, self.index})
-        self._others = [k for k in floating if k != self.index]
-        self.minimum = minimise(self.evaluator, start, self._free, limits=self._limits, tolerance=1e-9)
-        if not self.minimum.converged:
-            raise FitError(f"the fit did not converge (edm {self.minimum.edm:.3g}); check start values and limits")
+        self.indices = [self._names.index(name) for name in self.names]
+        self.limits = limits_of(loss.parameters)
+        floating = [
+            k for k, (p, n) in enumerate(zip(loss.parameters, self._names, strict=True)) if p.floating and n not in held
+        ]
+        self._others = [k for k in floating if k not in self.indices]
+        self.moved = sorted({*floating, *self.indices})
+        self._quick = quick
+        self.minimum = minimise(
+            self.evaluator,
+            self._start,
+            self.moved,
+            limits=self.limits,
+            tolerance=_TOLERANCE if quick else _GLOBAL_TOLERANCE,
+        ).required("the fit")
+
+    def shown(self) -> dict[str, Any]:
+        """What `repr` and a notebook show, by name."""
+        content: dict[str, Any] = {}
+        for name, k in zip(self.names, self.indices, strict=True):
+            content[name] = float(self.minimum.theta[k])
+        if len(self.names) == 1:
+            content["error"] = self.error
+        floating = len(self.moved) - len(self.names)
+        return content | {"profiled": floating, "held": len(self._names) - len(self.moved)}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value:.4g}' for name, value in self.shown().items())})"
+
+    def _repr_html_(self) -> str:
+        return table(type(self).__name__, self.shown())
+
+    @property
+    def name(self) -> str:
+        """Name of the parameter, or of all of them."""
+        return " and ".join(self.names)
+
+    @property
+    def index(self) -> int:
+        """Index of the (first) parameter."""
+        return self.indices[0]
 
     @property
     def best(self) -> float:
-        """Best-fit value of the parameter."""
+        """Best-fit value of the (first) parameter."""
         return float(self.minimum.theta[self.index])
+
+    @property
+    def values(self) -> Array:
+        """Best-fit values of the parameters of interest, shape (k,)."""
+        return self.minimum.theta[self.indices]
 
     @property
     def error(self) -> float:
@@ -216,44 +161,107 @@ class Profiler:
         Args:
             held: Names of the parameters.
         """
-        names = [p.name for p in self.loss.parameters]
-        free = sorted({*(k for k in self.minimum.free.tolist() if names[k] not in held), self.index})
-        covariance = np.linalg.inv(self.minimum.evaluation.hessian[np.ix_(free, free)])
+        free = sorted({*(k for k in self.minimum.free.tolist() if self._names[k] not in held), self.index})
+        try:
+            covariance = np.linalg.inv(self.minimum.evaluation.hessian[np.ix_(free, free)])
+        except np.linalg.LinAlgError:
+            return float("nan")
         variance = float(covariance[free.index(self.index), free.index(self.index)])
         return float(np.sqrt(variance)) if variance > 0.0 else float("nan")
 
-    def at(self, value: float, start: Array | None = None) -> Minimum:
-        """Conditional minimum with the parameter held at `value`."""
-        found = self._conditional(value, self.minimum.theta if start is None else start)
-        if not np.isfinite(found.value):
-            # a best fit without background, say, is no place to start without signal
-            found = self._conditional(value, self._start)
+    @property
+    def step(self) -> float:
+        """A distance with which searches begin: the error, or a guess where there is none."""
+        error = self.error
+        return error if np.isfinite(error) else 0.1 * max(1.0, abs(self.best))
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Inverse Hessian, shape (P, P), with the parameters of interest even at a limit: the parabola goes on there.
+
+        Zero for parameters that do not float and for others at a limit.
+
+        Raises:
+            FitError: The Hessian has no inverse.
+        """
+        at = np.ix_(*[sorted({*self.minimum.free.tolist(), *self.indices})] * 2)
+        covariance = np.zeros_like(self.minimum.evaluation.hessian)
+        try:
+            covariance[at] = np.linalg.inv(self.minimum.evaluation.hessian[at])
+        except np.linalg.LinAlgError:
+            raise FitError(f"the data do not determine {self.name}: the likelihood has no parabola") from None
+        return covariance
+
+    def at(self, value: npt.ArrayLike, start: Array | None = None) -> Minimum:
+        """Conditional minimum with the parameter held at `value`, or the k parameters at values of shape (k,).
+
+        Args:
+            value: The value.
+            start: All parameters, shape (P,), where the fit starts; near the best fit by default.
+
+        Returns:
+            The minimum, or `Status.UNDEFINED` where -log L is infinite.
+
+        Raises:
+            FitError: No start led to a minimum.
+        """
+        first = self._foretold(value) if start is None and self._quick else start
+        found = self._conditional(value, first, _TOLERANCE)
+        if found.status is Status.NOT_CONVERGED:
+            values = ", ".join(f"{n} = {v:.4g}" for n, v in zip(self.names, np.atleast_1d(value), strict=True))
+            found.required(f"the fit with {values}")
         return found
 
-    def _conditional(self, value: float, start: Array) -> Minimum:
-        theta = start.copy()
-        theta[self.index] = value
-        return minimise(self.evaluator, theta, self._others, limits=self._limits, tolerance=1e-7)
+    def _conditional(self, value: npt.ArrayLike, first: Array | None, tolerance: float) -> Minimum:
+        """The first conditional minimum that a start leads to, or the last failure."""
+        failed = None
+        # a best fit without background, say, is no place to start without signal
+        for start in (first, self.minimum.theta, self._start):
+            if start is None:
+                continue
+            theta = start.copy()
+            theta[self.indices] = value
+            found = minimise(self.evaluator, theta, self._others, limits=self.limits, tolerance=tolerance)
+            if found.converged:
+                return found
+            if failed is None or failed.status is Status.UNDEFINED:
+                failed = found
+        assert failed is not None
+        return failed
 
-    def t(self, value: float, start: Array | None = None) -> float:
-        """2 (-log L(value) + log L(best)), paper eq. 2.2; not negative."""
+    def _foretold(self, value: npt.ArrayLike) -> Array | None:
+        """All parameters where the parabola has its conditional minimum."""
+        slopes = np.linalg.solve(self.covariance[np.ix_(self.indices, self.indices)], self.covariance[self.indices])
+        theta = self.minimum.theta + (np.asarray(value, dtype=np.float64) - self.values) @ slopes
+        return np.clip(theta, *self.limits)
+
+    def t(self, value: npt.ArrayLike, start: Array | None = None) -> float:
+        """2 (-log L(value) + log L(best)), paper eq. 2.2; not negative; see `at`."""
         return max(0.0, 2.0 * (self.at(value, start).value - self.minimum.value))
 
     def scan(self, values: npt.ArrayLike) -> Array:
-        """T at many points to about 1e-4: exact at some, interpolated by `ProfileCurve` where that is as good."""
+        """T at many points to about 1e-4: exact at some, interpolated by `ProfileCurve` where that is as good.
 
-        def minimise_others(start: Array) -> Minimum:
-            return minimise(self.evaluator, start, self._others, limits=self._limits, tolerance=_SCAN_TOLERANCE)
+        NaN, with a warning, at points whose fit did not converge.
+        """
 
-        curve = ProfileCurve(minimise_others, self.minimum, self.index)
+        def conditional(start: Array) -> Minimum:
+            return self._conditional(start[self.indices], start, _SCAN_TOLERANCE)
+
+        curve = ProfileCurve(conditional, self.minimum, self.index)
         values = np.asarray(values, dtype=np.float64)
-        return curve.scan(values.ravel()).reshape(values.shape)
+        t = curve.scan(values.ravel()).reshape(values.shape)
+        if np.isnan(t).any():
+            _log.warning(
+                "%d of %d scan points of %s could not be fitted", np.count_nonzero(np.isnan(t)), t.size, self.name
+            )
+        return t
 
     def crossing(self, level: float, *, upwards: bool) -> float:
         """Where t reaches `level` above or below the best fit; the parameter's limit if it never does."""
         sign = 1.0 if upwards else -1.0
-        limit = float(self._limits[1 if upwards else 0][self.index])
-        error = self.error if np.isfinite(self.error) else 0.1 * max(1.0, abs(self.best))
+        limit = float(self.limits[1 if upwards else 0][self.index])
+        error = self.step
         slope = abs(float(self.minimum.evaluation.gradient[self.index]))
         if slope * error > 1.0:  # at a limit, where t rises by twice the slope and the curvature says nothing
             error = 0.5 / slope
@@ -267,8 +275,6 @@ class Profiler:
             value = self.t(outer)
             if value > level:
                 break
-            if not np.isfinite(value):
-                break
             inner, outer = outer, outer + step
         else:
             raise FitError(f"the profile of {self.name} never reaches {level:g}; check that the data constrain it")
@@ -280,7 +286,7 @@ class Profiler:
         return self.crossing(level, upwards=False), self.crossing(level, upwards=True)
 
 
-def profile(loss: ExtendedNLL, poi: str | Any, values: npt.ArrayLike) -> Array:
+def profile(loss: Likelihood, poi: str | Any, values: npt.ArrayLike) -> Array:
     """Profiled 2 dNLL of one parameter, paper (arXiv:2506.06438) eq. 2.2.
 
     Args:
@@ -289,6 +295,6 @@ def profile(loss: ExtendedNLL, poi: str | Any, values: npt.ArrayLike) -> Array:
         values: Scan points, shape (n,).
 
     Returns:
-        t at the points, shape (n,).
+        t at the points, shape (n,); infinite where the density is not positive.
     """
     return Profiler(loss, poi).scan(values)

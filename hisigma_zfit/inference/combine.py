@@ -28,7 +28,7 @@ from scipy.stats import chi2
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.limits import cls_limit
 from hisigma_zfit.fitting.profiler import Profiler
-from hisigma_zfit.inference.hypotests import background_t, significance
+from hisigma_zfit.inference.hypotests import as_discovery, background_t
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.results import Discovery, Interval, LikelihoodScan, UpperLimit
 
@@ -89,12 +89,15 @@ class Combination:
         )
 
     def discovery(self) -> Discovery:
-        """Significance of the combined t at zero; no excess unless every member that counts finds one."""
+        """Significance of the combined t at zero; no excess unless every member that counts finds one.
+
+        Raises:
+            FitError: A fit did not converge, or the likelihood is zero without signal.
+        """
         q0 = self.t(0.0)
         if any(p.best <= 0 and o <= q0 for p, o in zip(self.profilers, self.offsets, strict=True)):
             q0 = 0.0
-        z, p0 = significance(q0)
-        return Discovery(poi=self.poi, z=z, p0=p0, q0=q0)
+        return as_discovery(self.poi, q0)
 
     def upper_limit(self, *, cl: float) -> UpperLimit:
         """CLs limit: the largest of the members' for the envelope, else from the combined t.

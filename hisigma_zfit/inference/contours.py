@@ -14,133 +14,83 @@ import numpy.typing as npt
 from scipy.stats import chi2
 
 from hisigma_zfit.errors import FitError, InputError
-from hisigma_zfit.fitting.newton import Minimum, minimise
 from hisigma_zfit.fitting.profiler import Profiler
-from hisigma_zfit.likelihood.nll import limits_of
 from hisigma_zfit.results.explanations import Contour
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hisigma_zfit.arrays import Array
 
-__all__ = ["JointProfiler", "contour", "surface"]
+__all__ = ["contour", "spread", "surface"]
 
 
 _ACCURACY = 1e-4  # of t on a contour
 _MAX_STEPS = 60
 
 
-class JointProfiler:
-    """Profile likelihood of several parameters at once: -log L minimised over all others.
+def spread(profiler: Profiler) -> Array:
+    """Covariance of the profiled parameters at the best fit, shape (k, k): the plane in which rays are even.
+
+    Parameters at a limit are treated as if they were free, and negative curvature as positive: it only chooses
+    directions.
+    """
+    at = [profiler.moved.index(k) for k in profiler.indices]
+    hessian = profiler.minimum.evaluation.hessian[np.ix_(profiler.moved, profiler.moved)]
+    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
+    values, vectors = np.linalg.eigh(hessian * np.outer(scale, scale))
+    inverse = (vectors / np.maximum(np.abs(values), 1e-9)) @ vectors.T
+    return np.asarray((inverse * np.outer(scale, scale))[np.ix_(at, at)])
+
+
+def _reach(profiler: Profiler, direction: Array) -> float:
+    """How far one can go from the best fit along `direction`, shape (k,), before a parameter's limit."""
+    lower, upper = (edge[profiler.indices] for edge in profiler.limits)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ways = np.where(direction > 0, (upper - profiler.values) / direction, (lower - profiler.values) / direction)
+    return float(np.min(ways[direction != 0.0], initial=np.inf))
+
+
+def _crossing(profiler: Profiler, direction: Array, level: float, start: Array) -> tuple[float, Array, bool]:
+    """Where t reaches `level` along a ray from the best fit.
+
+    sqrt(t) grows almost in proportion to the distance, and the envelope theorem gives its slope from the gradient
+    at the conditional minimum, so that Newton's method needs two or three fits; a bracket makes it safe.
 
     Args:
-        loss: The `ExtendedNLL`, or the result of its fit; its parameters are not changed.
-        parameters: The parameters, or their names, k of them.
+        profiler: Joint profile of k parameters.
+        direction: Shape (k,); a length of one is about sqrt(t) = 1.
+        level: Wanted t.
+        start: All parameters, from which the first conditional fit starts.
+
+    Returns:
+        The distance in units of `direction`, all parameters there, and whether a limit came first.
 
     Raises:
-        InputError: A parameter is unknown or named twice.
-        FitError: The global fit did not converge.
+        FitError: t never reaches `level`, or jumps over it.
     """
-
-    def __init__(self, loss: Any, parameters: Sequence[str | Any]) -> None:
-        loss = getattr(loss, "loss", loss)
-        profilers = [Profiler(loss, p) for p in parameters]
-        self.names = tuple(p.name for p in profilers)
-        self.index = [p.index for p in profilers]
-        if len(set(self.index)) < len(self.index):
-            raise InputError.from_parts(
-                expected="different parameters", got=", ".join(self.names), do="name each of them once"
-            )
-        self.minimum = min((p.minimum for p in profilers), key=lambda minimum: minimum.value)
-        self.evaluator = loss.evaluator(around=self.minimum.theta)
-        self._limits = limits_of(loss.parameters)
-        floating = [k for k, p in enumerate(loss.parameters) if p.floating]
-        self._others = [k for k in floating if k not in self.index]
-        self._free = sorted({*floating, *self.index})
-
-    @property
-    def best(self) -> Array:
-        """Best-fit values, shape (k,)."""
-        return self.minimum.theta[self.index]
-
-    @property
-    def limits(self) -> tuple[Array, Array]:
-        """Lower and upper limits of the parameters, each of shape (k,)."""
-        lower, upper = self._limits
-        return lower[self.index], upper[self.index]
-
-    def covariance(self) -> Array:
-        """Covariance at the best fit, shape (k, k); parameters at a limit are treated as if they were free."""
-        at = [self._free.index(k) for k in self.index]
-        hessian = self.minimum.evaluation.hessian[np.ix_(self._free, self._free)]
-        scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
-        values, vectors = np.linalg.eigh(hessian * np.outer(scale, scale))
-        inverse = (vectors / np.maximum(np.abs(values), 1e-9)) @ vectors.T
-        return (inverse * np.outer(scale, scale))[np.ix_(at, at)]
-
-    def at(self, values: npt.ArrayLike, start: Array | None = None) -> Minimum:
-        """Conditional minimum with the parameters held at `values`, shape (k,)."""
-        theta = (self.minimum.theta if start is None else start).copy()
-        theta[self.index] = values
-        return minimise(self.evaluator, theta, self._others, limits=self._limits, tolerance=1e-7)
-
-    def t(self, values: npt.ArrayLike, start: Array | None = None) -> float:
-        """2 (-log L(values) + log L(best)); not negative."""
-        return self._t(self.at(values, start))
-
-    def _t(self, minimum: Minimum) -> float:
-        return max(0.0, 2.0 * (minimum.value - self.minimum.value))
-
-    def reach(self, direction: Array) -> float:
-        """How far one can go from the best fit along `direction`, shape (k,), before a parameter's limit."""
-        lower, upper = self.limits
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ways = np.where(direction > 0, (upper - self.best) / direction, (lower - self.best) / direction)
-        return float(np.min(ways[direction != 0.0], initial=np.inf))
-
-    def crossing(self, direction: Array, level: float, start: Array) -> tuple[float, Array, bool]:
-        """Where t reaches `level` along a ray from the best fit.
-
-        sqrt(t) grows almost in proportion to the distance, and the envelope theorem gives its slope from the gradient
-        at the conditional minimum, so that Newton's method needs two or three fits; a bracket makes it safe.
-
-        Args:
-            direction: Shape (k,); a length of one is about sqrt(t) = 1.
-            level: Wanted t.
-            start: All parameters, from which the first conditional fit starts.
-
-        Returns:
-            The distance in units of `direction`, all parameters there, and whether a limit came first.
-
-        Raises:
-            FitError: t never reaches `level`, or jumps over it.
-        """
-        edge = self.reach(direction)
-        low, high, distance, theta = 0.0, np.inf, min(np.sqrt(level), edge), start
-        for _ in range(_MAX_STEPS):
-            minimum = self.at(self.best + distance * direction, theta)
-            t = self._t(minimum)
-            if abs(t - level) < _ACCURACY:
-                return distance, minimum.theta, False
-            if t < level:
-                if distance >= edge:
-                    return distance, minimum.theta, True
-                low, theta = distance, minimum.theta
-            else:
-                high = distance
-                if high - low < 1e-9 * high:  # the density ends here, and t with it
-                    return low, theta, True
-                theta = minimum.theta if np.isfinite(t) else theta
-            slope = 2.0 * float(minimum.evaluation.gradient[self.index] @ direction) if np.isfinite(t) else np.nan
-            root = np.sqrt(t)
-            step = (np.sqrt(level) - root) * 2.0 * root / slope if slope > 0 else np.nan
-            distance += step
-            if not low < distance < high or distance > 3.0 * max(low, np.sqrt(level)):
-                distance = 0.5 * (low + high) if np.isfinite(high) else 2.0 * max(low, np.sqrt(level))
-            distance = min(distance, edge)
-        names = " and ".join(self.names)
-        raise FitError(f"the profile of {names} does not reach {level:g} on a ray; use surface() on a grid instead")
+    edge = _reach(profiler, direction)
+    low, high, distance, theta = 0.0, np.inf, min(np.sqrt(level), edge), start
+    for _ in range(_MAX_STEPS):
+        minimum = profiler.at(profiler.values + distance * direction, theta)
+        t = max(0.0, 2.0 * (minimum.value - profiler.minimum.value))
+        if abs(t - level) < _ACCURACY:
+            return distance, minimum.theta, False
+        if t < level:
+            if distance >= edge:
+                return distance, minimum.theta, True
+            low, theta = distance, minimum.theta
+        else:
+            high = distance
+            if high - low < 1e-9 * high:  # the density ends here, and t with it
+                return low, theta, True
+            theta = minimum.theta if np.isfinite(t) else theta
+        slope = 2.0 * float(minimum.evaluation.gradient[profiler.indices] @ direction) if np.isfinite(t) else np.nan
+        root = np.sqrt(t)
+        step = (np.sqrt(level) - root) * 2.0 * root / slope if slope > 0 else np.nan
+        distance += step
+        if not low < distance < high or distance > 3.0 * max(low, np.sqrt(level)):
+            distance = 0.5 * (low + high) if np.isfinite(high) else 2.0 * max(low, np.sqrt(level))
+        distance = min(distance, edge)
+    raise FitError(f"the profile of {profiler.name} does not reach {level:g} on a ray; use surface() on a grid instead")
 
 
 def contour(loss: Any, x: str | Any, y: str | Any, *, cl: float = 0.6827, points: int = 48) -> Contour:
@@ -150,7 +100,7 @@ def contour(loss: Any, x: str | Any, y: str | Any, *, cl: float = 0.6827, points
     contours are covered evenly; every conditional fit starts at its neighbour's minimum.
 
     Args:
-        loss: The `ExtendedNLL`, or the result of its fit.
+        loss: The likelihood, or the result of its fit.
         x: First parameter, or its name.
         y: Second parameter, or its name.
         cl: Confidence level: 0.6827 gives t = 2.30, 0.95 gives 5.99.
@@ -164,15 +114,15 @@ def contour(loss: Any, x: str | Any, y: str | Any, *, cl: float = 0.6827, points
         raise InputError.from_parts(expected="0 < cl < 1", got=str(cl), do="give it as a fraction, such as 0.95")
     if points < 4:
         raise InputError.from_parts(expected="four or more points", got=str(points), do="ask for more")
-    profiler = JointProfiler(loss, (x, y))
+    profiler = Profiler(getattr(loss, "loss", loss), (x, y))
     level = float(chi2.ppf(cl, 2))
-    root = np.linalg.cholesky(profiler.covariance())
+    root = np.linalg.cholesky(spread(profiler))
     line, bounded, theta = np.empty((points, 2)), np.zeros(points), profiler.minimum.theta
     for k, angle in enumerate(2.0 * np.pi * np.arange(points) / points):
         direction = root @ np.array([np.cos(angle), np.sin(angle)])
-        distance, theta, at_limit = profiler.crossing(direction, level, theta)
-        line[k], bounded[k] = profiler.best + distance * direction, at_limit
-    first, second = profiler.best
+        distance, theta, at_limit = _crossing(profiler, direction, level, theta)
+        line[k], bounded[k] = profiler.values + distance * direction, at_limit
+    first, second = profiler.values
     return Contour(
         x=profiler.names[0],
         y=profiler.names[1],
@@ -188,7 +138,7 @@ def surface(loss: Any, x: str | Any, y: str | Any, x_values: npt.ArrayLike, y_va
     """Profiled 2 dNLL of two parameters on a grid.
 
     Args:
-        loss: The `ExtendedNLL`, or the result of its fit.
+        loss: The likelihood, or the result of its fit.
         x: First parameter, or its name.
         y: Second parameter, or its name.
         x_values: Its values, shape (n,).
@@ -196,8 +146,12 @@ def surface(loss: Any, x: str | Any, y: str | Any, x_values: npt.ArrayLike, y_va
 
     Returns:
         t, shape (n, k); infinite where the density is not positive.
+
+    Raises:
+        InputError: A parameter is unknown, or they are the same.
+        FitError: A fit did not converge.
     """
-    profiler = JointProfiler(loss, (x, y))
+    profiler = Profiler(getattr(loss, "loss", loss), (x, y))
     rows, columns = np.asarray(x_values, dtype=np.float64), np.asarray(y_values, dtype=np.float64)
     t, theta = np.empty((rows.size, columns.size)), profiler.minimum.theta
     for i, first in enumerate(rows):

@@ -26,6 +26,7 @@ from hisigma_zfit.likelihood.columns import terms_of
 from hisigma_zfit.likelihood.graph import log_density, morph_inputs
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.results.strategies import Expectation
+from hisigma_zfit.toys.proposal import parameters_restored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,8 +99,9 @@ def _log_density_slopes(
         (terms_of(model), columns.mass, columns.ratio, morph_inputs(columns))
         for model, columns in zip(loss.model, loss.columns(), strict=True)
     ]
-    slopes = [np.empty((mass.size, len(free))) for _, mass, _, _ in sets]
-    with zfit.param.set_values(parameters, theta):
+    slopes = [np.empty((ratio.shape[1], len(free))) for _, _, ratio, _ in sets]
+    with parameters_restored(parameters):
+        zfit.param.assign_values(parameters, theta)
         for k, (index, step) in enumerate(zip(free, steps, strict=True)):
             for sign in (1.0, -1.0):
                 zfit.param.assign_values([parameters[index]], [theta[index] + sign * step])

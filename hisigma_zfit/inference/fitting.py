@@ -1,5 +1,6 @@
-"""`hisigma_zfit.fitting.profiler` under the name that it had before."""
+"""`hisigma_zfit.fitting.profiler` and `hisigma_zfit.fitting.minimizer` under the name that they had before."""
 
-from hisigma_zfit.fitting.profiler import Newton, NewtonResult, Profiler, fit, profile
+from hisigma_zfit.fitting.minimizer import Newton, NewtonResult, fit
+from hisigma_zfit.fitting.profiler import Profiler, profile
 
 __all__ = ["Newton", "NewtonResult", "Profiler", "fit", "profile"]

@@ -15,7 +15,7 @@ of the half chi-square mixture (arXiv:1007.1727), and small ones go through the 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,16 +25,17 @@ from scipy.stats import chi2, norm
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.limits import asymptotic_cls, bounded_t, cls_limit
 from hisigma_zfit.fitting.profiler import Profiler
-from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.likelihood.protocol import Likelihood
 from hisigma_zfit.results import Discovery, Interval, UpperLimit
 from hisigma_zfit.results.limits import LimitScan
-from hisigma_zfit.toys.asimov import AsimovSet, ImportanceSample, PseudoLikelihood
+from hisigma_zfit.toys.asimov import AsimovSet, ImportanceSample, sample_of
 from hisigma_zfit.toys.toy_fits import conditional_fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = [
+    "as_discovery",
     "as_profiler",
     "background_t",
     "boundary_pvalue",
@@ -63,13 +64,13 @@ def as_profiler(result: Any, poi: str | Any) -> Profiler:
     if isinstance(result, Profiler):
         return result
     loss = getattr(result, "loss", result)
-    if not isinstance(loss, ExtendedNLL | PseudoLikelihood):
+    if not isinstance(loss, Likelihood):
         raise InputError.from_parts(
             expected="the result of hz.fit or an hz.ExtendedNLL",
             got=type(loss).__name__,
             do="build the likelihood with hz.ExtendedNLL(model, data)",
         )
-    return Profiler(cast("ExtendedNLL", loss), poi)
+    return Profiler(loss, poi)
 
 
 def _check_level(cl: float) -> None:
@@ -83,6 +84,21 @@ def significance(q0: float) -> tuple[float, float]:
     return z, float(norm.sf(z))
 
 
+def as_discovery(poi: str, q0: float) -> Discovery:
+    """The answer of a test statistic q0.
+
+    Raises:
+        FitError: It is infinite, as an event that only the signal explains makes it.
+    """
+    if not np.isfinite(q0):
+        raise FitError(
+            f"no likelihood at {poi} = 0: only the signal has a density at some event; leave out events outside of the "
+            "background's domain (flow.inside tells which)"
+        )
+    z, p0 = significance(q0)
+    return Discovery(poi=poi, z=z, p0=p0, q0=q0)
+
+
 def discovery(result: Any, poi: str | Any) -> Discovery:
     """Test the hypothesis poi = 0 with q0 = 2 dNLL, zero for a negative best fit.
 
@@ -92,11 +108,12 @@ def discovery(result: Any, poi: str | Any) -> Discovery:
 
     Returns:
         Z, p0 and q0; constraint terms are part of the likelihood.
+
+    Raises:
+        FitError: A fit did not converge, or the likelihood is zero at poi = 0.
     """
     profiler = as_profiler(result, poi)
-    q0 = profiler.t(0.0) if profiler.best > 0 else 0.0
-    z, p0 = significance(q0)
-    return Discovery(poi=profiler.name, z=z, p0=p0, q0=q0)
+    return as_discovery(profiler.name, profiler.t(0.0) if profiler.best > 0 else 0.0)
 
 
 def interval(result: Any, poi: str | Any, *, cl: float = 0.6827) -> Interval:
@@ -118,7 +135,7 @@ def interval(result: Any, poi: str | Any, *, cl: float = 0.6827) -> Interval:
 
 def _asimov(profiler: Profiler, value: float, sample: ImportanceSample | None, seed: int) -> AsimovSet:
     """Asimov set of poi = value with the other parameters as the data fit them there."""
-    sample = sample or ImportanceSample(profiler.loss, theta=profiler.minimum.theta, seed=seed)
+    sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, seed=seed)
     return sample.asimov(profiler.at(value).theta, poi=profiler.name)
 
 
@@ -135,7 +152,7 @@ def background_t(profiler: Profiler, *, events: int = 20_000, seed: int = 0) -> 
         negative somewhere, as that of members with negative weights can be.
     """
     try:
-        sample = ImportanceSample(profiler.loss, theta=profiler.minimum.theta, events=events, seed=seed)
+        sample = sample_of(profiler.loss, theta=profiler.minimum.theta, events=events, seed=seed)
         return _asimov(profiler, 0.0, sample, seed).profiler(profiler.name).t
     except (InputError, FitError) as error:
         _log.warning("no Asimov set for the limit, which takes Wald's form instead: %s", error)
@@ -156,7 +173,7 @@ def expected_limits(background: Profiler, *, cl: float = 0.95) -> dict[str, floa
         Limits by N: "-2", "-1", "0" (the median), "1", "2".
     """
     roots = {n: float(norm.isf((1.0 - cl) * norm.cdf(n)) + n) for n in _BANDS}
-    inner, outer, limits = 0.0, max(background.error, 1e-6), {}
+    inner, outer, limits = 0.0, max(background.step, 1e-6), {}
     for n, root in roots.items():
         # steps double, because the curvature at zero says little: rare events that only signal explains dominate it
         while np.sqrt(background.t(outer)) < root:
@@ -166,7 +183,7 @@ def expected_limits(background: Profiler, *, cl: float = 0.95) -> dict[str, floa
                     f"no expected limit on {background.name} below {inner:g}; check that the data constrain it"
                 )
         limits[str(n)] = inner = float(
-            brentq(lambda s, root=root: np.sqrt(background.t(s)) - root, inner, outer, rtol=1e-5)
+            brentq(lambda s, root=root: np.sqrt(min(background.t(s), 1e6)) - root, inner, outer, rtol=1e-5)
         )
     return limits
 
@@ -286,7 +303,7 @@ def expected_discovery(
                 expected=f"other parameters among {', '.join(names)}", got=repr(name), do="correct the name"
             )
         theta[names.index(name)] = other
-    sample = sample or ImportanceSample(profiler.loss, theta=profiler.minimum.theta, seed=seed)
+    sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, seed=seed)
     return discovery(sample.asimov(theta, poi=profiler.name).profiler(profiler.name), profiler.name)
 
 
@@ -337,9 +354,9 @@ def feldman_cousins(
     if toys < 0:
         raise InputError.from_parts(expected="toys of 0 or more", got=str(toys), do="correct it")
     profiler = as_profiler(result, poi)
-    sample = sample or ImportanceSample(profiler.loss, theta=profiler.minimum.theta, seed=seed)
+    sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, seed=seed)
     background = _asimov(profiler, 0.0, sample, seed).profiler(profiler.name)
-    best, sigma, alpha = max(profiler.best, 0.0), profiler.error, 1.0 - cl
+    best, sigma, alpha = max(profiler.best, 0.0), profiler.step, 1.0 - cl
     reference = profiler.t(0.0) if profiler.best < 0.0 else 0.0
 
     def t_bounded(s: float) -> float:

@@ -11,32 +11,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import zfit
 
-from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.newton import minimise
 from hisigma_zfit.fitting.profiler import Profiler
-from hisigma_zfit.likelihood.graph import ConstraintEvaluator
-from hisigma_zfit.likelihood.nll import limits_of
+from hisigma_zfit.likelihood.constraints import constraint_evaluators
+from hisigma_zfit.likelihood.evaluate import EvaluatorSum
+from hisigma_zfit.likelihood.protocol import constraints_in, limits_of
 from hisigma_zfit.results.explanations import Correlations, Impact, Impacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from hisigma_zfit.likelihood.nll import ExtendedNLL
+    from hisigma_zfit.likelihood.protocol import Likelihood
 
 __all__ = ["constrained_parameters", "correlations", "impacts", "prefit"]
 
 Pair = tuple[float, float]
 
 
-def constrained_parameters(loss: ExtendedNLL) -> tuple[str, ...]:
+def constrained_parameters(loss: Likelihood) -> tuple[str, ...]:
     """Names of the floating parameters that stand in a constraint term."""
-    found = {p.name for constraint in loss.constraints for p in constraint.get_params(floating=True)}
+    found = {p.name for constraint in constraints_in(loss) for p in constraint.get_params(floating=True)}
     return tuple(p.name for p in loss.parameters if p.name in found)
 
 
-def prefit(loss: ExtendedNLL) -> dict[str, tuple[float, float]]:
+def prefit(loss: Likelihood) -> dict[str, tuple[float, float]]:
     """Central value and error that the constraint terms alone give to their parameters, by name.
 
     Raises:
@@ -46,10 +46,9 @@ def prefit(loss: ExtendedNLL) -> dict[str, tuple[float, float]]:
     if not names:
         return {}
     at = [k for k, p in enumerate(loss.parameters) if p.name in names]
-    evaluator = ConstraintEvaluator(list(loss.constraints), loss.parameters)
+    evaluator = EvaluatorSum(constraint_evaluators(constraints_in(loss), loss.parameters))
     minimum = minimise(evaluator, loss.theta(), at, limits=limits_of(loss.parameters), tolerance=1e-10)
-    if not minimum.converged:
-        raise FitError(f"the constraints of {', '.join(names)} have no common minimum; check them")
+    minimum.required(f"the minimum of the constraints of {', '.join(names)}")
     errors = np.sqrt(np.diag(minimum.covariance()))
     return {loss.parameters[k].name: (float(minimum.theta[k]), float(errors[k])) for k in at}
 
@@ -69,7 +68,7 @@ def impacts(
     fit; the systematic one is what remains in quadrature.
 
     Args:
-        loss: The `ExtendedNLL`, or the result of its fit; parameters' values are not changed.
+        loss: The likelihood, or the result of its fit; its parameters are not changed.
         poi: The parameter of interest, or its name.
         nuisances: Names of those to rank; by default all floating parameters but the poi.
         groups: Names of nuisances by group, for the error budget.
@@ -88,15 +87,13 @@ def impacts(
     wanted = others if nuisances is None else list(nuisances)
     _require_known([*wanted, *(name for group in (groups or {}).values() for name in group)], others)
     before = prefit(loss)
-    # every profile below starts at the global minimum
-    with zfit.param.set_values(loss.parameters, profiler.minimum.theta):
-        total = _errors(profiler, minos=minos)
-        found = [_impact(loss, name, profiler, before.get(name), minos=minos) for name in wanted]
-        statistical = _errors_without(loss, profiler.name, constrained_parameters(loss), minos=minos)
-        budget = {
-            group: _quadratic_difference(total, _errors_without(loss, profiler.name, names, minos=minos))
-            for group, names in (groups or {}).items()
-        }
+    total = _errors(profiler, minos=minos)
+    found = [_impact(name, profiler, before.get(name), minos=minos) for name in wanted]
+    statistical = _errors_without(profiler, constrained_parameters(loss), minos=minos)
+    budget = {
+        group: _quadratic_difference(total, _errors_without(profiler, names, minos=minos))
+        for group, names in (groups or {}).items()
+    }
     return Impacts(
         poi=profiler.name,
         value=profiler.best,
@@ -122,13 +119,11 @@ def _errors(profiler: Profiler, *, minos: bool) -> Pair:
     return profiler.best - lower, upper - profiler.best
 
 
-def _impact(loss: ExtendedNLL, name: str, poi: Profiler, before: Pair | None, *, minos: bool) -> Impact:
-    nuisance = Profiler(loss, name)
+def _impact(name: str, poi: Profiler, before: Pair | None, *, minos: bool) -> Impact:
+    nuisance = Profiler(poi.loss, name, start=poi.minimum.theta)
 
     def shift(value: float) -> float:
-        minimum = nuisance.at(value)
-        if not minimum.converged:
-            raise FitError(f"the fit with {name} = {value:.4g} did not converge; check its limits")
+        minimum = nuisance.at(value).required(f"the fit with {name} = {value:.4g}")
         return float(minimum.theta[poi.index]) - poi.best
 
     below, above = _errors(nuisance, minos=minos)
@@ -144,16 +139,10 @@ def _impact(loss: ExtendedNLL, name: str, poi: Profiler, before: Pair | None, *,
     )
 
 
-def _errors_without(loss: ExtendedNLL, poi: str, names: Iterable[str], *, minos: bool) -> Pair:
-    """Errors of the poi with some nuisances held at their current values."""
-    held = [p for p in loss.parameters if p.name in set(names) - {poi} and p.floating]
-    try:
-        for parameter in held:
-            parameter.floating = False
-        return _errors(Profiler(loss, poi), minos=minos)
-    finally:
-        for parameter in held:
-            parameter.floating = True
+def _errors_without(poi: Profiler, names: Iterable[str], *, minos: bool) -> Pair:
+    """Errors of the poi with some nuisances held at their best fit."""
+    held = set(names) - {poi.name}
+    return _errors(Profiler(poi.loss, poi.name, held=held, start=poi.minimum.theta), minos=minos)
 
 
 def _quadratic_difference(whole: Pair, part: Pair) -> Pair:
@@ -165,7 +154,7 @@ def correlations(loss: Any, *, names: Sequence[str] | None = None) -> Correlatio
     """Correlation matrix of the floating parameters from the exact Hessian at the best fit.
 
     Args:
-        loss: The `ExtendedNLL`, or the result of its fit.
+        loss: The likelihood, or the result of its fit.
         names: The parameters to show; by default all that float and are not held at a limit.
 
     Raises:

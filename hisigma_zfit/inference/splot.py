@@ -19,7 +19,7 @@ import zfit
 from scipy.special import expit
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.fitting.profiler import fit
+from hisigma_zfit.fitting.minimizer import fit
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.projections import sample_model
 from hisigma_zfit.results import Projection

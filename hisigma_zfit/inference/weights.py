@@ -31,7 +31,8 @@ from hisigma_zfit.likelihood.constraints import as_constraint
 from hisigma_zfit.likelihood.evaluate import Evaluation
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.likelihood.sidebands import MemberWeights, SidebandMeasurement, SidebandTerm
-from hisigma_zfit.model.compose import Component, SignalPlusBackground
+from hisigma_zfit.model.compose import SignalPlusBackground
+from hisigma_zfit.model.terms import Term
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,8 +46,6 @@ __all__ = ["SidebandConstraint", "fit_weights", "member_densities", "weighted_mo
 
 class _OnSimplex:
     """-log L_SB in the first E - 1 weights; the last one is what they leave."""
-
-    parameters: tuple[Any, ...] = ()
 
     def __init__(self, density: Array, event_weights: Array) -> None:
         self._last = density[-1]
@@ -109,7 +108,7 @@ def fit_weights(members: Sequence[ConditionalFlow], events: Dataset) -> MemberWe
     evaluator = _OnSimplex(density, event_weights)
     n = len(members) - 1
     found = minimise(evaluator, np.full(n, 1.0 / (n + 1)), np.arange(n), tolerance=1e-9)
-    if not found.converged or np.linalg.cond(found.evaluation.hessian) > 1e12:
+    if not found.converged or found.flat.size or np.linalg.cond(found.evaluation.hessian) > 1e12:
         raise FitError(f"the weights of {n + 1} members are not determined; are some of them copies of each other?")
     inverse = np.linalg.inv(found.evaluation.hessian)
     scores = evaluator.scores(found.theta) * event_weights
@@ -181,7 +180,7 @@ def weighted_model(
         zfit.Parameter(f"{main.name}_{k}", size * w, stepsize=0.01 * size) for k, w in enumerate(weights.values)
     )
     split = tuple(
-        Component(f"{main.name}_{k}", main.pdf.copy(flow=member, extended=n), n, is_signal=False)
+        Term(f"{main.name}_{k}", main.pdf.copy(flow=member, extended=n), n, is_signal=False)
         for k, (member, n) in enumerate(zip(members, yields, strict=True))
     )
     components = tuple(part for c in model.components for part in (split if c is main else (c,)))

@@ -10,6 +10,7 @@ processes without zfit; `hisigma_zfit.likelihood.constraints` reads zfit's const
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -34,6 +35,9 @@ __all__ = [
 ]
 
 
+_LOG_TWO_PI = float(np.log(2.0 * np.pi))
+
+
 class Measurement(Protocol):
     """One constraint as a function of its nuisances p, shape (k,), and observations x, mostly of the same shape."""
 
@@ -44,7 +48,7 @@ class Measurement(Protocol):
         """Observations of a repeated measurement when `p` is true."""
 
     def terms(self, p: Array, x: Array) -> tuple[float, Array, Array]:
-        """-log L up to a constant, its gradient and its Hessian in `p`."""
+        """-log L with the constants that zfit has, its gradient and its Hessian in `p`."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class GaussianMeasurement:
 
     covariance: Array
     precision: Array
+
+    @cached_property
+    def _constant(self) -> float:
+        return 0.5 * (len(self.covariance) * _LOG_TWO_PI + float(np.linalg.slogdet(self.covariance)[1]))
 
     def stationary(self, p: Array) -> Array:
         """See `Measurement`."""
@@ -65,7 +73,7 @@ class GaussianMeasurement:
     def terms(self, p: Array, x: Array) -> tuple[float, Array, Array]:
         """See `Measurement`."""
         gradient = self.precision @ (p - x)
-        return 0.5 * float((p - x) @ gradient), gradient, self.precision
+        return self._constant + 0.5 * float((p - x) @ gradient), gradient, self.precision
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class LogNormalMeasurement:
     def terms(self, p: Array, x: Array) -> tuple[float, Array, Array]:
         """See `Measurement`."""
         pull = (np.log(p) - x) / self.sigma**2
-        value = float(np.sum(0.5 * pull * (np.log(p) - x) + np.log(p)))
+        value = float(np.sum(0.5 * pull * (np.log(p) - x) + np.log(p * self.sigma) + 0.5 * _LOG_TWO_PI))
         return value, (pull + 1.0) / p, np.diag((self.sigma**-2 - pull - 1.0) / p**2)
 
 
@@ -130,16 +138,10 @@ class AuxiliaryData:
     Args:
         terms: Of each constraint its measurement, the indices of its nuisances, and where its observations stand.
         observed: The observations of the data, shape (A,).
-        parameters: Names of all parameters of the likelihood, P of them.
     """
 
-    def __init__(
-        self,
-        terms: Sequence[tuple[Measurement, npt.NDArray[np.intp], slice]],
-        observed: Array,
-        parameters: tuple[str, ...],
-    ) -> None:
-        self.terms, self.observed, self.parameters = tuple(terms), observed, parameters
+    def __init__(self, terms: Sequence[tuple[Measurement, npt.NDArray[np.intp], slice]], observed: Array) -> None:
+        self.terms, self.observed = tuple(terms), observed
 
     def asimov(self, theta: Array) -> Array:
         """Observations that make every term stationary at `theta`, shape (A,)."""
@@ -157,14 +159,13 @@ class AuxiliaryData:
 
     def evaluator(self, observation: Array) -> AuxiliaryEvaluator:
         """Sum of the terms for observations of shape (A,)."""
-        return AuxiliaryEvaluator(self, self.parameters, observation)
+        return AuxiliaryEvaluator(self, observation)
 
 
 class AuxiliaryEvaluator:
-    """Sum of constraint terms with fixed observations, up to a constant; build it with `AuxiliaryData.evaluator`."""
+    """Sum of constraint terms with fixed observations; build it with `AuxiliaryData.evaluator`."""
 
-    def __init__(self, auxiliary: AuxiliaryData, parameters: tuple[Any, ...], observation: Array) -> None:
-        self.parameters = parameters
+    def __init__(self, auxiliary: AuxiliaryData, observation: Array) -> None:
         self._terms = [(m, index, observation[at]) for m, index, at in auxiliary.terms]
 
     def value(self, theta: Array) -> float:
@@ -177,6 +178,6 @@ class AuxiliaryEvaluator:
         for measurement, index, x in self._terms:
             v, g, h = measurement.terms(theta[index], x)
             value += v
-            np.add.at(gradient, index, g)
-            np.add.at(hessian, np.ix_(index, index), h)
+            gradient[index] += g
+            hessian[np.ix_(index, index)] += h
         return Evaluation(value, gradient, hessian)

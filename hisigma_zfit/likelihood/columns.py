@@ -7,84 +7,27 @@ and the weights of the variations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xxhash
 import zfit
 
-from hisigma_zfit.density.flows import ConditionalFlow, RegionFlow
-from hisigma_zfit.errors import DomainError, InputError
+from hisigma_zfit.errors import DomainError
 from hisigma_zfit.likelihood.cached import Columns
 from hisigma_zfit.model import shapes
-from hisigma_zfit.model.pdfs import FlowProductPDF
+from hisigma_zfit.model.terms import Events, Term, components, terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hisigma_zfit.arrays import Array
-    from hisigma_zfit.model.morphing import Morph
-    from hisigma_zfit.model.variation_weights import MorphColumns
 
-__all__ = ["Columns", "Term", "build_columns", "components", "data_version", "terms_of"]
+__all__ = ["Columns", "Term", "build_columns", "columns_and_reference", "components", "data_version", "terms_of"]
 
 
 # Log of the largest ratio of densities that may stand in the columns: four of them are multiplied before the logarithm.
 _FAR = 100.0
-
-
-@dataclass(frozen=True)
-class Term:
-    """One component of the extended sum: a mass shape, a conditional density (or none) and a yield.
-
-    Attributes:
-        mass: zfit PDF of the mass.
-        flow: Density of the features given the mass; None in a fit of the mass alone.
-        extended: The yield, a zfit parameter.
-        frozen: True if no parameter of the mass shape floats, so that its density can be cached.
-        name: Name of the component.
-        morph: Systematic variations of the conditional density, or None.
-    """
-
-    mass: zfit.pdf.BasePDF
-    flow: ConditionalFlow | None
-    extended: Any
-    frozen: bool
-    name: str
-    morph: Morph | None = None
-
-
-def components(model: zfit.pdf.BasePDF) -> tuple[zfit.pdf.BasePDF, ...]:
-    """The PDFs that a model sums, or the model if it is no sum."""
-    return tuple(model.pdfs) if isinstance(model, zfit.pdf.SumPDF) else (model,)
-
-
-def terms_of(model: zfit.pdf.BasePDF) -> tuple[Term, ...]:
-    """Take an extended model apart.
-
-    Raises:
-        InputError: A component is not extended, or is neither a `FlowProductPDF` nor a PDF of the mass alone.
-    """
-    terms = []
-    for pdf in components(model):
-        if not pdf.is_extended:
-            raise InputError.from_parts(
-                expected="extended components", got=f"{pdf.name} without a yield", do="pass extended= to it"
-            )
-        if isinstance(pdf, FlowProductPDF):
-            mass, flow, morph = pdf.mass, pdf.flow, pdf.morph
-        elif pdf.n_obs == 1:
-            mass, flow, morph = pdf, None, None
-        else:
-            raise InputError.from_parts(
-                expected="FlowProductPDF components, or PDFs of the mass alone",
-                got=f"{type(pdf).__name__} in {', '.join(pdf.obs)}",
-                do="use zfit.loss.ExtendedUnbinnedNLL for this model",
-            )
-        frozen = not (mass.get_params(floating=True, is_yield=False))
-        terms.append(Term(mass, flow, pdf.get_yield(), frozen, str(pdf.name), morph))
-    return tuple(terms)
 
 
 def data_version(data: zfit.Data) -> int:
@@ -99,26 +42,6 @@ def data_version(data: zfit.Data) -> int:
     if data.weights is not None:
         digest.update(np.ascontiguousarray(data.weights).tobytes())
     return digest.intdigest()
-
-
-def conditional_log_prob(flow: ConditionalFlow, x: Array, m: Array, known: dict[int, Array]) -> Array:
-    """Log p(x'|m) of events; a density that several components share is evaluated once.
-
-    Args:
-        flow: The density.
-        x: Features in the flow's order, shape (n, d).
-        m: Masses, shape (n,).
-        known: Results so far by flow identity; filled here.
-    """
-    if id(flow) not in known:
-        if isinstance(flow, RegionFlow):
-            inside = flow.region.contains(m)
-            result = conditional_log_prob(flow.outer, x, m, known).copy()
-            result[inside] = flow.inner.log_prob_array(x[inside], m[inside])
-        else:
-            result = flow.log_prob_array(x, m)
-        known[id(flow)] = result
-    return known[id(flow)]
 
 
 def _reference(terms: Sequence[Term], log_prob: Array) -> Array:
@@ -142,35 +65,39 @@ def build_columns(terms: Sequence[Term], data: zfit.Data) -> Columns:
     Raises:
         DomainError: Events at which every component's density is zero.
     """
-    names = list(data.obs)
-    values = np.asarray(data.value())
-    m = np.ascontiguousarray(values[:, names.index(terms[0].mass.obs[0])])
+    return columns_and_reference(terms, data)[0]
+
+
+def columns_and_reference(terms: Sequence[Term], data: zfit.Data) -> tuple[Columns, Array]:
+    """The same, with what was taken out of every event's log ratios, shape (n,)."""
+    events = Events(tuple(data.obs), np.asarray(data.value()))
+    mass = next((str(term.mass.obs[0]) for term in terms if term.mass is not None), None)
+    m = None if mass is None else events.column(mass)
     weights = None if data.weights is None else np.ascontiguousarray(data.weights, dtype=np.float64)
-    log_prob = np.zeros((len(terms), m.size))
-    morphs: list[MorphColumns | None] = []
-    known: dict[int, Array] = {}
-    for row, term in zip(log_prob, terms, strict=True):
-        if term.flow is not None:
-            x = values[:, [names.index(feature) for feature in term.flow.features]]
-            row[:] = conditional_log_prob(term.flow, x, m, known)
-        morphs.append(None if term.morph is None else term.morph.columns(x, m, row))
-    reference = _reference(terms, log_prob)
+    n = len(events.values)
+    log_ratio = np.zeros((len(terms), n))
+    morphs = []
+    for row, term in zip(log_ratio, terms, strict=True):
+        row[:] = term.log_ratio(events)
+        morphs.append(term.variations(events, row))
+    reference = _reference(terms, log_ratio)
     lost = ~np.isfinite(reference)
     if lost.any():
         raise DomainError.from_parts(
             expected="events inside the domain of the learned densities",
-            got=f"{int(lost.sum())} of {m.size} outside of every component's",
+            got=f"{int(lost.sum())} of {n} outside of every component's",
             do="drop them (flow.inside tells which) or train on a sample that covers them",
         )
-    ratio = np.exp(log_prob - reference, out=log_prob)
+    ratio = np.exp(log_ratio - reference, out=log_ratio)
     for k, term in enumerate(terms):
-        if term.frozen:
-            ratio[k] *= shapes.evaluate(term.mass, m)
-    return Columns(
+        if term.frozen and term.mass is not None:
+            ratio[k] *= shapes.evaluate(term.mass, events.column(str(term.mass.obs[0])))
+    columns = Columns(
         mass=m,
         weights=weights,
         ratio=ratio,
         reference=float(reference.sum() if weights is None else reference @ weights),
-        total=float(m.size if weights is None else weights.sum()),
+        total=float(n if weights is None else weights.sum()),
         morphs=tuple(morphs),
     )
+    return columns, reference

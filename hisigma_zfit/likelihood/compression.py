@@ -6,7 +6,7 @@ it takes about as long as four evaluations.  A single fit, as in a toy, is not w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,7 +27,6 @@ class CompressedEvaluator:
     """A likelihood whose far events are summed by a series where that is exact, and visited where it is not."""
 
     def __init__(self, full: ColumnEvaluator, reduced: ColumnEvaluator, far: FarEvents) -> None:
-        self.parameters: tuple[Any, ...] = full.parameters
         self._full, self._reduced, self._far = full, reduced, far
 
     def covers(self, theta: Array) -> bool:
@@ -62,24 +61,23 @@ def compress(evaluator: Evaluator, theta: Array) -> Evaluator:
         component with a floating mass shape of the exponential family and up to three of frozen shape, none varied.
     """
     if isinstance(evaluator, EvaluatorSum):
-        parts = [compress(part, theta) for part in evaluator.parts]
-        return EvaluatorSum(evaluator.parameters, parts)
+        return EvaluatorSum([compress(part, theta) for part in evaluator.parts])
     if not isinstance(evaluator, ColumnEvaluator):
         return evaluator
     return _compressed(evaluator, theta) or evaluator
 
 
 def _compressed(full: ColumnEvaluator, theta: Array) -> CompressedEvaluator | None:
-    components, columns = full.components, full.columns
-    dominating = [k for k, c in enumerate(components) if c.powers is not None]
-    share = largest_share(len(components) - 1)
-    simple = len(dominating) == 1 and components[dominating[0]].plain and all(c.morph is None for c in components)
-    if share is None or not simple or columns.mass.size < _FEWEST:
+    terms, columns = full.terms, full.columns
+    dominating = [k for k, c in enumerate(terms) if c.powers is not None]
+    share = largest_share(len(terms) - 1)
+    simple = len(dominating) == 1 and terms[dominating[0]].plain and all(c.morph is None for c in terms)
+    if share is None or not simple or columns.size < _FEWEST:
         return None
     row, yields = dominating[0], full.yields(theta)
-    own = components[row]
-    others = [k for k in range(len(components)) if k != row]
-    if own.powers is None or own.slot.family is None or not yields[row] > 0.0:
+    own = terms[row]
+    others = [k for k in range(len(terms)) if k != row]
+    if own.powers is None or own.term.family is None or not yields[row] > 0.0:
         return None
     # a yield may move by its error, which is no larger than that of all events
     relative = (np.abs(yields[others]) + np.sqrt(abs(columns.total))) / yields[row]
@@ -96,6 +94,6 @@ def _compressed(full: ColumnEvaluator, theta: Array) -> CompressedEvaluator | No
         None if columns.weights is None else columns.weights[far],
         q=own.q,
         dominating=(row, own.start),
-        others=[(k, components[k].start) for k in others],
+        others=[(k, terms[k].start) for k in others],
     )
     return CompressedEvaluator(full, full.split(np.flatnonzero(near), events), events)

@@ -1,7 +1,8 @@
 """zfit's constraints: their terms as plain functions, and the measurements behind them.
 
-Terms are closed forms in numpy, or go through TensorFlow for any other zfit constraint.  `auxiliary_data` reads the
-measurements out of constraints, `as_constraint` and `shifted` write them back with other observations.
+Terms are those of the measurements, closed forms in numpy; any other zfit constraint goes through TensorFlow.
+`auxiliary_data` reads the measurements out of constraints, `as_constraint` and `shifted` write them back with other
+observations.
 """
 
 from __future__ import annotations
@@ -20,17 +21,15 @@ from hisigma_zfit.likelihood.auxiliary import (
     Measurement,
     PoissonMeasurement,
 )
-from hisigma_zfit.likelihood.evaluate import Evaluation, Evaluator
 from hisigma_zfit.likelihood.graph import ConstraintEvaluator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hisigma_zfit.arrays import Array
+    from hisigma_zfit.likelihood.evaluate import Evaluator
 
 __all__ = [
-    "ClosedFormEvaluator",
-    "GaussianEvaluator",
     "as_constraint",
     "auxiliary_data",
     "constraint_evaluators",
@@ -39,96 +38,33 @@ __all__ = [
 
 
 def constraint_evaluators(constraints: Sequence[Any], parameters: tuple[Any, ...]) -> tuple[Evaluator, ...]:
-    """Evaluators whose sum is that of the constraints.
+    """Evaluators whose sum is that of the constraints, with zfit's constants.
 
     Args:
         constraints: zfit constraints.
         parameters: All parameters, P of them.
     """
-    quick = [c for c in constraints if GaussianEvaluator.takes(c, parameters)]
-    closed = [c for c in constraints if hasattr(c, "measurement")]
-    others = [c for c in constraints if not any(c is q for q in (*quick, *closed))]
-    evaluators: list[Evaluator] = [ClosedFormEvaluator(c, parameters) for c in closed]
-    if quick:
-        evaluators.append(GaussianEvaluator(quick, parameters))
+    measured = [c for c in constraints if _is_measured(c, parameters)]
+    others = [c for c in constraints if not any(c is m for m in measured)]
+    evaluators: list[Evaluator] = []
+    if measured:
+        auxiliary = auxiliary_data(measured, parameters)
+        evaluators.append(auxiliary.evaluator(auxiliary.observed))
     if others:
         evaluators.append(ConstraintEvaluator(others, parameters))
     return tuple(evaluators)
 
 
-class GaussianEvaluator:
-    """Sum of Gaussian constraints: one quadratic form.
-
-    Args:
-        constraints: zfit Gaussian constraints that `takes` accepts.
-        parameters: All parameters, P of them.
-    """
-
-    def __init__(self, constraints: Sequence[Any], parameters: tuple[Any, ...]) -> None:
-        self.parameters = parameters
-        position = {p: k for k, p in enumerate(parameters)}
-        self._constant = 0.0
-        self._terms: list[tuple[list[int], Array, Array]] = []
-        for constraint in constraints:
-            index = [position[p] for p in _ordered(constraint)]
-            covariance = np.asarray(constraint.covariance, dtype=np.float64)
-            self._constant += 0.5 * (len(index) * np.log(2.0 * np.pi) + float(np.linalg.slogdet(covariance)[1]))
-            observed = np.asarray(constraint.observation, dtype=np.float64)
-            self._terms.append((index, observed, np.asarray(np.linalg.inv(covariance), dtype=np.float64)))
-
-    @staticmethod
-    def takes(constraint: Any, parameters: tuple[Any, ...]) -> bool:
-        """Whether it is a Gaussian constraint with fixed observations of independent parameters of the likelihood."""
-        return (
-            type(constraint) is zfit.constraint.GaussianConstraint
-            and set(_ordered(constraint)) <= set(parameters)
-            and not any(hasattr(observed, "independent") for observed in constraint.observation)
-        )
-
-    def value(self, theta: Array) -> float:
-        """-log L at `theta`, shape (P,), with its constant, as zfit's."""
-        return self._constant + sum(
-            0.5 * float((theta[index] - observed) @ precision @ (theta[index] - observed))
-            for index, observed, precision in self._terms
-        )
-
-    def evaluate(self, theta: Array) -> Evaluation:
-        """The same with gradient and Hessian."""
-        gradient, hessian = np.zeros(theta.size), np.zeros((theta.size, theta.size))
-        for index, observed, precision in self._terms:
-            gradient[index] += precision @ (theta[index] - observed)
-            hessian[np.ix_(index, index)] += precision
-        return Evaluation(self.value(theta), gradient, hessian)
+def _is_measured(constraint: Any, parameters: tuple[Any, ...]) -> bool:
+    """Whether a known measurement stands behind it, with fixed numbers, of independent parameters of the likelihood."""
+    return (
+        (type(constraint) in _KNOWN or hasattr(constraint, "measurement"))
+        and set(constraint.get_params(floating=None, extract_independent=False)) <= set(parameters)
+        and not any(hasattr(observed, "independent") for observed in constraint.observation)
+    )
 
 
-class ClosedFormEvaluator:
-    """A constraint whose measurement knows its derivatives, such as `hisigma_zfit.inference.weights` makes.
-
-    Args:
-        constraint: With attributes `measurement`, `nuisances` and `observation`.
-        parameters: All parameters, P of them.
-    """
-
-    def __init__(self, constraint: Any, parameters: tuple[Any, ...]) -> None:
-        self.parameters = parameters
-        self._terms, self._observation = constraint.measurement.terms, constraint.observation
-        self._index = [parameters.index(p) for p in constraint.nuisances]
-
-    def value(self, theta: Array) -> float:
-        """-log L at `theta`, shape (P,), up to a constant."""
-        return float(self._terms(theta[self._index], self._observation)[0])
-
-    def evaluate(self, theta: Array) -> Evaluation:
-        """The same with gradient and Hessian."""
-        gradient, hessian = np.zeros(theta.size), np.zeros((theta.size, theta.size))
-        value, own, curvature = self._terms(theta[self._index], self._observation)
-        gradient[self._index], hessian[np.ix_(self._index, self._index)] = own, curvature
-        return Evaluation(float(value), gradient, hessian)
-
-
-def _ordered(constraint: Any) -> list[Any]:
-    """The constrained parameters in the order of the observations."""
-    return [constraint.params[f"param_{k}"] for k in range(len(constraint.observation))]
+_KNOWN = (zfit.constraint.GaussianConstraint, zfit.constraint.PoissonConstraint, zfit.constraint.LogNormalConstraint)
 
 
 @singledispatch
@@ -218,7 +154,7 @@ def auxiliary_data(constraints: Sequence[Any], parameters: Sequence[Any]) -> Aux
         at = slice(len(observed), len(observed) + len(constraint.observation))
         terms.append((measurement, np.array([position[p] for p in nuisances], dtype=np.intp), at))
         observed += [float(x.value()) if hasattr(x, "value") else float(x) for x in np.ravel(constraint.observation)]
-    return AuxiliaryData(terms, np.array(observed), tuple(str(p.name) for p in parameters))
+    return AuxiliaryData(terms, np.array(observed))
 
 
 def shifted(auxiliary: AuxiliaryData, parameters: Sequence[Any], observation: Array) -> list[Any]:

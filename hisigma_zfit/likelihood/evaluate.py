@@ -10,24 +10,22 @@ that other processes start quickly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from hisigma_zfit.likelihood.slots import Component, ComposedYield, Slot
+from hisigma_zfit.likelihood.compiled import CompiledTerm, TermOnData
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.likelihood.cached import Columns
-    from hisigma_zfit.likelihood.columns import Term
     from hisigma_zfit.likelihood.expansion import FarEvents
 
-__all__ = ["ColumnEvaluator", "Evaluation", "Evaluator", "EvaluatorSum", "column_evaluator"]
+__all__ = ["ColumnEvaluator", "Evaluation", "Evaluator", "EvaluatorSum"]
 
 
 # Events in a block: a handful of such buffers fits the second-level cache, and numpy's overhead is spread over many.
@@ -47,9 +45,7 @@ class Evaluation:
 
 
 class Evaluator(Protocol):
-    """-log L (without the constants of the data) as a function of all parameters, in the order of `parameters`."""
-
-    parameters: tuple[Any, ...]
+    """-log L (without the constants of the data) as a function of a vector of all parameters."""
 
     def value(self, theta: Array) -> float:
         """-log L at `theta`, shape (P,); inf where the density is not positive."""
@@ -62,61 +58,47 @@ class ColumnEvaluator:
     """Quick path for one data set; see the module's text.
 
     Args:
-        slots: One for each row of the columns.
+        terms: One for each row of the columns.
         columns: The data set.
-        parameters: All parameters, P of them, or their names: they are only handed on.
         far: Further events, summed by a series; see `hisigma_zfit.likelihood.compression`.
     """
 
-    def __init__(
-        self, slots: Sequence[Slot], columns: Columns, parameters: tuple[Any, ...], *, far: FarEvents | None = None
-    ) -> None:
-        self.parameters = parameters
-        self._slots, self._far = tuple(slots), far
+    def __init__(self, terms: Sequence[CompiledTerm], columns: Columns, *, far: FarEvents | None = None) -> None:
+        self._compiled, self._far = tuple(terms), far
         # events where variations act come first: the others are spared their weights
         acting = [morph.active for morph in columns.morphs if morph is not None]
-        active = np.logical_or.reduce(acting) if acting else np.zeros(columns.mass.size, dtype=bool)
+        active = np.logical_or.reduce(acting) if acting else np.zeros(columns.size, dtype=bool)
         self._n_active, n = int(np.count_nonzero(active)), active.size
         if 0 < self._n_active < n:
             columns = columns.take(np.argsort(~active, kind="stable"))
         self.columns, self._weights, self._total = columns, columns.weights, columns.total
-        self.components, self._rows = [], 0
-        for k, slot in enumerate(self._slots):
-            self.components.append(Component(slot, columns, k, self._rows))
-            self._rows = self.components[-1].rest.stop
+        self.terms, self._rows = [], 0
+        for k, term in enumerate(self._compiled):
+            self.terms.append(TermOnData(term, columns, k, self._rows))
+            self._rows = self.terms[-1].rest.stop
         self._n = n
 
     def split(self, near: npt.NDArray[np.intp], far: FarEvents) -> ColumnEvaluator:
         """The same likelihood with only some of the events, by index, visited one by one, the others by `far`."""
-        return ColumnEvaluator(self._slots, self.columns.take(near), self.parameters, far=far)
+        return ColumnEvaluator(self._compiled, self.columns.take(near), far=far)
 
     def yields(self, theta: Array) -> Array:
-        """Yields of the components, shape (K,)."""
-        return np.array([slot.size(theta)[0] for slot in self._slots])
+        """Yields of the terms, shape (K,)."""
+        return np.array([term.size(theta)[0] for term in self._compiled])
 
     def shapes(self, theta: Array) -> list[list[float]]:
-        """Coefficients of each component's log mass density as a polynomial in t, the constant first."""
+        """Coefficients of each term's log mass density as a polynomial in t, the constant first."""
         return [
             c.polynomial(
-                theta, 0.0 if c.slot.family is None else -c.slot.family.log_integral(theta[c.parameters[: c.q]])
+                theta, 0.0 if c.term.family is None else -c.term.family.log_integral(theta[c.parameters[: c.q]])
             )
-            for c in self.components
+            for c in self.terms
         ]
 
     def _blocks(self, size: int) -> list[slice]:
         """Blocks of events, with a border where the variations cease to act."""
         parts = ((0, self._n_active), (self._n_active, self._n))
         return [slice(at, min(at + size, stop)) for start, stop in parts for at in range(start, stop, size)]
-
-    def recipe(self) -> Callable[[Columns], ColumnEvaluator]:
-        """What makes the likelihood of other columns, without zfit objects, so that other processes can have it.
-
-        Parameters are known by their names there.
-        """
-        slots = [
-            replace(slot, family=replace(slot.family, parameters=())) if slot.family else slot for slot in self._slots
-        ]
-        return partial(type(self), slots, parameters=tuple(str(p.name) for p in self.parameters))
 
     def _block_weights(self, block: slice) -> Array | None:
         return None if self._weights is None else self._weights[block]
@@ -125,17 +107,17 @@ class ColumnEvaluator:
     def value(self, theta: Array) -> float:
         """-log L at `theta`, shape (P,); inf where the density is not positive."""
         yields = self.yields(theta)
-        morphs = [c.weights(theta) for c in self.components]
+        morphs = [c.weights(theta) for c in self.terms]
         # the yield goes into the exponent: that of no events, minus infinity, makes a density of zero
         polynomials, factors = [], []
-        for c, size in zip(self.components, yields, strict=True):
-            family = c.slot.family
+        for c, size in zip(self.terms, yields, strict=True):
+            family = c.term.family
             shift = 0.0 if family is None else np.log(abs(size)) - family.log_integral(theta[c.parameters[: c.q]])
             polynomials.append(c.polynomial(theta, float(shift)))
             factors.append(size if family is None else 1.0 if size >= 0.0 else -1.0)
-        common = next((p[0] for p, c in zip(polynomials, self.components, strict=True) if c.powers is not None), 0.0)
+        common = next((p[0] for p, c in zip(polynomials, self.terms, strict=True) if c.powers is not None), 0.0)
         common = common if abs(common) < _MAX_COMMON else 0.0
-        for k, c in enumerate(self.components):  # a factor of the whole density is cheaper outside of the loop
+        for k, c in enumerate(self.terms):  # a factor of the whole density is cheaper outside of the loop
             if c.powers is None:
                 factors[k] *= float(np.exp(-common))
             else:
@@ -143,7 +125,7 @@ class ColumnEvaluator:
         buffers, total, positive = np.empty((2, min(_BLOCK, self._n))), 0.0, bool(yields.min() >= 0.0)
         for block in self._blocks(_BLOCK):
             density, scratch = buffers[:, : block.stop - block.start]
-            for k, (c, morph) in enumerate(zip(self.components, morphs, strict=True)):
+            for k, (c, morph) in enumerate(zip(self.terms, morphs, strict=True)):
                 part = scratch if k else density
                 own = c.density(polynomials[k], block, part)
                 if own is not part or factors[k] != 1.0:
@@ -166,28 +148,28 @@ class ColumnEvaluator:
         follow from the same sums and from dS, which is -Cov(T) for every event for a shape.
         """
         moments = [
-            None if c.slot.family is None else c.slot.family.log_partition(theta[c.parameters[: c.q]])
-            for c in self.components
+            None if c.term.family is None else c.term.family.log_partition(theta[c.parameters[: c.q]])
+            for c in self.terms
         ]
-        sizes, morphs = [slot.size(theta) for slot in self._slots], [c.weights(theta) for c in self.components]
+        sizes, morphs = [term.size(theta) for term in self._compiled], [c.weights(theta) for c in self.terms]
         yields = np.array([size for size, _, _ in sizes])
         polynomials = [
             c.polynomial(theta, 0.0 if moment is None else -moment[0])
-            for c, moment in zip(self.components, moments, strict=True)
+            for c, moment in zip(self.terms, moments, strict=True)
         ]
         length = min(_BLOCK, self._n, max(_ONE_THREAD // (self._rows * (self._rows + 1)), _BLOCK // 8))
         # the last row of ones makes the sums of the derivatives one more column of their products, and hides from BLAS
         # that these are symmetric, for which its kernel is four times slower
         buffer, buffers = np.ones((self._rows + 1, length)), np.empty((2, length))
         products, total, positive = np.zeros((self._rows, self._rows + 1)), 0.0, bool(yields.min() >= 0.0)
-        seconds = [np.zeros((c.parameters.size,) * 2) for c in self.components]
+        seconds = [np.zeros((c.parameters.size,) * 2) for c in self.terms]
         for block in self._blocks(max(length, 1)):
             size, acting = block.stop - block.start, block.start < self._n_active
             derivatives, (density, scratch) = buffer[:, :size], buffers[:, :size]
             densities: list[Array] = []
             slopes: list[Array | None] = []
             bends: list[Array | None] = []
-            for k, (c, morph) in enumerate(zip(self.components, morphs, strict=True)):
+            for k, (c, morph) in enumerate(zip(self.terms, morphs, strict=True)):
                 own, slope, bend = c.density(polynomials[k], block, derivatives[c.start]), c.slope(block), None
                 if morph is not None and acting:
                     weight, varied, bend = morph.derivatives(block)
@@ -201,14 +183,14 @@ class ColumnEvaluator:
                 densities.append(own)
                 slopes.append(slope)
                 bends.append(bend)
-            for c, own, slope in zip(self.components, densities, slopes, strict=True):
+            for c, own, slope in zip(self.terms, densities, slopes, strict=True):
                 share = np.divide(own, density, out=derivatives[c.start])
                 if slope is not None:
                     np.multiply(share, slope, out=derivatives[c.start + 1 : c.start + 1 + len(slope)])
             weights = self._block_weights(block)
             weighted = derivatives[:-1] if weights is None else derivatives[:-1] * weights
             products += weighted @ derivatives.T
-            for c, second, slope, bend in zip(self.components, seconds, slopes, bends, strict=True):
+            for c, second, slope, bend in zip(self.terms, seconds, slopes, bends, strict=True):
                 if slope is not None:
                     second[: len(slope), : len(slope)] += weighted[c.start + 1 : c.start + 1 + len(slope)] @ slope.T
                 if bend is not None:
@@ -234,14 +216,14 @@ class ColumnEvaluator:
 
         First into those by yields and shape parameters of each component, in the order of the rows, then by parameter.
         """
-        first, starts = products[:, -1], [c.start for c in self.components]
+        first, starts = products[:, -1], [c.start for c in self.terms]
         local = np.eye(self._rows)  # from raw slopes to derivatives of log L
         place = np.zeros((theta.size, self._rows))  # where each of them belongs among the parameters
         bends, curved = np.zeros((self._rows, self._rows)), np.zeros((theta.size, theta.size))
-        for c, second, moment, (size, slope, bend) in zip(self.components, seconds, moments, sizes, strict=True):
-            number, extended = first[c.start], list(c.slot.extended)
+        for c, second, moment, (size, slope, bend) in zip(self.terms, seconds, moments, sizes, strict=True):
+            number, extended = first[c.start], list(c.term.extended)
             place[extended, c.start] = slope
-            if c.slot.composed is not None:
+            if c.term.composed is not None:
                 curved[np.ix_(extended, extended)] += bend * (1.0 - number)
             if not c.parameters.size:
                 continue
@@ -296,38 +278,10 @@ def _sum_of_logs(density: Array, weights: Array | None, *, positive: bool) -> fl
     return float(logs.sum() if weights is None else logs @ weights)
 
 
-def column_evaluator(terms: Sequence[Term], columns: Columns, parameters: tuple[Any, ...]) -> ColumnEvaluator | None:
-    """The quick path for a model, or None if one of its shapes or yields is outside of what it knows."""
-    from hisigma_zfit.model.shapes import exponential_family  # needs zfit, which finished columns do not
-
-    index = {parameter: k for k, parameter in enumerate(parameters)}
-    slots = []
-    for term in terms:
-        composed = term.extended if isinstance(term.extended, ComposedYield) else None
-        sources = (term.extended,) if composed is None else composed.sources
-        if not all(source in index for source in sources):
-            return None  # a yield composed of other parameters
-        family = None if term.frozen else exponential_family(term.mass)
-        if family is None and not term.frozen:
-            return None
-        slots.append(
-            Slot(
-                extended=tuple(index[p] for p in sources),
-                composed=None if composed is None else composed.size,
-                family=family,
-                shape=() if family is None else tuple(index[p] for p in family.parameters),
-                morph=None if term.morph is None else term.morph.form,
-                nuisances=() if term.morph is None else tuple(index[p] for p in term.morph.nuisances),
-            )
-        )
-    return ColumnEvaluator(slots, columns, parameters)
-
-
 class EvaluatorSum:
-    """Sum of evaluators over the same parameters: categories and constraints."""
+    """Sum of evaluators of the same vector: categories and constraints."""
 
-    def __init__(self, parameters: tuple[Any, ...], parts: Sequence[Evaluator]) -> None:
-        self.parameters = parameters
+    def __init__(self, parts: Sequence[Evaluator]) -> None:
         self.parts = tuple(parts)
 
     def value(self, theta: Array) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hisigma_zfit.arrays import Array
-    from hisigma_zfit.likelihood.columns import Columns, Term
+    from hisigma_zfit.likelihood.cached import Columns
+    from hisigma_zfit.model.terms import Term
 
-__all__ = ["ConstraintEvaluator", "GraphEvaluator", "log_density", "morph_inputs"]
+__all__ = ["MOVING", "ConstraintEvaluator", "GraphEvaluator", "log_density", "morph_inputs"]
 
 
 def log_density(terms: Sequence[Term], m: Any, ratio: Any, morphs: Any = None) -> tuple[Any, Any]:
@@ -26,7 +28,7 @@ def log_density(terms: Sequence[Term], m: Any, ratio: Any, morphs: Any = None) -
 
     Args:
         terms: Components of the model.
-        m: Masses, shape (n,).
+        m: Masses, shape (n,), or None where no term has a mass.
         ratio: See `Columns`, shape (K, n).
         morphs: Columns and basis of `MorphColumns` for every component with variations, else None.
 
@@ -39,21 +41,26 @@ def log_density(terms: Sequence[Term], m: Any, ratio: Any, morphs: Any = None) -
                 expected="the columns of the variations", got="none", do="pass morph_inputs(columns) as morphs"
             )
         morphs = [None] * len(terms)
-    sample = zfit.Data.from_tensor(obs=terms[0].mass.obs, tensor=m[:, None])
-    expected, density = znp.asarray(0.0), znp.zeros_like(m)
+    expected, density = znp.asarray(0.0), znp.zeros_like(ratio[0])
     for k, term in enumerate(terms):
         size = znp.asarray(term.extended.value())
         expected += size
         contribution = size * ratio[k]
         if term.morph is not None:
             contribution *= term.morph.weight_in_graph(*morphs[k])
-        density += contribution if term.frozen else contribution * term.mass.pdf(sample)
+        if not term.frozen:
+            contribution *= term.mass.pdf(zfit.Data.from_tensor(obs=term.mass.obs, tensor=m[:, None]))
+        density += contribution
     return expected, znp.log(density)
 
 
 def morph_inputs(columns: Columns) -> list[Any]:
     """What `log_density` takes for the variations of a data set."""
     return [None if morph is None else (list(morph.columns), morph.basis) for morph in columns.morphs]
+
+
+# Held while the parameters of a likelihood have other values for a while, and while they are read: threads share them.
+MOVING = threading.RLock()
 
 
 class _ThroughParameters:
@@ -63,8 +70,6 @@ class _ThroughParameters:
     """
 
     def __init__(self, function: Any, parameters: tuple[Any, ...], *, jit: bool) -> None:
-        self.parameters = parameters
-
         def assign(theta: Any) -> list[Any]:
             before = [tf.identity(parameter.value()) for parameter in parameters]
             for k, parameter in enumerate(parameters):
@@ -98,12 +103,14 @@ class _ThroughParameters:
 
     def value(self, theta: Array, *arguments: Any) -> float:
         """The function's value at `theta`; inf instead of NaN."""
-        result = float(self._value(tf.constant(theta, tf.float64), *arguments))
+        with MOVING:
+            result = float(self._value(tf.constant(theta, tf.float64), *arguments))
         return result if np.isfinite(result) else np.inf
 
     def evaluate(self, theta: Array, *arguments: Any) -> Evaluation:
         """Value, gradient and Hessian at `theta`."""
-        result, gradient, hessian = self._derivatives(tf.constant(theta, tf.float64), *arguments)
+        with MOVING:
+            result, gradient, hessian = self._derivatives(tf.constant(theta, tf.float64), *arguments)
         value = float(result)
         return Evaluation(value if np.isfinite(value) else np.inf, gradient.numpy(), hessian.numpy())
 
@@ -123,7 +130,6 @@ class GraphEvaluator:
     def __init__(
         self, terms: Sequence[Term], columns: Columns, parameters: tuple[Any, ...], *, jit: bool = True
     ) -> None:
-        self.parameters = parameters
         self._capacity = 0
 
         def negative_log_likelihood(m: Any, ratio: Any, weights: Any, morphs: Any) -> Any:
@@ -136,7 +142,7 @@ class GraphEvaluator:
 
     def load(self, columns: Columns) -> None:
         """Replace the data set."""
-        n = columns.mass.size
+        n = columns.size
         if n > self._capacity:
             self._capacity = int(n + 6 * np.sqrt(n))
         pad = self._capacity - n
@@ -147,7 +153,7 @@ class GraphEvaluator:
             return tf.constant(np.pad(array, (*[(0, 0)] * (array.ndim - 1), (0, pad)), mode="edge"))
 
         self._columns = (
-            padded(columns.mass),
+            None if columns.mass is None else padded(columns.mass),
             padded(columns.ratio),
             tf.constant(np.pad(weights, (0, pad))),
             [None if morph is None else tf.nest.map_structure(padded, morph) for morph in morph_inputs(columns)],
@@ -171,7 +177,6 @@ class ConstraintEvaluator:
     """
 
     def __init__(self, constraints: Sequence[Any], parameters: tuple[Any, ...]) -> None:
-        self.parameters = parameters
         self._function = _ThroughParameters(
             lambda: znp.sum([constraint.value() for constraint in constraints]), parameters, jit=False
         )

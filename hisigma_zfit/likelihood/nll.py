@@ -21,9 +21,12 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.likelihood.columns import Columns, Term, build_columns, data_version, terms_of
 from hisigma_zfit.likelihood.compression import compress, covers
 from hisigma_zfit.likelihood.constraints import constraint_evaluators
-from hisigma_zfit.likelihood.evaluate import Evaluation, Evaluator, EvaluatorSum, column_evaluator
-from hisigma_zfit.likelihood.graph import GraphEvaluator, log_density, morph_inputs
+from hisigma_zfit.likelihood.evaluate import Evaluation, Evaluator, EvaluatorSum
+from hisigma_zfit.likelihood.graph import MOVING, log_density, morph_inputs
+from hisigma_zfit.likelihood.protocol import add, shown_parameters
+from hisigma_zfit.likelihood.recipes import Recipe, likelihood_recipe
 from hisigma_zfit.model.systematics import constraints_of
+from hisigma_zfit.results.show import table
 from hisigma_zfit.zfit_internals import OpenLoss
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
 
 
-__all__ = ["ExtendedNLL", "limits_of"]
+__all__ = ["ExtendedNLL"]
 
 
 _log = logging.getLogger(__name__)
@@ -97,11 +100,17 @@ class ExtendedNLL(OpenLoss):
         super().__init__(model=models, data=datasets, constraints=list(terms.values()) or None, options=options)
         self._terms: list[tuple[Term, ...]] = [terms_of(m) for m in models]
         self._frozen = [
-            [p for t in terms if t.frozen for p in t.mass.get_params(floating=None, is_yield=False)]
+            [
+                p
+                for t in terms
+                if t.frozen and t.mass is not None
+                for p in t.mass.get_params(floating=None, is_yield=False)
+            ]
             for terms in self._terms
         ]
         self._versions: list[Any] = [None] * len(models)
         self._columns: list[Columns] = []
+        self._recipes: list[Recipe] = []
         self._parts: list[Evaluator] = []
         self._near: Evaluator | None = None
         self.parameters = tuple(self.get_params(floating=None, is_yield=None, extract_independent=True))
@@ -111,24 +120,46 @@ class ExtendedNLL(OpenLoss):
     def _refresh(self) -> None:
         """Bring the columns up to date with data that changed in place and with frozen shapes that were moved."""
         for k, (terms, data, frozen) in enumerate(zip(self._terms, self.data, self._frozen, strict=True)):
-            version = (data_version(data), tuple(map(_current, frozen)))
+            with MOVING:
+                version = (data_version(data), tuple(map(_current, frozen)))
             if version == self._versions[k]:
                 continue
             columns, self._near = build_columns(terms, data), None
             if k == len(self._columns):
+                self._recipes.append(likelihood_recipe(terms, columns, self.parameters))
                 self._columns.append(columns)
-                self._parts.append(self._make_part(terms, columns))
+                self._parts.append(self._recipes[k](columns))
             else:
-                self._columns[k] = columns
-                part = self._parts[k]
-                if isinstance(part, GraphEvaluator):
-                    part.load(columns)  # keeps its compiled functions
-                else:
-                    self._parts[k] = self._make_part(terms, columns)
+                self._columns[k], self._parts[k] = columns, self._recipes[k](columns)
             self._versions[k] = version
 
-    def _make_part(self, terms: tuple[Term, ...], columns: Columns) -> Evaluator:
-        return column_evaluator(terms, columns, self.parameters) or GraphEvaluator(terms, columns, self.parameters)
+    def shown(self) -> dict[str, Any]:
+        """What `repr` and a notebook show, by name."""
+        events = [int(data.num_entries) for data in self.data]
+        content: dict[str, Any] = {"events": events[0] if len(events) == 1 else events}
+        if self.constraints:
+            content["constraints"] = len(self.constraints)
+        return content | shown_parameters(self)
+
+    def __repr__(self) -> str:
+        content = ", ".join(
+            f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in self.shown().items()
+        )
+        return f"{type(self).__name__}({content})"
+
+    def _repr_html_(self) -> str:
+        return table(type(self).__name__, self.shown())
+
+    def joined(self, other: ExtendedNLL) -> ExtendedNLL:
+        """Both data sets in one likelihood; a constraint that both hold counts once."""
+        return type(self)(
+            [*self.model, *other.model], [*self.data, *other.data], constraints=[*self.constraints, *other.constraints]
+        )
+
+    def __add__(self, other: Any) -> Any:
+        """The likelihood of two data sets: an `ExtendedNLL` with another one, a `LikelihoodSum` with any other kind."""
+        return add(self, other)
 
     def columns(self) -> tuple[Columns, ...]:
         """Cached columns, one set for each data set."""
@@ -146,7 +177,7 @@ class ExtendedNLL(OpenLoss):
         """
         self._refresh()
         parts = [*self._parts, *self._constraint_parts]
-        full = parts[0] if len(parts) == 1 else EvaluatorSum(self.parameters, parts)
+        full = parts[0] if len(parts) == 1 else EvaluatorSum(parts)
         if around is None:
             return full
         if self._near is None or not covers(self._near, around):
@@ -155,7 +186,8 @@ class ExtendedNLL(OpenLoss):
 
     def theta(self) -> Array:
         """Current values of `parameters`, shape (P,)."""
-        return np.array([_current(p) for p in self.parameters])
+        with MOVING:
+            return np.array([_current(p) for p in self.parameters])
 
     # zfit's public methods, answered by the fast evaluation.  Inside someone's tf.function the graph below is used.
 
@@ -169,10 +201,11 @@ class ExtendedNLL(OpenLoss):
 
     def data_constant(self) -> float:
         """What `value(full=True)` adds to the evaluator's value: the terms that only the data decide."""
-        return sum(_data_constant(columns) for columns in self._columns)
+        return sum(_data_constant(columns) for columns in self.columns())
 
     def _constant(self, full: bool | None) -> float:
-        return 0.0 if full is False else self.data_constant()
+        """The same for the columns of an evaluation that was just made."""
+        return 0.0 if full is False else sum(_data_constant(columns) for columns in self._columns)
 
     def _at(self, params: Any, paramvals: Any) -> tuple[Evaluation, list[int]]:
         wanted = self.independent_params(params)
@@ -231,8 +264,8 @@ class ExtendedNLL(OpenLoss):
         """The same likelihood as TensorFlow operations, for callers that trace; see `OpenLoss`."""
         total = znp.asarray(0.0)
         for terms, columns in zip(self._terms, self._columns, strict=True):
-            m, ratio = znp.asarray(columns.mass), znp.asarray(columns.ratio)
-            expected, logs = log_density(terms, m, ratio, morph_inputs(columns))
+            m = None if columns.mass is None else znp.asarray(columns.mass)
+            expected, logs = log_density(terms, m, znp.asarray(columns.ratio), morph_inputs(columns))
             total += expected - znp.sum(logs if columns.weights is None else logs * columns.weights)
             if with_constant:
                 total += _data_constant(columns)
@@ -269,10 +302,3 @@ def _as_zfit(data: Any, model: zfit.pdf.BasePDF) -> zfit.Data:
     if tuple(data.obs) == tuple(space.obs):
         return data
     return data.with_obs(space)
-
-
-def limits_of(parameters: tuple[Any, ...]) -> tuple[Array, Array]:
-    """Lower and upper limits of parameters, infinite where there are none, each of shape (P,)."""
-    lower = [float(p.lower) if p.has_limits and p.lower is not None else -np.inf for p in parameters]
-    upper = [float(p.upper) if p.has_limits and p.upper is not None else np.inf for p in parameters]
-    return np.array(lower), np.array(upper)

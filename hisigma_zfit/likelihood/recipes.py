@@ -1,26 +1,25 @@
-"""What makes the likelihood of columns, chosen once for a model."""
+"""What makes the likelihood of columns, chosen once for a model: the quick path, or a compiled graph."""
 
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from hisigma_zfit.likelihood.evaluate import Evaluator, column_evaluator
+from hisigma_zfit.likelihood.compiled import CompiledTerm, ComposedYield
+from hisigma_zfit.likelihood.evaluate import ColumnEvaluator, Evaluator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hisigma_zfit.likelihood.cached import Columns
-    from hisigma_zfit.likelihood.columns import Term
     from hisigma_zfit.likelihood.graph import GraphEvaluator
+    from hisigma_zfit.model.terms import Term
 
-__all__ = [
-    "CompiledRecipe",
-    "Recipe",
-    "likelihood_recipe",
-]
+__all__ = ["GraphRecipe", "Recipe", "compiled_terms", "likelihood_recipe"]
 
 
 class Recipe(Protocol):
@@ -30,7 +29,7 @@ class Recipe(Protocol):
         """The likelihood, which keeps these columns."""
 
 
-class CompiledRecipe:
+class GraphRecipe:
     """Likelihood of columns through one compiled graph; each has its own columns."""
 
     def __init__(self, evaluator: GraphEvaluator) -> None:
@@ -40,6 +39,37 @@ class CompiledRecipe:
         """The likelihood, which keeps these columns."""
         self._evaluator.load(columns)
         return copy.copy(self._evaluator)  # shares the compiled functions, not the columns
+
+
+def compiled_terms(terms: Sequence[Term], parameters: tuple[Any, ...]) -> tuple[CompiledTerm, ...] | None:
+    """The terms of a model without zfit objects, so that other processes can have them.
+
+    Returns:
+        None if one of the shapes or yields is outside of what the quick path knows.
+    """
+    from hisigma_zfit.model.shapes import exponential_family  # needs zfit, which finished columns do not
+
+    index = {parameter: k for k, parameter in enumerate(parameters)}
+    compiled = []
+    for term in terms:
+        composed = term.extended if isinstance(term.extended, ComposedYield) else None
+        sources = (term.extended,) if composed is None else composed.sources
+        if not all(source in index for source in sources):
+            return None  # a yield composed of other parameters
+        family = None if term.frozen else exponential_family(term.mass)
+        if family is None and not term.frozen:
+            return None
+        compiled.append(
+            CompiledTerm(
+                extended=tuple(index[p] for p in sources),
+                composed=None if composed is None else composed.size,
+                family=None if family is None else replace(family, parameters=()),
+                shape=() if family is None else tuple(index[p] for p in family.parameters),
+                morph=None if term.morph is None else term.morph.form,
+                nuisances=() if term.morph is None else tuple(index[p] for p in term.morph.nuisances),
+            )
+        )
+    return tuple(compiled)
 
 
 def likelihood_recipe(terms: Sequence[Term], columns: Columns, parameters: tuple[Any, ...]) -> Recipe:
@@ -52,6 +82,7 @@ def likelihood_recipe(terms: Sequence[Term], columns: Columns, parameters: tuple
     """
     from hisigma_zfit.likelihood.graph import GraphEvaluator
 
-    one = columns.take(np.arange(1))
-    quick = column_evaluator(terms, one, parameters)
-    return CompiledRecipe(GraphEvaluator(terms, one, parameters)) if quick is None else quick.recipe()
+    compiled = compiled_terms(terms, parameters)
+    if compiled is not None:
+        return partial(ColumnEvaluator, compiled)
+    return GraphRecipe(GraphEvaluator(terms, columns.take(np.arange(1)), parameters))

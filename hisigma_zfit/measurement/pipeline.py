@@ -97,7 +97,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     with stages("read"):
         inputs = read(settings)
     # only now: these import TensorFlow, which a mistake in the files need not wait for
-    from hisigma_zfit.fitting.profiler import fit
+    from hisigma_zfit.fitting.minimizer import fit
     from hisigma_zfit.likelihood.nll import ExtendedNLL
     from hisigma_zfit.measurement.answers import ask, closure
     from hisigma_zfit.measurement.composition import compose

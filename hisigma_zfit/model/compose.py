@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import zfit
@@ -11,6 +10,8 @@ import zfit
 from hisigma_zfit.density.flows import RegionFlow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.systematics import LogNormalYield, constraints_of
+from hisigma_zfit.model.terms import Term
+from hisigma_zfit.results.show import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,19 +20,9 @@ if TYPE_CHECKING:
     from hisigma_zfit.density.flows import ConditionalFlow
     from hisigma_zfit.model.pdfs import FlowProductPDF
 
-__all__ = ["Component", "Sidebands", "SignalPlusBackground", "compose", "signal_plus_background"]
+__all__ = ["Sidebands", "SignalPlusBackground", "compose", "signal_plus_background"]
 
 Sidebands = Literal["mass-only", "full"]
-
-
-@dataclass(frozen=True)
-class Component:
-    """One term of the sum: its density as the user wrote it, its yield and its part in the fit."""
-
-    name: str
-    pdf: FlowProductPDF
-    extended: Any
-    is_signal: bool
 
 
 class SignalPlusBackground(zfit.pdf.SumPDF):
@@ -57,7 +48,7 @@ class SignalPlusBackground(zfit.pdf.SumPDF):
 
     def __init__(
         self,
-        components: tuple[Component, ...],
+        components: tuple[Term, ...],
         *,
         poi: Any,
         region: SignalRegion | None,
@@ -89,6 +80,18 @@ class SignalPlusBackground(zfit.pdf.SumPDF):
             )
         super().__init__(terms, name=name)
 
+    def shown(self) -> dict[str, Any]:
+        """What `repr` and a notebook show, by name."""
+        region = "-" if self.region is None else str(self.region)
+        return {"components": {c.name: c for c in self.components}, "sidebands": self.sidebands, "region": region}
+
+    def __repr__(self) -> str:
+        yields = ", ".join(f"{c.name}: {c.shown()['yield']}" for c in self.components)
+        return f"{type(self).__name__}({yields}; {', '.join(self.obs)}; sidebands={self.sidebands!r})"
+
+    def _repr_html_(self) -> str:
+        return table(str(self.name), self.shown())
+
     @property
     def mass(self) -> str:
         """Name of the mass observable."""
@@ -101,11 +104,34 @@ class SignalPlusBackground(zfit.pdf.SumPDF):
         """
         return self._with_pdfs([c.pdf.copy(flow=flows[c.name]) if c.name in flows else c.pdf for c in self.components])
 
+    def copy(self, **overrides: Any) -> SignalPlusBackground:
+        """The same model, of the same parameters, with some arguments replaced.
+
+        Args:
+            overrides: Any of ``components``, ``poi``, ``region``, ``sidebands`` and ``name``.
+
+        Raises:
+            InputError: Another argument.
+        """
+        arguments: dict[str, Any] = {
+            "components": self.components,
+            "poi": self.poi,
+            "region": self.region,
+            "sidebands": self.sidebands,
+            "name": self.name,
+        }
+        unknown = [name for name in overrides if name not in arguments]
+        if unknown:
+            raise InputError.from_parts(
+                expected=f"any of {', '.join(arguments)}", got=", ".join(unknown), do="copy the components instead"
+            )
+        return type(self)(**(arguments | overrides))
+
     def _with_pdfs(self, pdfs: Iterable[FlowProductPDF]) -> SignalPlusBackground:
         components = tuple(
-            Component(c.name, pdf, c.extended, c.is_signal) for c, pdf in zip(self.components, pdfs, strict=True)
+            Term(c.name, pdf, c.extended, c.is_signal) for c, pdf in zip(self.components, pdfs, strict=True)
         )
-        return type(self)(components, poi=self.poi, region=self.region, sidebands=self.sidebands, name=self.name)
+        return self.copy(components=components)
 
     @property
     def constraints(self) -> tuple[Any, ...]:
@@ -164,7 +190,7 @@ def signal_plus_background(
         ]
     pdfs = (signal, *backgrounds)
     components = tuple(
-        Component(name, pdf, extended, is_signal=k == 0)
+        Term(name, pdf, extended, is_signal=k == 0)
         for k, (name, pdf, extended) in enumerate(zip(names, pdfs, (poi, *yields), strict=True))
     )
     if isinstance(poi, LogNormalYield) and poi.base is not None:
@@ -210,14 +236,14 @@ def compose(
         if names.count(name) > 1:
             raise InputError.from_parts(expected="different names", got=f"{name!r} twice", do="pass name= to them")
     components = tuple(
-        Component(name, pdf, pdf.get_yield(), is_signal=k < len(signals))
+        Term(name, pdf, pdf.get_yield(), is_signal=k < len(signals))
         for k, (name, pdf) in enumerate(zip(names, pdfs, strict=True))
     )
     return _join(components, poi=poi, region=region, sidebands=sidebands)
 
 
 def _join(
-    components: tuple[Component, ...], *, poi: Any, region: SignalRegion | None, sidebands: Sidebands
+    components: tuple[Term, ...], *, poi: Any, region: SignalRegion | None, sidebands: Sidebands
 ) -> SignalPlusBackground:
     """Check what all components must have in common, and build the model."""
     if sidebands not in get_args(Sidebands):

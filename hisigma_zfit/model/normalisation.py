@@ -105,6 +105,11 @@ class Normaliser:
         """Number of basis functions, B."""
         return len(self._knots) - _DEGREE - 1
 
+    @property
+    def numbers(self) -> tuple[Any, ...]:
+        """All that N depends on besides the forms, for a hash."""
+        return (self._limits, self._knots, self._weighted, self._columns, self._corrections)
+
     def _scaled(self, m: Any) -> Any:
         lower, upper = self._limits
         return (m - lower) / (upper - lower)
@@ -128,9 +133,10 @@ class Normaliser:
             Shape (1 + J + J (J + 1) / 2, B): the value, first derivatives, and second ones (j, k <= j) row by row.
         """
         key = tuple(float(v) for v in nu)
-        if key != self._last[0]:
-            self._last = (key, self._expand(key))
-        return self._last[1]
+        last = self._last  # read once: another thread may replace it
+        if key != last[0]:
+            self._last = last = (key, self._expand(key))
+        return last[1]
 
     def _expand(self, nu: tuple[float, ...]) -> Array:
         coefficients = [form.at(value) for form, value in zip(self._forms, nu, strict=True)]

@@ -13,8 +13,10 @@ import zfit
 import zfit.z.numpy as znp
 from zfit.exception import SpecificFunctionNotImplemented
 
+from hisigma_zfit.density.flows import RegionFlow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.morphing import Morph
+from hisigma_zfit.model.shapes import sample_mass
 from hisigma_zfit.zfit_internals import random_seed
 
 if TYPE_CHECKING:
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import SignalRegion
     from hisigma_zfit.density.flows import ConditionalFlow
     from hisigma_zfit.model.systematics import Variation
+    from hisigma_zfit.model.terms import Events
 
 __all__ = ["FlowProductPDF"]
 
@@ -49,6 +53,26 @@ def _without_graphs() -> Iterator[None]:
             yield
         finally:
             tf.config.run_functions_eagerly(before)
+
+
+def _conditional_log_prob(flow: ConditionalFlow, x: Array, m: Array, known: dict[int, Array]) -> Array:
+    """Log p(x'|m) of events; a density that several components share is evaluated once.
+
+    Args:
+        flow: The density.
+        x: Features in the flow's order, shape (n, d).
+        m: Masses, shape (n,).
+        known: Results so far by flow identity; filled here.
+    """
+    if id(flow) not in known:
+        if isinstance(flow, RegionFlow):
+            inside = flow.region.contains(m)
+            result = _conditional_log_prob(flow.outer, x, m, known).copy()
+            result[inside] = flow.inner.log_prob_array(x[inside], m[inside])
+        else:
+            result = flow.log_prob_array(x, m)
+        known[id(flow)] = result
+    return known[id(flow)]
 
 
 class FlowProductPDF(zfit.pdf.BaseFunctor):
@@ -108,6 +132,7 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
         if variations and morph is None:
             morph = Morph(flow, variations, mass=mass)
         self.morph = morph if morph is not None and morph.variations else None
+        self.reference = None  # it can be drawn from
         self._restricted: dict[SignalRegion, Morph] = {}
         # zfit differentiates automatically only with respect to parameters that it is told of
         params = {variation.nuisance.name: variation.nuisance for variation in self.variations}
@@ -140,6 +165,23 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
         if self.morph is None:
             return log_prob
         return log_prob + znp.log(self.morph.density_weight_in_graph(features, m, log_prob))
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The observables besides the mass, in the order of the flow."""
+        return tuple(self.flow.features)
+
+    def log_ratio(self, events: Events) -> Array:
+        """Log p(x'|m) of events without the variations, shape (n,); the reference is the unit density in x'."""
+        x, m = events.array(self.flow.features), events.column(str(self.mass.obs[0]))
+        return _conditional_log_prob(self.flow, x, m, events.known)
+
+    def draw(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
+        """N events by observable, without the variations; masses are stratified."""
+        m = sample_mass(self.mass, n, rng)
+        x = self.flow.sample(m, seed=int(rng.integers(2**31)))
+        columns = {str(self.mass.obs[0]): m}
+        return columns | dict(zip(self.flow.features, np.asarray(x, dtype=np.float64).T, strict=True))
 
     @property
     def variations(self) -> tuple[Variation, ...]:

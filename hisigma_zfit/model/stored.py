@@ -19,7 +19,7 @@ from hisigma_zfit.data import SignalRegion
 from hisigma_zfit.density.loading import load_flow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_folder, write_text
-from hisigma_zfit.model.compose import Component, SignalPlusBackground
+from hisigma_zfit.model.compose import SignalPlusBackground
 from hisigma_zfit.model.interpolation import PolynomialExponential, Quadratic
 from hisigma_zfit.model.kappa import PolynomialYield
 from hisigma_zfit.model.pdfs import FlowProductPDF
@@ -32,6 +32,7 @@ from hisigma_zfit.model.systematics import (
     Variation,
     nuisance,
 )
+from hisigma_zfit.model.terms import Term
 
 if TYPE_CHECKING:
     import os
@@ -122,7 +123,7 @@ class _Writer:
             return {"kind": "conditional", "nuisance": name, "flow": flow, "nodes": list(variation.nodes)}
         raise _unknown("variations of this package", type(variation).__name__)
 
-    def component(self, component: Component) -> dict[str, Any]:
+    def component(self, component: Term) -> dict[str, Any]:
         """Describe one term of the sum."""
         pdf, name = component.pdf, component.name
         return {
@@ -252,7 +253,7 @@ class _Reader:
             return ShapeVariation(own, up, down, form=described["form"])
         return ConditionalVariation(own, load_flow(self.folder / described["flow"]), nodes=described["nodes"])
 
-    def _component(self, described: Mapping[str, Any]) -> Component:
+    def _component(self, described: Mapping[str, Any]) -> Term:
         mass = self.content["mass"]
         space = zfit.Space(mass["name"], *mass["range"])
         parameters = {name: self._size(own) for name, own in described["parameters"].items()}
@@ -262,7 +263,7 @@ class _Reader:
             variations=[self._variation(v) for v in described["variations"]],
             name=described["name"],
         )
-        return Component(described["name"], pdf, self._size(described["yield"]), described["is_signal"])
+        return Term(described["name"], pdf, self._size(described["yield"]), described["is_signal"])
 
     def model(self) -> SignalPlusBackground:
         """The whole."""

@@ -33,6 +33,12 @@ def toys(what: ToySummary) -> str:
     for cover in what.coverage.values():
         share = f"{100 * cover.value:.2f} %  [{100 * cover.lower:.2f}, {100 * cover.upper:.2f}]"
         facts.append((f"coverage of {100 * cover.cl:.2f} %", f"{share}  ({cover.inside} of {what.n})"))
+    facts += [
+        (f"{name} at a limit", f"{number(count)} toys, left out of its pulls and mean error")
+        for name, count in what.without_error.items()
+    ]
+    if what.without_limit:
+        facts.append(("without a limit", f"{number(what.without_limit)} toys"))
     head = ["parameter", "true", "bias", "spread", "mean error", "pull mean", "pull width"]
     rows = [
         [

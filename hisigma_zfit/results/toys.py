@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from hisigma_zfit.results.base import JsonArray, Result
@@ -89,9 +89,12 @@ class ToySummary(Result):
         coverage: By level, ``"68"`` and ``"95"``, of profile likelihood intervals of the parameter of interest.
         significance: Its quantiles.
         limit: Quantiles of the upper limits; None if none were asked for.
-        pulls: (best - true) / error of the parameter of interest, shape (n,).
+        pulls: (best - true) / error of the parameter of interest, shape (n,), less those without its error.
         z: Significance of each toy, shape (n,).
-        limits: Upper limit of each toy, shape (n,); empty if none were asked for.
+        limits: Upper limit of each toy, shape (n,); empty if none were asked for, less those without one.
+        without_error: Toys whose fit has no error of a parameter, by its name, if there are any: it is at a limit.  Its
+            pulls and its mean error are those of the others.
+        without_limit: Toys without an upper limit, if limits were asked for.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/toys/2"
@@ -108,6 +111,8 @@ class ToySummary(Result):
     pulls: JsonArray
     z: JsonArray
     limits: JsonArray
+    without_error: dict[str, int] = field(default_factory=dict)
+    without_limit: int = 0
 
     def __str__(self) -> str:
         own, z = self.parameters[self.poi], self.significance

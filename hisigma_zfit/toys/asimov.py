@@ -20,8 +20,8 @@ import dataclasses
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from functools import cached_property, singledispatch
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,9 @@ import zfit
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.likelihood.constraints import auxiliary_data, shifted
-from hisigma_zfit.likelihood.evaluate import Evaluator, EvaluatorSum
 from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.likelihood.protocol import PseudoLikelihood
+from hisigma_zfit.results.show import table
 from hisigma_zfit.toys.pool import Pool, PoolCategory
 from hisigma_zfit.toys.proposal import Proposal, parameters_restored
 
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hisigma_zfit.arrays import Array
+    from hisigma_zfit.likelihood.evaluate import Evaluator
 
-__all__ = ["AsimovSet", "ImportanceSample", "PseudoLikelihood"]
+__all__ = ["AsimovSet", "ImportanceSample", "sample_of"]
 
 
 _log = logging.getLogger(__name__)
@@ -61,37 +63,6 @@ def _own_constraints_set_aside(parameters: Sequence[Any]) -> Iterator[None]:
     finally:
         for parameter, term in own:
             parameter.constraint_term = term
-
-
-class PseudoLikelihood(EvaluatorSum):
-    """-log L of pseudo-data, up to a constant: what a `Profiler` asks of a likelihood, without zfit objects.
-
-    Args:
-        parameters: All parameters, P of them.
-        parts: Evaluators of the categories and of the constraints.
-        start: Where fits start, shape (P,).
-    """
-
-    def __init__(self, parameters: tuple[Any, ...], parts: Sequence[Evaluator], start: Array) -> None:
-        super().__init__(parameters, parts)
-        self._start = start
-
-    def evaluator(self, *, around: Array | None = None) -> PseudoLikelihood:
-        """Itself, in the place of `ExtendedNLL.evaluator`."""
-        del around
-        return self
-
-    def theta(self) -> Array:
-        """Where fits start, shape (P,)."""
-        return self._start.copy()
-
-    def profiler(self, poi: str) -> Profiler:
-        """Profile likelihood of one parameter.
-
-        Raises:
-            FitError: The global fit did not converge.
-        """
-        return Profiler(cast("ExtendedNLL", self), poi)
 
 
 class ImportanceSample:
@@ -123,6 +94,10 @@ class ImportanceSample:
             self.categories = tuple(
                 Proposal.draw(model, events=events, seed=(seed, k)) for k, model in enumerate(loss.model)
             )
+
+    def __repr__(self) -> str:
+        events = [len(category.values) for category in self.categories]
+        return f"{type(self).__name__}(events={events[0] if len(events) == 1 else events}, of={self.loss!r})"
 
     def asimov(self, theta: Array, *, poi: str | None = None) -> AsimovSet:
         """The Asimov set of a hypothesis.
@@ -161,6 +136,22 @@ class ImportanceSample:
             return _calibrated(AsimovSet(kept, theta, tuple(weights), self.auxiliary.asimov(theta)), free)
 
 
+@singledispatch
+def sample_of(loss: Any, *, theta: Array | None = None, events: int = 50_000, seed: int = 0) -> Any:
+    """What the Asimov sets and toys of a likelihood are made of; other kinds of likelihoods register their own.
+
+    Args:
+        loss: The likelihood.
+        theta: See `ImportanceSample`.
+        events: See `ImportanceSample`.
+        seed: See `ImportanceSample`.
+
+    Raises:
+        InputError: This kind of likelihood has no pseudo-data.
+    """
+    return ImportanceSample(loss, theta=theta, events=events, seed=seed)
+
+
 def _calibrated(asimov: AsimovSet, free: npt.NDArray[np.intp]) -> AsimovSet:
     """Multiply the weights by 1 + lambda . h, a small change that makes the score vanish.
 
@@ -191,7 +182,7 @@ def _calibrated(asimov: AsimovSet, free: npt.NDArray[np.intp]) -> AsimovSet:
     raise FitError("the Asimov set does not represent its hypothesis; raise events= or choose nearer parameters")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AsimovSet:
     """Weighted events and auxiliary observations whose best fit is `theta`; made by `ImportanceSample.asimov`.
 
@@ -206,6 +197,21 @@ class AsimovSet:
     theta: Array
     weights: tuple[Array, ...]
     observation: Array
+
+    def shown(self) -> dict[str, Any]:
+        """What `repr` and a notebook show, by name: the hypothesis, and the events that stand for it."""
+        content: dict[str, Any] = {
+            "events": sum(w.size for w in self.weights),
+            "expected": float(sum(w.sum() for w in self.weights)),
+        }
+        values = zip(self.sample.parameters, self.theta.tolist(), strict=True)
+        return content | {p.name: value for p, value in values if p.floating}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value:.6g}' for name, value in self.shown().items())})"
+
+    def _repr_html_(self) -> str:
+        return table(type(self).__name__, self.shown())
 
     def events_likelihood(self) -> PseudoLikelihood:
         """-log L of the weighted events without the constraints."""
@@ -227,8 +233,12 @@ class AsimovSet:
         return PseudoLikelihood(self.sample.parameters, [*parts, *own], self.theta)
 
     def profiler(self, poi: str) -> Profiler:
-        """Its profile likelihood in one parameter: t(s) is the Asimov value of the test statistic."""
-        return self.likelihood.profiler(poi)
+        """Its profile likelihood in one parameter: t(s) is the Asimov value of the test statistic.
+
+        Raises:
+            FitError: The global fit did not converge.
+        """
+        return Profiler(self.likelihood, poi)
 
     def pool(self) -> Pool:
         """Pseudo-experiments of the fitted model: the bias of fits to them is that of the fit alone."""

@@ -8,15 +8,16 @@ processes, and needs no TensorFlow there as long as the likelihood has no system
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.likelihood.evaluate import Evaluator, EvaluatorSum
-from hisigma_zfit.likelihood.recipes import CompiledRecipe, Recipe, likelihood_recipe
+from hisigma_zfit.likelihood.protocol import PlainParameter, PseudoLikelihood, limits_of, names_of
+from hisigma_zfit.likelihood.recipes import GraphRecipe, Recipe, likelihood_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,9 +26,36 @@ if TYPE_CHECKING:
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.likelihood.auxiliary import AuxiliaryData
     from hisigma_zfit.likelihood.cached import Columns
+    from hisigma_zfit.likelihood.evaluate import Evaluator
     from hisigma_zfit.likelihood.nll import ExtendedNLL
 
 __all__ = ["Pool", "PoolCategory"]
+
+
+def feed(digest: Any, value: Any) -> None:
+    """Add numbers, arrays and what is made of them to a hash, by their content alone.
+
+    Objects that are no dataclasses count with their public attributes, or by ``numbers`` where they have it: caches
+    must not change a hash.
+    """
+    if isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype}{value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, (tuple, list)):
+        digest.update(f"{len(value)}".encode())
+        for item in value:
+            feed(digest, item)
+    elif isinstance(value, partial):
+        feed(digest, (value.func.__name__, value.args, sorted(value.keywords.items())))
+    elif is_dataclass(value):
+        feed(digest, (type(value).__name__, [getattr(value, f.name) for f in fields(value)]))
+    elif hasattr(value, "numbers"):
+        feed(digest, (type(value).__name__, value.numbers))
+    elif isinstance(value, (str, int, float, slice, np.generic)) or value is None:
+        digest.update(repr(value).encode())
+    else:
+        public = sorted((name, own) for name, own in vars(value).items() if not name.startswith("_"))
+        feed(digest, (type(value).__name__, public))
 
 
 @dataclass(frozen=True)
@@ -58,7 +86,7 @@ class PoolCategory:
         return self.likelihood(replace(self.columns, weights=weights, total=float(weights.sum())))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pool:
     """Everything that pseudo-experiments of one hypothesis and their fits need, in plain numbers.
 
@@ -80,6 +108,11 @@ class Pool:
     categories: tuple[PoolCategory, ...]
     auxiliary: AuxiliaryData
     background: Pool | None = None
+
+    def __repr__(self) -> str:
+        events = [category.columns.size for category in self.categories]
+        truth = ", ".join(f"{self.parameters[k]}={self.theta[k]:.6g}" for k in self.free)
+        return f"{type(self).__name__}(events={events[0] if len(events) == 1 else events}, {truth})"
 
     @classmethod
     def from_datasets(cls, loss: ExtendedNLL, datasets: Mapping[str, Dataset]) -> Pool:
@@ -133,10 +166,8 @@ class Pool:
         cls, parameters: tuple[Any, ...], theta: Array, categories: Sequence[PoolCategory], auxiliary: AuxiliaryData
     ) -> Pool:
         """From zfit's parameters at the truth `theta`, shape (P,)."""
-        from hisigma_zfit.likelihood.nll import limits_of
-
         return cls(
-            parameters=tuple(str(p.name) for p in parameters),
+            parameters=names_of(parameters),
             theta=theta,
             free=tuple(k for k, p in enumerate(parameters) if p.floating),
             limits=limits_of(parameters),
@@ -147,30 +178,41 @@ class Pool:
     @property
     def portable(self) -> bool:
         """Whether other processes can have it: all but likelihoods with shapes that only TensorFlow evaluates."""
-        return not any(isinstance(category.likelihood, CompiledRecipe) for category in self.categories)
+        return not any(isinstance(category.likelihood, GraphRecipe) for category in self.categories)
 
     @property
     def digest(self) -> str:
-        """Hash of the events, their weights and the hypothesis."""
+        """Hash of all that the toys depend on: events, weights, variations, measurements, hypothesis, what floats."""
         digest = xxhash.xxh3_128()
-        for array in (self.theta, *self.limits):
-            digest.update(array.tobytes())
+        feed(digest, (self.parameters, self.theta, self.free, self.limits, self.auxiliary))
         for category in self.categories:
-            for array in (category.columns.mass, category.columns.ratio, category.cumulative):
-                digest.update(np.ascontiguousarray(array).tobytes())
+            feed(digest, (category.columns, category.cumulative, category.likelihood))
         if self.background is not None:
             digest.update(self.background.digest.encode())
         return digest.hexdigest()
 
-    def asimov(self) -> EvaluatorSum:
+    @cached_property
+    def fit_parameters(self) -> tuple[PlainParameter, ...]:
+        """The parameters without zfit."""
+        return tuple(
+            PlainParameter(
+                name,
+                k in self.free,
+                float(low) if np.isfinite(low) else None,
+                float(high) if np.isfinite(high) else None,
+            )
+            for k, (name, low, high) in enumerate(zip(self.parameters, *self.limits, strict=True))
+        )
+
+    def asimov(self) -> PseudoLikelihood:
         """-log L of the events themselves with their weights, and auxiliary observations that agree with the truth."""
         return self._sum([category.weighted() for category in self.categories], self.auxiliary.asimov(self.theta))
 
-    def _sum(self, parts: list[Evaluator], observation: Array) -> EvaluatorSum:
+    def _sum(self, parts: list[Evaluator], observation: Array) -> PseudoLikelihood:
         own = [self.auxiliary.evaluator(observation)] if observation.size else []
-        return EvaluatorSum(parts[0].parameters, [*parts, *own])
+        return PseudoLikelihood(self.fit_parameters, [*parts, *own], self.theta)
 
-    def draw(self, rng: np.random.Generator) -> tuple[EvaluatorSum, list[int], Array]:
+    def draw(self, rng: np.random.Generator) -> tuple[PseudoLikelihood, list[int], Array]:
         """One pseudo-experiment.
 
         Returns:
@@ -180,4 +222,4 @@ class Pool:
         columns = [category.draw(rng) for category in self.categories]
         parts = [category.likelihood(own) for category, own in zip(self.categories, columns, strict=True)]
         observation = self.auxiliary.draw(self.theta, rng)
-        return self._sum(parts, observation), [own.mass.size for own in columns], observation
+        return self._sum(parts, observation), [own.size for own in columns], observation

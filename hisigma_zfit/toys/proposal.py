@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import zfit
 
-from hisigma_zfit.likelihood.columns import Columns, Term, build_columns, terms_of
-from hisigma_zfit.likelihood.graph import log_density, morph_inputs
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.likelihood.columns import Columns, columns_and_reference
+from hisigma_zfit.likelihood.graph import MOVING, log_density, morph_inputs
 from hisigma_zfit.likelihood.recipes import Recipe, likelihood_recipe
-from hisigma_zfit.model.shapes import evaluate, sample_mass
+from hisigma_zfit.model.shapes import evaluate
+from hisigma_zfit.model.terms import Term, reference_of, terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,12 +28,13 @@ __all__ = ["Proposal", "parameters_restored"]
 
 @contextmanager
 def parameters_restored(parameters: Sequence[Any]) -> Iterator[None]:
-    """Give parameters back the values that they have now."""
-    before = [float(p.value()) for p in parameters]
-    try:
-        yield
-    finally:
-        zfit.param.assign_values(parameters, before)
+    """Give parameters back the values that they have now; other threads wait for these."""
+    with MOVING:
+        before = [float(p.value()) for p in parameters]
+        try:
+            yield
+        finally:
+            zfit.param.assign_values(parameters, before)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Proposal:
         terms: Its components.
         values: The events, shape (n, d), in the order of the model's observables.
         columns: Their cached columns.
-        density: sum_k M p_k(x; theta_0) / exp(r), shape (n,); see `Columns` for r.
+        density: sum_k M p_k(x; theta_0) / exp(r), shape (n,), over those that were drawn from; see `Columns` for r.
+            One over the weight, divided by exp(r), for the events of a reference.
         recipes: What makes the likelihood of columns, by purpose, filled when they are needed.
     """
 
@@ -56,21 +60,34 @@ class Proposal:
 
     @classmethod
     def draw(cls, model: Any, *, events: int, seed: Sequence[int]) -> Proposal:
-        """Draw `events` events from every component at the parameters' current values."""
-        terms, names, parts = terms_of(model), list(model.obs), []
-        for k, term in enumerate(terms):
-            rng = np.random.default_rng([*seed, k])
-            observables = {str(term.mass.obs[0]): sample_mass(term.mass, events, rng)}
-            if term.flow is not None:
-                (m,) = observables.values()
-                x = term.flow.sample(m, seed=int(rng.integers(2**31)))
-                observables |= dict(zip(term.flow.features, np.asarray(x, dtype=np.float64).T, strict=True))
-            parts.append(np.stack([observables[name] for name in names], axis=1))
-        values = np.concatenate(parts)
-        columns = build_columns(terms, zfit.Data.from_numpy(obs=model.space, array=values))
+        """Draw `events` events from every component at the parameters' current values.
+
+        Terms that are known as ratios to weighted events have these instead, all of them.
+
+        Raises:
+            InputError: There is nothing to draw from.
+        """
+        terms, names = terms_of(model), list(model.obs)
+        reference = reference_of(terms)
+        if reference is not None:
+            drawn = [reference.columns]
+        else:
+            samples = [term.sample(events, np.random.default_rng([*seed, k])) for k, term in enumerate(terms)]
+            drawn = [sample for sample in samples if sample is not None]
+        if not drawn:
+            raise InputError.from_parts(
+                expected="a component that can be drawn from, or weighted events that the ratios refer to",
+                got="neither",
+                do="give the ratios their reference",
+            )
+        values = np.concatenate([np.stack([sample[name] for name in names], axis=1) for sample in drawn])
+        columns, taken_out = columns_and_reference(terms, zfit.Data.from_numpy(obs=model.space, array=values))
+        if reference is not None:
+            return cls(model, terms, values, columns, np.exp(-taken_out) / reference.weights)
         density = np.zeros(len(values))
-        for row, term in zip(columns.ratio, terms, strict=True):
-            density += events * (row if term.frozen else row * evaluate(term.mass, columns.mass))
+        for row, term, sample in zip(columns.ratio, terms, samples, strict=True):
+            if sample is not None:
+                density += events * (row if term.frozen else row * evaluate(term.mass, columns.masses))
         return cls(model, terms, values, columns, density)
 
     def take(self, keep: npt.NDArray[np.bool_]) -> Proposal:

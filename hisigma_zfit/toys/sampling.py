@@ -83,9 +83,9 @@ def _draw(
     for pdf, term, count in zip(components(model), terms, counts, strict=True):
         m = sample_mass(term.mass, int(count), rng)
         columns = {term.mass.obs[0]: m}
-        if term.flow is not None:
+        if term.features:
             x = pdf.sample_features(m, seed=int(rng.integers(2**31)))
-            columns |= dict(zip(term.flow.features, x.T, strict=True))
+            columns |= dict(zip(term.features, x.T, strict=True))
         parts.append(np.stack([columns[name] for name in model.obs], axis=1))
     return rng.permutation(np.concatenate(parts))
 
@@ -96,7 +96,7 @@ def _share(model: SignalPlusBackground, terms: Sequence[Term], yields: Array, ev
     densities = columns.ratio
     for k, (term, morph) in enumerate(zip(terms, columns.morphs, strict=True)):
         if not term.frozen:
-            densities[k] *= shapes.evaluate(term.mass, columns.mass)
+            densities[k] *= shapes.evaluate(term.mass, columns.masses)
         if term.morph is not None and morph is not None:
             nu = np.array([float(nuisance.value()) for nuisance in term.morph.nuisances])
             densities[k] *= term.morph.form.weights(morph, nu).value(slice(None))

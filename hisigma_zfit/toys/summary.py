@@ -23,20 +23,20 @@ _LEVELS = {"68": 0.6827, "95": 0.9545}
 
 
 def _of_parameter(values: Array, errors: Array, truth: float) -> ToyParameter:
-    """Bias and pulls of one parameter."""
-    n = values.size
-    pulls = (values - truth) / errors
-    spread, width = float(np.std(values, ddof=1)), float(np.std(pulls, ddof=1))
+    """Bias of one parameter, and pulls of the toys that have its error; NaN without two of them."""
+    known = np.isfinite(errors)
+    n, pulls = int(np.count_nonzero(known)), ((values - truth) / errors)[known]
+    spread, width = float(np.std(values, ddof=1)), float(np.std(pulls, ddof=1)) if n > 1 else float("nan")
     return ToyParameter(
         true=truth,
         bias=float(np.mean(values) - truth),
-        bias_error=float(spread / np.sqrt(n)),
+        bias_error=float(spread / np.sqrt(values.size)),
         spread=spread,
-        error=float(np.mean(errors)),
-        pull_mean=float(np.mean(pulls)),
-        pull_mean_error=float(width / np.sqrt(n)),
+        error=float(np.mean(errors[known])) if n else float("nan"),
+        pull_mean=float(np.mean(pulls)) if n else float("nan"),
+        pull_mean_error=float(width / np.sqrt(n)) if n else float("nan"),
         pull_width=width,
-        pull_width_error=float(width / np.sqrt(2.0 * (n - 1))),
+        pull_width_error=float(width / np.sqrt(2.0 * (n - 1))) if n > 1 else float("nan"),
     )
 
 
@@ -66,6 +66,8 @@ def summarise(fits: ToyFits, pool: Pool, poi: str, *, seed: int, limit: float | 
     z = np.sqrt(fits.q0[fitted])
     limits = fits.limit[fitted]
     limits = limits[np.isfinite(limits)]
+    pulls = (values[:, index] - pool.theta[index]) / errors[:, index]
+    unknown = {k: int(np.count_nonzero(~np.isfinite(errors[:, k]))) for k in sorted({*pool.free, index})}
     return ToySummary(
         poi=poi,
         injected=float(pool.theta[index]),
@@ -79,7 +81,9 @@ def summarise(fits: ToyFits, pool: Pool, poi: str, *, seed: int, limit: float | 
         coverage=coverage,
         significance=quantiles(z),
         limit=LimitQuantiles(**vars(quantiles(limits)), cl=limit) if limit is not None and limits.size else None,
-        pulls=(values[:, index] - pool.theta[index]) / errors[:, index],
+        pulls=pulls[np.isfinite(pulls)],
         z=z,
         limits=limits,
+        without_error={pool.parameters[k]: number for k, number in unknown.items() if number},
+        without_limit=0 if limit is None else n - limits.size,
     )

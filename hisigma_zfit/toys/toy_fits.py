@@ -18,21 +18,18 @@ import numpy.typing as npt
 
 from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.limits import AsimovCurve, cls_limit
-from hisigma_zfit.fitting.newton import Minimum, minimise
+from hisigma_zfit.fitting.profiler import Profiler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hisigma_zfit.arrays import Array
-    from hisigma_zfit.likelihood.evaluate import Evaluator
     from hisigma_zfit.toys.pool import Pool
 
-__all__ = ["ConditionalFits", "ToyFits", "ToyPlan", "ToyProfile", "conditional_fits", "fit_toys", "require_fitted"]
+__all__ = ["ConditionalFits", "ToyFits", "ToyPlan", "conditional_fits", "fit_toys", "require_fitted"]
 
 
 _log = logging.getLogger(__name__)
-
-_TOLERANCE = 1e-7
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,8 @@ class ToyFits:
 
     Attributes:
         values: Best values of all parameters, shape (n, P).
-        errors: Their Hessian errors, zero for those that do not float, shape (n, P).
+        errors: Their Hessian errors, shape (n, P): zero for those that do not float, NaN for those that a fit has at a
+            limit or cannot determine.  That of the parameter of interest is the parabola's, which goes on there.
         t_true: 2 dNLL of the true parameter of interest, shape (n,).
         q0: 2 dNLL of zero, or 0 for a best value below zero, shape (n,).
         limit: Upper limit, shape (n,); NaN if none was asked for.
@@ -96,7 +94,7 @@ class ToyFits:
 
 @dataclass(frozen=True)
 class ConditionalFits:
-    """Fits of n toys of one hypothesis; entries of fits that failed are NaN.
+    """Fits of n toys of one hypothesis; NaN where a fit failed, inf where the density is not positive.
 
     Attributes:
         best: Best value of the parameter of interest, shape (n,).
@@ -112,82 +110,31 @@ class ConditionalFits:
         """t-tilde of the k-th value, with column `zero` held at zero; failed toys are left out."""
         reference = np.where(self.best < 0.0, self.conditional[:, zero], self.minimum)
         t = 2.0 * (self.conditional[:, k] - reference)
-        return np.maximum(t[np.isfinite(t)], 0.0)
-
-
-class ToyProfile:
-    """Profile likelihood of one toy.
-
-    Args:
-        experiment: Its likelihood.
-        pool: Where it comes from; fits start at its truth.
-        index: Of the parameter.
-
-    Raises:
-        FitError: The fit did not converge.
-    """
-
-    def __init__(self, experiment: Evaluator, pool: Pool, index: int) -> None:
-        self.index, self.name = index, pool.parameters[index]
-        self._experiment, self._pool = experiment, pool
-        self._free = sorted({*pool.free, index})
-        self._others = [k for k in pool.free if k != index]
-        self.minimum = minimise(experiment, pool.theta, self._free, limits=pool.limits, tolerance=_TOLERANCE)
-        if not self.minimum.converged:
-            raise FitError(f"a toy did not converge (edm {self.minimum.edm:.3g})")
-        # with the parameter itself even at a limit: the parabola goes on behind it
-        at = sorted({*self.minimum.free.tolist(), index})
-        self.covariance = np.zeros((pool.theta.size,) * 2)
-        self.covariance[np.ix_(at, at)] = np.linalg.inv(self.minimum.evaluation.hessian[np.ix_(at, at)])
-
-    @property
-    def best(self) -> float:
-        """Best value of the parameter."""
-        return float(self.minimum.theta[self.index])
-
-    @property
-    def error(self) -> float:
-        """Its Hessian error."""
-        return float(np.sqrt(self.covariance[self.index, self.index]))
-
-    def at(self, value: float) -> Minimum:
-        """Conditional minimum, started where the parabola has it."""
-        slope = self.covariance[:, self.index] / self.covariance[self.index, self.index]
-        lower, upper = self._pool.limits
-        start = np.clip(self.minimum.theta + slope * (value - self.best), lower, upper)
-        start[self.index] = value
-        found = minimise(self._experiment, start, self._others, limits=self._pool.limits, tolerance=_TOLERANCE)
-        if not found.converged:  # far from the minimum the parabola can lead to where there is no density
-            start = self.minimum.theta.copy()
-            start[self.index] = value
-            found = minimise(self._experiment, start, self._others, limits=self._pool.limits, tolerance=_TOLERANCE)
-        return found
-
-    def t(self, value: float) -> float:
-        """2 dNLL of a value; NaN if its fit did not converge."""
-        found = self.at(value)
-        return max(0.0, 2.0 * (found.value - self.minimum.value)) if found.converged else np.nan
+        return np.maximum(t[~np.isnan(t)], 0.0)
 
 
 def _toys(
-    pool: Pool, index: int, seed: int | Sequence[int], numbers: range
-) -> Iterator[tuple[ToyProfile | None, list[int], Array]]:
+    pool: Pool, poi: str, seed: int | Sequence[int], numbers: range
+) -> Iterator[tuple[Profiler | None, list[int], Array]]:
     """Profile, numbers of events and auxiliary observations of toys; no profile where the fit failed."""
     for k in numbers:
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(k,)))
         experiment, events, observation = pool.draw(rng)
         try:
-            profile = ToyProfile(experiment, pool, index)
-        except (FitError, np.linalg.LinAlgError):
+            profile = Profiler(experiment, poi, quick=True)
+        except FitError:
             profile = None
         yield profile, events, observation
 
 
-def _row(plan: ToyPlan, profile: ToyProfile) -> dict[str, Any]:
+def _row(plan: ToyPlan, profile: Profiler) -> dict[str, Any]:
     """One row of `ToyFits` but for what is drawn."""
+    variances = np.diag(profile.covariance).copy()
+    variances[np.setdiff1d(profile.moved, [*profile.minimum.free, profile.index])] = np.nan
+    variances[variances < 0.0] = np.nan
     row = {
         "values": profile.minimum.theta,
-        "errors": np.sqrt(np.diag(profile.covariance)),
+        "errors": np.sqrt(variances),
         "t_true": profile.t(float(plan.pool.theta[plan.poi])),
         "q0": profile.t(0.0) if profile.best > 0.0 else 0.0,
     }
@@ -203,11 +150,13 @@ def fit_toys(plan: ToyPlan, start: int, stop: int) -> ToyFits:
     shapes = {"values": (n, size), "errors": (n, size), "t_true": (n,), "q0": (n,), "limit": (n,)}
     shapes |= {"events": (n, len(pool.categories)), "observation": (n, pool.auxiliary.observed.size)}
     rows = {name: np.full(shape, np.nan) for name, shape in shapes.items()}
-    for k, (profile, events, observation) in enumerate(_toys(pool, plan.poi, plan.seed, range(start, stop))):
+    for k, (profile, events, observation) in enumerate(
+        _toys(pool, pool.parameters[plan.poi], plan.seed, range(start, stop))
+    ):
         rows["events"][k], rows["observation"][k] = events, observation
         try:
             fitted = {} if profile is None else _row(plan, profile)
-        except (FitError, np.linalg.LinAlgError):
+        except FitError:
             continue  # stays NaN and is counted
         for name, value in fitted.items():
             rows[name][k] = value
@@ -229,10 +178,13 @@ def conditional_fits(pool: Pool, poi: str, values: npt.ArrayLike, *, toys: int, 
     """
     values = np.asarray(values, dtype=np.float64)
     best, minimum, conditional = np.full(toys, np.nan), np.full(toys, np.nan), np.full((toys, values.size), np.nan)
-    for k, (profile, _, _) in enumerate(_toys(pool, pool.parameters.index(poi), seed, range(toys))):
-        held = [] if profile is None else [profile.at(float(value)) for value in values]
-        if profile is not None and all(h.converged for h in held):
-            best[k], minimum[k], conditional[k] = profile.best, profile.minimum.value, [h.value for h in held]
+    for k, (profile, _, _) in enumerate(_toys(pool, poi, seed, range(toys))):
+        try:
+            held = None if profile is None else [profile.at(float(value)).value for value in values]
+        except FitError:
+            continue  # stays NaN and is counted
+        if profile is not None and held is not None:
+            best[k], minimum[k], conditional[k] = profile.best, profile.minimum.value, held
     require_fitted(np.isfinite(best))
     return ConditionalFits(best, minimum, conditional)
 

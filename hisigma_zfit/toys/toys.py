@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.limits import AsimovCurve
-from hisigma_zfit.toys.toy_fits import ToyFits, ToyPlan, ToyProfile, fit_toys, require_fitted
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.toys.toy_fits import ToyFits, ToyPlan, fit_toys, require_fitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -193,9 +194,10 @@ def _background(pool: Pool, index: int) -> AsimovCurve | None:
     if pool.background is None:
         _log.warning("limits of toys take Wald's form; prepare the pool with limits=True for those of an Asimov set")
         return None
-    asimov = ToyProfile(pool.background.asimov(), pool.background, index)
-    error = ToyProfile(pool.asimov(), pool, index).error
-    return AsimovCurve.of(asimov, reach=float(pool.theta[index]) + 8.0 * error)
+    name = pool.parameters[index]
+    asimov = Profiler(pool.background.asimov(), name, quick=True)
+    step = Profiler(pool.asimov(), name, quick=True).step
+    return AsimovCurve.of(asimov, reach=float(pool.theta[index]) + 8.0 * step)
 
 
 def _resume(chunks: Chunks | None, n: int) -> tuple[dict[int, ToyFits], list[_Task]]:

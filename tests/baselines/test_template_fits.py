@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import counting
 import numpy as np
 import pytest
 import zfit
 from scipy.optimize import minimize
 
 from hisigma_zfit.baselines.score_fits import fit_yields
-from hisigma_zfit.baselines.template_fits import ScoreBins, TemplateLikelihood
-from hisigma_zfit.errors import InputError
+from hisigma_zfit.baselines.template_fits import ScoreBins, TemplateLikelihood, TemplateSample
+from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.contours import contour
+from hisigma_zfit.inference.hypotests import expected_discovery, feldman_cousins, upper_limit
 from hisigma_zfit.model.kappa import PolynomialYield
+from hisigma_zfit.toys.asimov import ImportanceSample
+from hisigma_zfit.toys.toy_fits import conditional_fits
 
 
 def parameters(*names):
@@ -94,3 +98,25 @@ def test_bins_hold_all_events_and_enough_background():
 def test_wrong_shapes_are_named():
     with pytest.raises(InputError, match=r"templates of shape \(2, 4\)"):
         TemplateLikelihood(parameters("s", "b"), np.ones((2, 3)), np.ones(4))
+
+
+def test_limits_and_significances_are_those_of_a_counting_experiment():
+    """One bin over a known background: the same questions have the same answers as for events."""
+    s, b = parameters("s", "b")
+    b.set_value(50.0)
+    b.floating = False
+    loss = counting.counting(62.0, 50.0)
+    bins = TemplateLikelihood([s, b], np.ones((2, 1)), np.array([62.0]))
+    sample = ImportanceSample(loss, events=200, seed=1)
+    assert upper_limit(bins, "s", expected=True).limit == pytest.approx(
+        upper_limit(loss, "s", sample=sample).limit, rel=1e-4
+    )
+    exact = np.sqrt(2.0 * ((25.0 + 50.0) * np.log1p(25.0 / 50.0) - 25.0))
+    assert expected_discovery(bins, "s", 25.0).z == pytest.approx(exact, rel=1e-6)
+    found, expected = (feldman_cousins(x, "s", sample=y) for x, y in ((bins, None), (loss, sample)))
+    assert (found.lower, found.upper) == pytest.approx((expected.lower, expected.upper), abs=1e-2)
+    toys = conditional_fits(TemplateSample(bins).asimov(np.array([0.0, 50.0])).pool(), "s", [0.0], toys=200, seed=(1,))
+    # 5 sigma of the mean of 200 Poisson numbers of mean 50: 6e-7
+    assert toys.best.mean() == pytest.approx(0.0, abs=5.0 * np.sqrt(50.0 / 200.0))
+    with pytest.raises(FitError, match="less than nothing at s = -60"):
+        TemplateSample(bins).asimov(np.array([-60.0, 50.0]))

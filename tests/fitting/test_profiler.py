@@ -15,7 +15,8 @@ from scipy.optimize import minimize
 from scipy.stats import norm
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.fitting.profiler import Newton, Profiler, fit, profile
+from hisigma_zfit.fitting.minimizer import Newton, fit
+from hisigma_zfit.fitting.profiler import Profiler, profile
 from hisigma_zfit.inference.hypotests import discovery, interval
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 
@@ -223,7 +224,7 @@ def test_minuit_through_zfit_finds_the_same_minimum(loss):
 
 
 def test_minuit_takes_over_where_newton_gives_up(loss, monkeypatch, caplog, minuit):
-    monkeypatch.setattr("hisigma_zfit.fitting.profiler.Newton", lambda: Newton(maxiter=1))
+    monkeypatch.setattr("hisigma_zfit.fitting.minimizer.Newton", lambda: Newton(maxiter=1))
     result = fit(loss)
     assert result.minimizer.name == "Minuit"
     assert "trying Minuit" in caplog.text

@@ -16,7 +16,8 @@ from hepstats.utils import base_sample
 from scipy.stats import norm, poisson
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.fitting.profiler import Newton, Profiler, fit
+from hisigma_zfit.fitting.minimizer import Newton, fit
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference import hypotests
 from hisigma_zfit.inference.calculators import (
     AsymptoticCalculator,

@@ -9,8 +9,9 @@ import resonant
 from scipy.stats import chi2
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.fitting.profiler import Profiler, fit
-from hisigma_zfit.inference.contours import JointProfiler, contour, surface
+from hisigma_zfit.fitting.minimizer import fit
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.inference.contours import contour, spread, surface
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.results.explanations import Contour
 
@@ -66,8 +67,8 @@ def test_inside_on_a_grid_is_inside_the_line(loss, line):
 
 
 def test_surface_is_zero_at_the_best_fit_and_agrees_with_the_profile(loss):
-    profiler = JointProfiler(loss, ("n_sig", "n_res"))
-    best = profiler.best
+    profiler = Profiler(loss, ("n_sig", "n_res"))
+    best = profiler.values
     t = surface(loss, "n_sig", "n_res", [best[0], best[0] + 10.0], [best[1]])
     assert t[0, 0] == pytest.approx(0.0, abs=1e-5)
     # the minimum over the second parameter is the profile of the first
@@ -77,9 +78,9 @@ def test_surface_is_zero_at_the_best_fit_and_agrees_with_the_profile(loss):
 
 def test_correlated_parameters_are_covered_evenly(loss):
     line = contour(loss, "p1", "p2", cl=0.6827, points=24)
-    profiler = JointProfiler(loss, ("p1", "p2"))
+    profiler = Profiler(loss, ("p1", "p2"))
     np.testing.assert_allclose([profiler.t(p) for p in line.points], line.level, atol=1e-3)
-    white = np.linalg.solve(np.linalg.cholesky(profiler.covariance()), (line.points - profiler.best).T)
+    white = np.linalg.solve(np.linalg.cholesky(spread(profiler)), (line.points - profiler.values).T)
     steps = np.hypot(*np.diff(white, axis=1))
     assert steps.max() < 1.3 * steps.min()  # not all points at the two ends of a thin ellipse
 
@@ -92,7 +93,7 @@ def test_a_limit_cuts_the_line_and_says_so():
     assert 0 < at_limit.sum() < 24
     np.testing.assert_allclose(line.points[at_limit, 1], 0.0, atol=1e-9)
     assert (line.points[~at_limit, 1] > 0).all()
-    profiler = JointProfiler(loss, ("n_sig", "n_res"))
+    profiler = Profiler(loss, ("n_sig", "n_res"))
     assert all(profiler.t(p) <= line.level + 1e-3 for p in line.points)
 
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import kstest
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.fitting.profiler import Newton, fit
+from hisigma_zfit.fitting.minimizer import Newton, fit
 from hisigma_zfit.inference.gof import goodness_of_fit, two_sample
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.results.explanations import GoodnessOfFit

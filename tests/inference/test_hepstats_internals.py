@@ -12,7 +12,7 @@ from hepstats.hypotests.calculators import AsymptoticCalculator, FrequentistCalc
 from hepstats.hypotests.parameters import POI, POIarray
 
 import hisigma_zfit as hz
-from hisigma_zfit.fitting.profiler import Newton
+from hisigma_zfit.fitting.minimizer import Newton
 from hisigma_zfit.inference import hepstats_internals
 
 PACKAGE = Path(hz.__file__).parent

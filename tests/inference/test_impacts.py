@@ -9,7 +9,8 @@ import resonant
 import zfit
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.fitting.profiler import Profiler, fit
+from hisigma_zfit.fitting.minimizer import fit
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.impacts import constrained_parameters, correlations, impacts, prefit
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.results.explanations import Correlations, Impacts

@@ -9,7 +9,8 @@ import zfit
 
 from hisigma_zfit.data import Dataset
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.fitting.profiler import Profiler, fit
+from hisigma_zfit.fitting.minimizer import fit
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.splot import sweights, weighted_feature, weighted_mass
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import signal_plus_background

@@ -10,7 +10,9 @@ import zfit
 from counting import parameter
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.likelihood.constraints import auxiliary_data, shifted
+from hisigma_zfit.likelihood.auxiliary import AuxiliaryEvaluator
+from hisigma_zfit.likelihood.constraints import auxiliary_data, constraint_evaluators, shifted
+from hisigma_zfit.likelihood.graph import ConstraintEvaluator
 
 COVARIANCE = np.array([[0.5, 0.2], [0.2, 0.3]])
 
@@ -47,8 +49,8 @@ def test_values_are_those_of_zfit_and_derivatives_are_theirs(parameters, build):
         with zfit.param.set_values(parameters, values):
             return float(constraint.value())
 
-    difference = evaluator.value(shifted) - evaluator.value(theta)
-    np.testing.assert_allclose(difference, reference(shifted) - reference(theta), rtol=1e-9)
+    for values in (theta, shifted):  # with all constants
+        np.testing.assert_allclose(evaluator.value(values), reference(values), rtol=1e-9)
     here = evaluator.evaluate(theta)
     assert here.value == evaluator.value(theta)
     for k in range(3):
@@ -57,6 +59,29 @@ def test_values_are_those_of_zfit_and_derivatives_are_theirs(parameters, build):
         up, down = evaluator.evaluate(theta + step), evaluator.evaluate(theta - step)
         np.testing.assert_allclose((up.value - down.value) / 2e-5, here.gradient[k], atol=1e-8)
         np.testing.assert_allclose((up.gradient - down.gradient) / 2e-5, here.hessian[k], atol=1e-7)
+
+
+def test_constraints_of_all_kinds_have_zfits_value(parameters):
+    x, y, other = parameters
+    twice = zfit.ComposedParameter("twice", lambda p: 2 * p, params={"p": other})
+    constraints = [
+        gaussian(parameters),
+        poisson(parameters),
+        lognormal(parameters),
+        zfit.constraint.GaussianConstraint(twice, observation=1.5, sigma=0.4),  # of a composed parameter
+        zfit.constraint.GaussianConstraint(x, observation=y, sigma=2.0),  # of one parameter around another
+        zfit.constraint.SimpleConstraint(lambda: 0.1 * (x - y) ** 2, params=[x, y]),
+    ]
+    evaluators = constraint_evaluators(constraints, tuple(parameters))
+    assert [type(e) for e in evaluators] == [AuxiliaryEvaluator, ConstraintEvaluator]
+    theta = np.array([6.6, 3.4, 2.0])
+    with zfit.param.set_values(parameters, theta):
+        expected = sum(float(c.value()) for c in constraints)
+    np.testing.assert_allclose(sum(e.value(theta) for e in evaluators), expected, rtol=1e-9)
+    gradient = sum(e.evaluate(theta).gradient for e in evaluators)
+    for k in range(3):
+        up, down = (sum(e.value(theta + sign * 1e-5 * np.eye(3)[k]) for e in evaluators) for sign in (1.0, -1.0))
+        np.testing.assert_allclose((up - down) / 2e-5, gradient[k], atol=1e-7)
 
 
 @pytest.mark.parametrize("build", [gaussian, single, poisson, lognormal])

@@ -153,6 +153,18 @@ def test_resampled_data_are_noticed():
         np.testing.assert_allclose(loss.value(), stock(model, fresh).value(full=True), rtol=RTOL)
 
 
+def test_the_constant_is_that_of_the_data_as_they_are():
+    model = models.model(n_bkg=500.0, n_sig=50.0)
+    sampler = model.create_sampler(n=400)
+    loss = ExtendedNLL(model, sampler)
+    before = loss.data_constant()
+    sampler.resample(n=420)
+    constant = loss.data_constant()
+    assert constant != before
+    fresh = zfit.Data.from_numpy(obs=model.space, array=np.asarray(sampler.value()))
+    assert constant == pytest.approx(ExtendedNLL(model, fresh).data_constant(), rel=1e-12)
+
+
 def test_a_frozen_shape_that_is_moved_is_noticed():
     model = models.model()
     data = models.toy(model, seed=12)

@@ -9,7 +9,8 @@ import resonant
 import zfit
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.fitting.profiler import Profiler, fit
+from hisigma_zfit.fitting.minimizer import fit
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import compose
 from hisigma_zfit.model.pdfs import FlowProductPDF
@@ -118,3 +119,19 @@ def test_wrong_input_is_named():
         compose([signal], [extended.copy(name="one")], poi=poi)
     with pytest.raises(InputError, match="sidebands to be one of"):
         compose([signal], [extended], poi=poi, sidebands="none")
+
+
+def test_a_copy_is_the_same_model_of_the_same_parameters():
+    model = models.model()
+    data = models.toy(model, seed=3)
+    copied = model.copy(name="copied")
+    assert copied is not model
+    assert copied.name == "copied"
+    assert copied.poi is model.poi
+    assert (copied.region, copied.sidebands) == (model.region, model.sidebands)
+    assert copied.get_params(floating=None) == model.get_params(floating=None)
+    loss, other = ExtendedNLL(model, data), ExtendedNLL(copied, data)
+    assert float(other.value()) == float(loss.value())
+    assert float(ExtendedNLL(model.copy(sidebands="full"), data).value()) != float(loss.value())
+    with pytest.raises(InputError, match="got fracs"):
+        model.copy(fracs=[0.5])

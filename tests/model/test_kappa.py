@@ -14,7 +14,8 @@ from scipy.stats import ks_2samp
 
 from hisigma_zfit.density.flows import MixtureFlow
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.fitting.profiler import Profiler, fit
+from hisigma_zfit.fitting.minimizer import fit
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.contours import contour
 from hisigma_zfit.likelihood.columns import terms_of
 from hisigma_zfit.likelihood.evaluate import ColumnEvaluator

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.fitting.profiler import fit
+from hisigma_zfit.fitting.minimizer import fit
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.projections import _round_edges, project, sample_model
 from hisigma_zfit.model.shapes import evaluate, sample_mass

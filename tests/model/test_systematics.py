@@ -12,7 +12,8 @@ from variations import FORMS, SHIFT, assert_same_as_zfit, background, integral, 
 
 from hisigma_zfit.density.flows import DistributionFlow, MixtureFlow
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.fitting.profiler import Profiler, fit
+from hisigma_zfit.fitting.minimizer import fit
+from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.likelihood.columns import terms_of
 from hisigma_zfit.likelihood.graph import GraphEvaluator
 from hisigma_zfit.likelihood.nll import ExtendedNLL

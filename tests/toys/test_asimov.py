@@ -19,7 +19,7 @@ from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.systematics import ShapeVariation, lognormal_yield, nuisance
 from hisigma_zfit.toys import toy_fits
 from hisigma_zfit.toys.asimov import ImportanceSample
-from hisigma_zfit.toys.toy_fits import ToyProfile, conditional_fits
+from hisigma_zfit.toys.toy_fits import conditional_fits
 
 EVENTS = 3000
 
@@ -222,7 +222,7 @@ def test_toys_have_poisson_numbers_and_fluctuating_auxiliary_data():
     theta[[index(loss, "s"), index(loss, "b")]] = 0.0, b
     asimov = ImportanceSample(loss, events=200, seed=1).asimov(theta)
     rng, pool = np.random.default_rng(3), asimov.pool()
-    best = np.array([ToyProfile(pool.draw(rng)[0], pool, index(loss, "s")).minimum.theta for _ in range(toys)])
+    best = np.array([Profiler(pool.draw(rng)[0], "s", quick=True).minimum.theta for _ in range(toys)])
     s, measured = best[:, index(loss, "s")], best[:, index(loss, "b")]
     # one number each, so the fit is exact: b is its measurement and s + b the number of events
     numbers = s + measured
@@ -299,13 +299,13 @@ def test_failed_toys_are_counted(monkeypatch, caplog):
     pool = ImportanceSample(loss, events=200).asimov(loss.theta()).pool()
     calls = []
 
-    def broken(*arguments):
+    def broken(*arguments, **options):
         calls.append(1)
         if len(calls) % period == 0:
             raise FitError("no fit")
-        return ToyProfile(*arguments)
+        return Profiler(*arguments, **options)
 
-    monkeypatch.setattr(toy_fits, "ToyProfile", broken)
+    monkeypatch.setattr(toy_fits, "Profiler", broken)
     period = 20
     toys = conditional_fits(pool, "s", [0.0], toys=40, seed=(1,))
     assert np.isnan(toys.best).sum() == 2

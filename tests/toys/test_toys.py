@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
 
+import counting
 import models
 import numpy as np
 import pytest
@@ -17,7 +19,12 @@ from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.limits import AsimovCurve, asymptotic_cls
 from hisigma_zfit.fitting.newton import minimise
 from hisigma_zfit.inference.hypotests import upper_limit
+from hisigma_zfit.likelihood.auxiliary import AuxiliaryData
 from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.model.compose import signal_plus_background
+from hisigma_zfit.model.pdfs import FlowProductPDF
+from hisigma_zfit.model.systematics import ShapeVariation, nuisance
+from hisigma_zfit.report.toy_tables import toys as toy_table
 from hisigma_zfit.runs.toys import ToyFolder, load_toys
 from hisigma_zfit.toys import toys
 from hisigma_zfit.toys.pool import Pool
@@ -116,8 +123,6 @@ def test_dask_makes_the_same_toys(pool, fits, monkeypatch):
 
 
 def test_workers_need_no_tensorflow(pool, tmp_path):
-    import pickle
-
     (tmp_path / "pool.pkl").write_bytes(pickle.dumps(pool))
     code = (
         "import pickle, sys; from pathlib import Path\n"
@@ -152,6 +157,44 @@ def test_an_interrupted_study_goes_on(pool, fits, tmp_path, monkeypatch):
         # a longer study begins with the shorter one's toys, and completes its last chunk
         assert_same(run_toys(pool, "n_sig", n=18, seed=3, chunks=study), _rows(fits, range(18)))
         assert made[6:] == [12, 16]
+
+
+def test_a_digest_knows_all_that_toys_depend_on(pool):
+    category, auxiliary = pool.categories[0], pool.auxiliary
+    (measurement, index, at), *rest = auxiliary.terms
+    wider = replace(measurement, covariance=1.1 * measurement.covariance, precision=measurement.precision / 1.1)
+    floating = tuple(k for k in pool.free if pool.parameters[k] != "p2")
+    others = [
+        replace(pool, auxiliary=AuxiliaryData([(wider, index, at), *rest], auxiliary.observed)),
+        replace(pool, auxiliary=AuxiliaryData(auxiliary.terms, auxiliary.observed + 0.1)),
+        replace(pool, free=floating),
+        replace(pool, parameters=tuple(reversed(pool.parameters))),
+        replace(pool, theta=pool.theta + 1e-9),
+        replace(pool, categories=(replace(category, cumulative=category.cumulative * 1.01),)),
+    ]
+    digests = {other.digest for other in (pool, *others)}
+    assert len(digests) == 1 + len(others)
+    assert pickle.loads(pickle.dumps(pool)).digest == pool.digest
+
+
+def test_a_digest_knows_the_variations_and_not_what_was_evaluated():
+    def varied(shift):
+        variation = ShapeVariation(nuisance("shape"), models.background_flow(shift), models.background_flow(-shift))
+        model = signal_plus_background(
+            FlowProductPDF(models.peak(), models.signal_flow()),
+            FlowProductPDF(models.falling(), models.background_flow(), variations=[variation]),
+            poi=zfit.Parameter("n_sig", 60.0),
+            yields=[zfit.Parameter("n_bkg", 1500.0, 0.0)],
+        )
+        return make_pool(ExtendedNLL(model, models.toy(model, seed=1)), "n_sig", 60.0, events=1000, seed=2)
+
+    pool, other = varied(0.1), varied(0.2)
+    columns = replace(other.categories[0].columns, morphs=pool.categories[0].columns.morphs)
+    digest = pool.digest
+    assert digest != other.digest
+    assert replace(other, categories=(replace(other.categories[0], columns=columns),)).digest != other.digest
+    fit_toys(ToyPlan(pool, pool.parameters.index("n_sig"), 3), 0, 1)  # fills caches
+    assert pool.digest == digest
 
 
 def test_a_study_folder_is_not_mixed_up(pool, fits, tmp_path):
@@ -325,6 +368,35 @@ def test_summary_of_known_numbers(pool):
     assert summary.significance.bands["1"] == pytest.approx(0.8413447 * 199, rel=1e-6)
     # the middle 68.3 % of the ranks around the median: half of +- sqrt(n) / 2
     assert summary.significance.median_error == pytest.approx(0.5 / np.sqrt(n) * 199)
+
+
+def test_toys_with_a_parameter_at_its_limit_have_no_pull_and_are_counted():
+    """No event beside the signal region in a toy holds the background at zero, where it has no error."""
+    loss = counting.on_off(8.0, 2.0, 1.0)
+    next(p for p in loss.parameters if p.name == "b").lower = 0.0
+    pool = make_pool(loss, "s", 6.0, others={"b": 2.0}, events=200)
+    fits = run_toys(pool, "s", n=60, seed=3, limit=0.9)
+    b = pool.parameters.index("b")
+    without = np.isnan(fits.errors[:, b])
+    np.testing.assert_array_equal(without, fits.events[:, 1] == 0)
+    assert 0 < without.sum() < 30
+    fits.limit[:2] = np.nan
+    summary = summarise(fits, pool, "s", seed=3, limit=0.9)
+    assert summary.without_error == {"b": int(without.sum())}
+    assert summary.without_limit == 2
+    assert summary.n == 60
+    pulls = ((fits.values[:, b] - 2.0) / fits.errors[:, b])[~without]
+    own = summary.parameters["b"]
+    assert own["pull_mean"] == pytest.approx(pulls.mean())
+    assert own["pull_width"] == pytest.approx(pulls.std(ddof=1))
+    assert own["pull_width_error"] == pytest.approx(pulls.std(ddof=1) / np.sqrt(2.0 * (pulls.size - 1)))
+    assert own["error"] == pytest.approx(fits.errors[~without, b].mean())
+    # the best value itself is known in every toy
+    assert own["bias"] == pytest.approx(fits.values[:, b].mean() - 2.0)
+    text = toy_table(summary)
+    assert "b at a limit" in text
+    assert f"{int(without.sum())} toys, left out of its pulls" in text
+    assert "without a limit" in text
 
 
 @pytest.mark.statistical

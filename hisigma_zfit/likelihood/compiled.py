@@ -1,4 +1,4 @@
-"""The components of a model as the quick likelihood sees them: where their numbers are, and their densities."""
+"""The terms of a model as the quick likelihood sees them: where their numbers are, and their densities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.variation_weights import MorphForm, MorphWeights
     from hisigma_zfit.model.yields import Size
 
-__all__ = ["Component", "ComposedYield", "Slot"]
+__all__ = ["CompiledTerm", "ComposedYield", "TermOnData"]
 
 
 @runtime_checkable
@@ -28,13 +28,13 @@ class ComposedYield(Protocol):
 
 
 @dataclass(frozen=True)
-class Slot:
-    """Where one component finds its numbers in the parameter vector.
+class CompiledTerm:
+    """A `Term` in plain numbers: where it finds its own in the parameter vector; without densities.
 
     Attributes:
         extended: Parameters of the yield; one, unless the yield is composed.
         composed: The yield if it is composed.
-        family: The mass shape, or None if it is cached.
+        family: The mass shape, or None if it is cached or there is none.
         shape: Parameters of the family, q of them.
         morph: The systematic variations, or None.
         nuisances: Their parameters, J of them.
@@ -54,20 +54,20 @@ class Slot:
         return self.composed.derivatives(theta[list(self.extended)])
 
 
-class Component:
-    """One row of the columns with its slot, ready for the loop over blocks.
+class TermOnData:
+    """A compiled term with its row of the columns, ready for the loop over blocks.
 
     Derivatives are summed with respect to the yield, the powers of t in the family's exponent and the nuisances, one
     row each, `start` being the first of them.
     """
 
-    def __init__(self, slot: Slot, columns: Columns, k: int, start: int) -> None:
-        self.slot, self.ratio, self.morph = slot, columns.ratio[k], columns.morphs[k]
+    def __init__(self, term: CompiledTerm, columns: Columns, k: int, start: int) -> None:
+        self.term, self.ratio, self.morph = term, columns.ratio[k], columns.morphs[k]
         self.plain = bool(np.all(self.ratio == 1.0))  # what the ratios refer to
-        self.powers = None if slot.family is None else slot.family.powers(columns.mass)
-        self.q = len(slot.shape)
-        self.signs = np.array([*(() if slot.family is None else slot.family.signs), *[1.0] * len(slot.nuisances)])
-        self.parameters = np.array([*slot.shape, *slot.nuisances], dtype=np.intp)
+        self.powers = None if term.family is None or columns.mass is None else term.family.powers(columns.mass)
+        self.q = len(term.shape)
+        self.signs = np.array([*(() if term.family is None else term.family.signs), *[1.0] * len(term.nuisances)])
+        self.parameters = np.array([*term.shape, *term.nuisances], dtype=np.intp)
         self.start, self.rest = start, slice(start + 1, start + 1 + self.parameters.size)
 
     def slope(self, block: slice) -> Array | None:
@@ -76,9 +76,9 @@ class Component:
 
     def weights(self, theta: Array) -> MorphWeights | None:
         """Weights of the variations at `theta`."""
-        if self.slot.morph is None or self.morph is None:
+        if self.term.morph is None or self.morph is None:
             return None
-        return self.slot.morph.weights(self.morph, theta[list(self.slot.nuisances)])
+        return self.term.morph.weights(self.morph, theta[list(self.term.nuisances)])
 
     def density(self, polynomial: Sequence[float], block: slice, out: Array) -> Array:
         """Ratio times exp(c_0 + c_1 t + ...) of the events in a block, shape (B,); in `out` unless it is cached."""

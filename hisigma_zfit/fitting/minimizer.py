@@ -1,0 +1,164 @@
+"""Fits of the cached likelihood with a zfit FitResult in return.
+
+What to use when: `fit` for a fit; `Newton`, the same minimiser behind zfit's interface, for hepstats.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+import zfit
+from scipy.stats import chi2
+from zfit.minimize import BaseMinimizer, minimize_supports
+from zfit.result import Approximations, FitResult
+
+from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.fitting.newton import Minimum, Status, minimise
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.likelihood.protocol import limits_of, names_of
+from hisigma_zfit.zfit_internals import OpenResult
+
+__all__ = ["Newton", "NewtonResult", "fit"]
+
+
+_log = logging.getLogger(__name__)
+
+
+def _profile_errors(result: FitResult, params: Any, cl: float | None = None, sigma: float | None = None) -> Any:
+    """Asymmetric errors from the crossings of the profile, in zfit's layout of `FitResult.errors`."""
+    level = sigma**2 if sigma is not None else float(chi2.ppf(0.68268949 if cl is None else cl, 1))
+    errors = {}
+    with result:
+        for parameter in params:
+            profiler = Profiler(result.loss, parameter)
+            lower, upper = profiler.interval(level)
+            errors[parameter] = {"lower": lower - profiler.best, "upper": upper - profiler.best, "cl": cl}
+    return errors, None
+
+
+class NewtonResult(OpenResult, hesse="approx", error="profile", methods={"profile": _profile_errors}):
+    """FitResult whose default errors come from the exact Hessian and from our own profile, not from Minuit."""
+
+
+class Newton(BaseMinimizer):
+    """Newton's method with the exact Hessian, behind zfit's interface.
+
+    Args:
+        tol: Largest estimated distance to the minimum, in units of -log L.
+        maxiter: Newton steps before giving up.
+    """
+
+    def __init__(self, *, tol: float = 1e-6, maxiter: int = 100) -> None:
+        super().__init__(
+            tol=tol,
+            name="Newton",
+            strategy=None,
+            verbosity=0,
+            criterion=None,
+            maxiter=maxiter,
+            minimizer_options={},
+        )
+        self._max_iterations = maxiter
+
+    @minimize_supports(init=False)
+    def _minimize(self, loss: Any, params: Any, init: Any) -> FitResult:
+        del init
+        if not isinstance(loss, ExtendedNLL):
+            raise InputError.from_parts(
+                expected="an hz.ExtendedNLL", got=type(loss).__name__, do="use zfit.minimize.Minuit for other losses"
+            )
+        position = {p: k for k, p in enumerate(loss.parameters)}
+        free = [position[p] for p in params]
+        minimum = minimise(
+            loss.evaluator(),
+            loss.theta(),
+            free,
+            limits=limits_of(loss.parameters),
+            tolerance=self.tol,
+            max_iterations=self._max_iterations,
+        )
+        return self._result(loss, list(params), free, minimum)
+
+    def _result(self, loss: ExtendedNLL, params: list[Any], free: list[int], minimum: Minimum) -> FitResult:
+        # zfit refuses to set a parameter exactly to a limit that its absolute tolerance of 1e-15 cannot tell apart
+        lower, upper = (edge[free] for edge in limits_of(loss.parameters))
+        values = np.clip(
+            minimum.theta[free],
+            np.where(lower == 0.0, lower, np.nextafter(lower, np.inf)),
+            np.where(upper == 0.0, upper, np.nextafter(upper, -np.inf)),
+        )
+        zfit.param.assign_values(params, values)
+        evaluator = self.create_evaluator(loss=loss, params=params)
+        at = np.ix_(free, free)
+        approximations = Approximations(
+            params=params,
+            gradient=minimum.evaluation.gradient[free],
+            hessian=minimum.evaluation.hessian[at],
+            inv_hessian=minimum.covariance()[at],
+        )
+        return NewtonResult(
+            loss=loss,
+            params=dict(zip(params, values.tolist(), strict=True)),
+            minimizer=self,
+            valid=minimum.converged,
+            converged=minimum.converged,
+            status=0 if minimum.converged else 1,
+            message="" if minimum.converged else minimum.status.value,
+            edm=minimum.edm,
+            fminopt=minimum.value,
+            criterion=self.create_criterion(loss=loss, params=params),
+            info={"n_eval": minimum.calls, "n_iterations": minimum.iterations, "minimum": minimum},
+            approx=approximations,
+            niter=minimum.iterations,
+            evaluator=evaluator,
+        )
+
+
+def fit(loss: ExtendedNLL, *, minimizer: Any = None) -> FitResult:
+    """Minimise the likelihood over its floating parameters and attach Hessian errors.
+
+    Starts at the parameters' current values and leaves them at the minimum.  If Newton's method does not converge,
+    Minuit tries.  A parameter without any effect, as the slope of a background whose yield is fixed at zero, stays
+    where it is, with a warning and an error of NaN: what the data say of the others is as good as ever.
+
+    Args:
+        loss: The likelihood.
+        minimizer: Another zfit minimiser to use instead.
+
+    Returns:
+        A zfit FitResult; ``result.params[p]["hesse"]["error"]`` holds the errors.
+
+    Raises:
+        InputError: The density is not positive for some event at the start.
+        FitError: No minimiser converged, or the data determine only a combination of some parameters.
+    """
+    if not np.isfinite(loss.evaluator().value(loss.theta())):
+        values = ", ".join(f"{p.name} = {float(p.value()):.4g}" for p in loss.parameters if p.floating)
+        raise InputError.from_parts(
+            expected="start values with a positive density at every event",
+            got=values,
+            do="set them to a likelier place",
+        )
+    if minimizer is not None:
+        result = minimizer.minimize(loss)
+    else:
+        result = Newton().minimize(loss)
+        minimum: Minimum = result.info["minimum"]
+        undetermined = minimum.undetermined(names_of(loss.parameters))
+        if minimum.status is Status.FLAT:
+            _log.warning("nothing depends on %s: left alone, without an error", ", ".join(undetermined))
+        elif undetermined:
+            raise FitError(
+                f"the data do not determine {' and '.join(undetermined)} apart; fix or constrain one of them"
+            )
+        if not result.converged:
+            _log.warning("Newton's method did not converge (edm %.3g); trying Minuit", result.edm)
+            result = zfit.minimize.Minuit(gradient="zfit").minimize(loss)
+    if not result.converged:
+        values = ", ".join(f"{p.name} = {v['value']:.4g}" for p, v in result.params.items())
+        raise FitError(f"the fit did not converge: it stopped at {values}; check start values and limits")
+    result.hesse(method="approx" if isinstance(result, NewtonResult) else "hesse_np", name="hesse")
+    return result
