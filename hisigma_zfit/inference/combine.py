@@ -18,6 +18,7 @@ envelope is eq. 3.2.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -33,8 +34,6 @@ from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.results import Discovery, Interval, LikelihoodScan, UpperLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.model.compose import SignalPlusBackground
 
@@ -189,7 +188,11 @@ def combination(
 
 
 def bootstrap_profilers(
-    model: SignalPlusBackground, data: Any, *, constraints: Any = None, poi: str | None = None
+    model: SignalPlusBackground | Sequence[SignalPlusBackground],
+    data: Any,
+    *,
+    constraints: Any = None,
+    poi: str | None = None,
 ) -> tuple[Profiler, ...]:
     """Fit the data with every combination of the components' bootstraps, d = 1 ... D_b x D_s.
 
@@ -197,12 +200,27 @@ def bootstrap_profilers(
     parameters' current values and leaves them alone.
 
     Args:
-        model: The model with flows that hold their bootstraps.
-        data: A `Dataset` or zfit Data.
+        model: The model with flows that hold their bootstraps, or those of several categories: the d-th bootstraps of
+            all of them are then one resample of the whole data set.
+        data: A `Dataset` or zfit Data, or one for each category.
         constraints: zfit constraints.
         poi: Name of the parameter of interest; the model's by default.
+
+    Raises:
+        InputError: The categories have different numbers of bootstraps.
     """
+    models, datasets = (list(model), list(data)) if isinstance(model, Sequence) else ([model], [data])
+    resamples = [list(one.bootstraps()) for one in models]
+    if len({len(members) for members in resamples}) > 1:
+        raise InputError.from_parts(
+            expected="as many bootstraps in each category",
+            got=", ".join(str(len(members)) for members in resamples),
+            do="train all with the same bootstraps=",
+        )
     return tuple(
-        Profiler(ExtendedNLL(member, data, constraints=constraints), poi or model.poi.name)
-        for member in model.bootstraps()
+        Profiler(
+            ExtendedNLL(list(members), datasets, constraints=constraints),
+            poi or models[0].poi.name,
+        )
+        for members in zip(*resamples, strict=True)
     )

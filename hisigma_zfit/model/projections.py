@@ -130,18 +130,21 @@ def _round_edges(lower: float, upper: float, bins: int) -> Array:
     return width * np.arange(np.floor(lower / width + 1e-9), np.ceil(upper / width - 1e-9) + 1)
 
 
-def sample_model(result: Any, *, n: int = 200_000, seed: int = 0, every_member: bool = False) -> ModelSample:
+def sample_model(
+    result: Any, *, n: int = 200_000, seed: int = 0, every_member: bool = False, category: int = 0
+) -> ModelSample:
     """Draw events from every component of a fitted model.
 
     Args:
-        result: zfit FitResult of an `ExtendedNLL` of one `SignalPlusBackground` model.
+        result: zfit FitResult of an `ExtendedNLL` of `SignalPlusBackground` models.
         n: Events for each component.
         seed: Same seed, same sample.
         every_member: Take the scores from all members of the densities.  By default they are those of the first member
             of each, which is as good for choosing a region of data and model, and many times quicker.
+        category: Which of the models of a simultaneous fit.
     """
-    model: SignalPlusBackground = result.loss.model[0]
-    data = result.loss.data[0]
+    model: SignalPlusBackground = result.loss.model[category]
+    data = result.loss.data[category]
     names = list(model.obs)
     columns, yields = {}, {}
     with result:

@@ -92,9 +92,10 @@ class _Writer:
             return {"name": str(size.name), **polynomial, "strength": strength[0] if strength else 1.0}
         if not isinstance(size, LogNormalYield):
             return self.parameter(size)
-        base = self.parameter(size.base) if size.base is not None else float(size.size.number)
+        base = self.parameter(size.base) if size.base is not None else size.number
         factors = [[self.parameter(p), float(log)] for p, log in size.factors]
-        return {"name": str(size.name), "base": base, "factors": factors}
+        scale = {} if size.base is None or size.number == 1.0 else {"number": size.number}
+        return {"name": str(size.name), "base": base, "factors": factors, **scale}
 
     def shape(self, pdf: zfit.pdf.BasePDF) -> dict[str, Any]:
         """Describe a mass shape."""
@@ -244,7 +245,8 @@ class _Reader:
             return PolynomialYield(described["name"], coupling, described["coefficients"], strength=strength)
         base = described["base"]
         factors = [(self.parameters[name], log) for name, log in described["factors"]]
-        return LogNormalYield(described["name"], self.parameters[base] if isinstance(base, str) else base, factors)
+        source = self.parameters[base] if isinstance(base, str) else base
+        return LogNormalYield(described["name"], source, factors, number=described.get("number", 1.0))
 
     def _variation(self, described: Mapping[str, Any]) -> Variation:
         own = self.parameters[described["nuisance"]]

@@ -42,6 +42,7 @@ __all__ = [
     "constraints_of",
     "lognormal_yield",
     "nuisance",
+    "scaled_yield",
     "vary_shape",
 ]
 
@@ -266,20 +267,21 @@ def _require_independent(parameter: Any) -> None:
 
 
 class LogNormalYield(zfit.ComposedParameter):
-    """A yield base * kappa_1^nu_1 * kappa_2^nu_2 ...; see `lognormal_yield`.
+    """A yield number * base * kappa_1^nu_1 * kappa_2^nu_2 ...; see `lognormal_yield` and `scaled_yield`.
 
     Its derivatives are known in closed form, so that the quick likelihood takes it.
 
     Attributes:
-        base: The zfit Parameter that is scaled, or None if it is a number.
+        base: The zfit Parameter that is scaled, or None if there is only a number.
+        number: The number, 1 unless it was given.
         factors: Nuisance and log kappa of each factor.
         sources: All parameters: the base, if it is one, then the nuisances.
     """
 
-    def __init__(self, name: str, base: Any, factors: Sequence[tuple[Any, float]]) -> None:
+    def __init__(self, name: str, base: Any, factors: Sequence[tuple[Any, float]], *, number: float = 1.0) -> None:
         self.base = base if hasattr(base, "independent") else None
         self.factors = tuple(factors)
-        self._number = 1.0 if self.base is not None else float(base)
+        self.number = float(number) if self.base is not None else float(number) * float(base)
         self._logs = np.array([log for _, log in factors])
         own = () if self.base is None else (self.base,)
         self.sources = (*own, *(parameter for parameter, _ in factors))
@@ -287,7 +289,7 @@ class LogNormalYield(zfit.ComposedParameter):
 
         def value(params: Any) -> Any:
             values = list(params.values())
-            scale = values.pop(0) if own else self._number
+            scale = self.number * values.pop(0) if own else self.number
             return scale * znp.exp(sum(log * v for log, v in zip(self._logs, values, strict=True)))
 
         super().__init__(name, value, params=params, unpack_params=False)
@@ -295,7 +297,7 @@ class LogNormalYield(zfit.ComposedParameter):
     @property
     def size(self) -> LogNormalSize:
         """The same as plain numbers."""
-        return LogNormalSize(self._number, self.base is not None, tuple(float(log) for log in self._logs))
+        return LogNormalSize(self.number, self.base is not None, tuple(float(log) for log in self._logs))
 
     def derivatives(self, values: Array) -> tuple[float, Array, Array]:
         """Value, gradient (Q,) and Hessian (Q, Q) with respect to the `sources`, at their values (Q,)."""
@@ -321,13 +323,39 @@ def lognormal_yield(base: Any, nuisance: Any, kappa: float, *, name: str | None 
     factors: list[tuple[Any, float]] = [(nuisance, math.log(kappa))]
     name = name or f"{getattr(base, 'name', 'yield')}_{nuisance.name}"
     if isinstance(base, LogNormalYield):
-        return LogNormalYield(name, base.base if base.base is not None else base.size.number, [*base.factors, *factors])
+        return _scaled(name, base, 1.0, factors)
     if isinstance(base, (int, float)):
         if not (math.isfinite(base) and base > 0):
             raise InputError.from_parts(expected="a positive yield", got=f"{base}", do="correct it")
     else:
         _require_independent(base)
     return LogNormalYield(name, base, factors)
+
+
+def scaled_yield(base: Any, number: float, *, name: str) -> LogNormalYield:
+    """A fixed multiple of a yield, such as the part of it that falls into one category.
+
+    Args:
+        base: A zfit Parameter, or a `LogNormalYield`, whose factors are kept.
+        number: What it is multiplied by.
+        name: Name of the yield.
+
+    Raises:
+        InputError: `number` is not positive and finite, or a parameter is not independent.
+    """
+    if not (math.isfinite(number) and number > 0):
+        raise InputError.from_parts(expected="a positive part of a yield", got=f"{number}", do="correct it")
+    if isinstance(base, LogNormalYield):
+        return _scaled(name, base, number, ())
+    _require_independent(base)
+    return LogNormalYield(name, base, (), number=number)
+
+
+def _scaled(name: str, base: LogNormalYield, number: float, factors: Sequence[tuple[Any, float]]) -> LogNormalYield:
+    joined = [*base.factors, *factors]
+    if base.base is None:
+        return LogNormalYield(name, base.number * number, joined)
+    return LogNormalYield(name, base.base, joined, number=base.number * number)
 
 
 def vary_shape(pdf: zfit.pdf.BasePDF, effects: Mapping[str, Mapping[Any, float]]) -> zfit.pdf.BasePDF:

@@ -338,3 +338,16 @@ def test_bootstraps_of_signal_and_background_are_combined(events):
     profilers = bootstrap_profilers(model, events)
     assert len(profilers) == 2 * 3
     assert len({round(profiler.best, 6) for profiler in profilers}) == 6
+
+
+def test_bootstraps_of_categories_are_resamples_of_the_whole_data_set(model, events, members):
+    """Two categories of the same events: the same best values, and errors that are smaller by sqrt(2)."""
+    joint = bootstrap_profilers([model, model], [events, events])
+    assert len(joint) == len(members)
+    for both, one in zip(joint, members, strict=True):
+        assert len(both.loss.model) == 2
+        assert both.best == pytest.approx(one.best, abs=1e-3 * one.error)
+        assert both.error == pytest.approx(one.error / np.sqrt(2.0), rel=1e-3)
+    plain = model.with_flows({"background": model.components[1].pdf.flow.bootstraps[0]})
+    with pytest.raises(InputError, match="as many bootstraps in each category, got 3, 1"):
+        bootstrap_profilers([model, plain], [events, events])

@@ -17,7 +17,7 @@ from hisigma_zfit.model.kappa import polynomial_signal
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import ExpQuadratic
 from hisigma_zfit.model.stored import load_model, save_model
-from hisigma_zfit.model.systematics import ShapeVariation, lognormal_yield, nuisance
+from hisigma_zfit.model.systematics import ShapeVariation, lognormal_yield, nuisance, scaled_yield
 from hisigma_zfit.toys.toys import make_pool, run_toys
 
 
@@ -34,7 +34,11 @@ def build():
     ]
     n_bkg = zfit.Parameter("n_bkg", 900.0, 0.0)
     return signal_plus_background(
-        pdfs[0], pdfs[1], poi=lognormal_yield(n_sig, lumi, 1.05), yields=[n_bkg], region=REGION
+        pdfs[0],
+        pdfs[1],
+        poi=scaled_yield(lognormal_yield(n_sig, lumi, 1.05), 0.7, name="part"),
+        yields=[n_bkg],
+        region=REGION,
     )
 
 

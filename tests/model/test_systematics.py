@@ -20,7 +20,7 @@ from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import signal_plus_background
 from hisigma_zfit.model.morphing import Morph
 from hisigma_zfit.model.pdfs import FlowProductPDF
-from hisigma_zfit.model.systematics import ConditionalVariation, ShapeVariation, lognormal_yield, nuisance
+from hisigma_zfit.model.systematics import ConditionalVariation, ShapeVariation, lognormal_yield, nuisance, scaled_yield
 
 
 @pytest.mark.parametrize(
@@ -185,6 +185,11 @@ def test_lognormal_yields():
     theory.set_value(-0.5)
     assert float(size.value()) == pytest.approx(150.0 * 1.05**1.5 * 0.9**-0.5, rel=1e-12)
     assert float(fixed.value()) == pytest.approx(40.0 * 1.05**1.5, rel=1e-12)
+    part, known = scaled_yield(size, 0.3, name="part"), scaled_yield(fixed, 0.5, name="known")
+    assert float(part.value()) == pytest.approx(0.3 * 150.0 * 1.05**1.5 * 0.9**-0.5, rel=1e-12)
+    assert float(known.value()) == pytest.approx(20.0 * 1.05**1.5, rel=1e-12)
+    assert float(scaled_yield(base, 0.3, name="third").value()) == pytest.approx(45.0, rel=1e-12)
+    size = scaled_yield(part, 1 / 0.3, name="whole")
     peak = models.peak()
     model = signal_plus_background(
         FlowProductPDF(peak, models.signal_flow()),
