@@ -57,11 +57,25 @@ def test_the_command_line_is_understood():
     from hisigma_zfit.configuration.arguments import given_options
     from hisigma_zfit.measurement.options import MeasureOptions
 
-    (command,) = [block for block in blocks("bash") if "hisigma measure" in block]
+    (command, with_file) = [block for block in blocks("bash") if "hisigma measure" in block]
     words = re.sub(r"\\\n", " ", command).replace('"', "").split()
     options = MeasureOptions.build(**given_options(parser().parse_args(words[1:]), MeasureOptions))
     assert options.signal_region == (115.0, 135.0)
     assert options.columns["pt_gg_over_m"] == "Hgg_pt/Hgg_mass"
+    for words in with_file.split("&&"):
+        assert set(given_options(parser().parse_args(words.split()[1:]), MeasureOptions)) == set()
+
+
+def test_the_configuration_file_is_understood(tmp_path):
+    from hisigma_zfit.measurement.options import MeasureOptions
+
+    (content,) = blocks("yaml")
+    (tmp_path / "analysis.yaml").write_text(content)
+    options = MeasureOptions.load(tmp_path / "analysis.yaml")
+    assert options.signal == (str(tmp_path / "signal.root"),)
+    assert options.columns["pt_gg_over_m"] == "Hgg_pt / Hgg_mass"
+    assert options.backgrounds["VH"].uncertainty == 0.2
+    assert options.parts()["resolved"].cut == "Hbb_pt <= 150"
 
 
 def test_files_that_it_names_exist():

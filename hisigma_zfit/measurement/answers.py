@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from hisigma_zfit.model.projections import sample_model
 from hisigma_zfit.results import ClosureReport, ConfidenceLevels, Estimate, FitSummary, MemberFit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.inference.combine import Combination
     from hisigma_zfit.measurement.densities import Densities
@@ -42,7 +44,8 @@ class Answers:
 
     Attributes:
         values: Numbers of the `Measurement` that the fit decides.
-        response: What part of the signal the fit returns; None if there are too few simulated events.
+        response: What part of the signal the fit returns; None if there are too few simulated events, or several
+            categories.
         scan: Profile of the parameter of interest.
         projections: Every observable in data and in the fitted model.
         projections_enriched: The same where signal is enriched.
@@ -55,20 +58,31 @@ class Answers:
     projections_enriched: tuple[Projection, ...]
 
 
-def closure(inputs: Inputs, densities: Densities, *, seed: int) -> ClosureReport:
-    """Whether the background density describes the sidebands, feature by feature, by one of its members."""
-    verdict = diagnostics.closure(
-        densities.background.members[0],
-        inputs.training,
-        seed=stream_seed(seed, Stream.CLOSURE),
-        classifier=False,
-    )
-    if verdict.flagged:
-        _log.warning(
-            "the background density misses %s in the sidebands; try --flow maf or other features",
-            ", ".join(verdict.flagged),
+def closure(inputs: Mapping[str, Inputs], densities: Mapping[str, Densities], *, seed: int) -> ClosureReport:
+    """Whether the background densities describe the sidebands, feature by feature, by one of their members.
+
+    Args:
+        inputs: Events of each category by its name, empty if there is only one; it is put before the features' names.
+        densities: What was learned from them.
+        seed: Seed of every random step.
+    """
+    flagged: list[str] = []
+    misfit: dict[str, float] = {}
+    for category, part in inputs.items():
+        verdict = diagnostics.closure(
+            densities[category].background.flow.members[0],
+            part.training.events,
+            seed=stream_seed(seed, Stream.CLOSURE, category),
+            classifier=False,
         )
-    return ClosureReport(verdict.flagged, {f.feature: f.conditional_misfit for f in verdict.features})
+        before = f"{category}." if category else ""
+        flagged += [f"{before}{feature}" for feature in verdict.flagged]
+        misfit |= {f"{before}{f.feature}": f.conditional_misfit for f in verdict.features}
+    if flagged:
+        _log.warning(
+            "the background density misses %s in the sidebands; try --flow maf or other features", ", ".join(flagged)
+        )
+    return ClosureReport(tuple(flagged), misfit)
 
 
 def response(profiler: Profiler, signal: Dataset, *, seed: int) -> SignalResponse | None:
@@ -88,43 +102,55 @@ def response(profiler: Profiler, signal: Dataset, *, seed: int) -> SignalRespons
 
 
 def ask(
-    result: Any, model: SignalPlusBackground, data: Dataset, inputs: Inputs, options: AskOptions, *, seed: int
+    result: Any, data: Sequence[Dataset], inputs: Mapping[str, Inputs], options: AskOptions, *, seed: int
 ) -> Answers:
     """Answer every question that a measurement is asked.
 
     Args:
-        result: FitResult of the model with the mixture of all trained members.
-        model: That model.
-        data: The events that were fitted.
-        inputs: All events, for what the training has seen and has not.
+        result: FitResult of the models of all categories with the mixture of all trained members.
+        data: The events that were fitted, of each category.
+        inputs: All events of each category by its name, for what the training has seen and has not.
         options: How the bootstraps are combined.
         seed: Seed of every random step.
 
     Raises:
         FitError: A fit did not converge.
     """
-    poi = str(model.poi.name)
+    models: list[SignalPlusBackground] = list(result.loss.model)
+    (first, *others), events = inputs.values(), list(data)
+    poi = str(models[0].poi.name)
     profiler = Profiler(result.loss, poi)
-    bootstrapped = any(len(c.pdf.bootstraps) > 1 for c in model.components)
-    members = bootstrap_profilers(model, data) if bootstrapped else ()
-    # Gaussian weights: exact ones would go through all events of the training at every step of the fit
-    weighted = weights_profiler(model, data, inputs.training, term="gaussian") if options.combine == "weights" else None
+    bootstrapped = any(len(c.pdf.bootstraps) > 1 for model in models for c in model.components)
+    members = bootstrap_profilers(models, events) if bootstrapped else ()
+    weighted = None
+    if options.combine == "weights":
+        # Gaussian weights: exact ones would go through all events of the training at every step of the fit
+        weighted = weights_profiler(models[0], events[0], first.training.events, term="gaussian")
     combined = combination(options.combine, profiler, members, weighted=weighted, penalties=options.penalties or None)
-    mass_only = Profiler(ExtendedNLL(model.mass_only(), data), poi)
-    returned = response(profiler, inputs.signal, seed=seed)
+    mass_only = Profiler(ExtendedNLL([model.mass_only() for model in models], events), poi)
+    returned = None if others else response(profiler, first.signal.events, seed=seed)
     values, scan = _summarise(result, profiler, combined, members, mass_only)
-    sample = sample_model(result, seed=stream_seed(seed, Stream.SAMPLE))
-    observables = (str(inputs.mass.obs[0]), *inputs.features)
+    samples = {
+        category: sample_model(result, seed=stream_seed(seed, Stream.SAMPLE, category), category=k)
+        for k, category in enumerate(inputs)
+    }
+    shown = [(category, name) for category, part in inputs.items() for name in (str(part.mass.obs[0]), *part.features)]
+    enriched: dict[str, Any] = {"bins": 20, "region": first.region, "signal_efficiency": _ENRICHED_EFFICIENCY}
     return Answers(
         values,
         returned,
         scan,
-        tuple(sample.project(name) for name in observables),
-        tuple(
-            sample.project(name, bins=20, region=inputs.region, signal_efficiency=_ENRICHED_EFFICIENCY)
-            for name in observables
-        ),
+        tuple(_of(category, samples[category].project(name)) for category, name in shown),
+        tuple(_of(category, samples[category].project(name, **enriched)) for category, name in shown),
     )
+
+
+def _of(category: str, projection: Projection) -> Projection:
+    """The same with the category among the words that say which events are shown."""
+    if not category:
+        return projection
+    selection = ", ".join(filter(None, (category, projection.selection)))
+    return replace(projection, category=category, selection=selection)
 
 
 def _summarise(

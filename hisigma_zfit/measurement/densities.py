@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from hisigma_zfit.density import training
 from hisigma_zfit.density.tfp_flows import maf
 from hisigma_zfit.density.warped import spline_flow
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.preprocess import Support
 from hisigma_zfit.measurement.inputs import warn_of_other_events
 from hisigma_zfit.measurement.streams import Stream, stream_seed
 
@@ -17,74 +19,108 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.density.flows import ConditionalFlow
-    from hisigma_zfit.measurement.inputs import Inputs, Varied
+    from hisigma_zfit.measurement.inputs import Inputs, Sample
     from hisigma_zfit.measurement.options import TrainOptions
 
-__all__ = ["Densities", "VariedDensities", "train"]
+__all__ = ["Densities", "Learned", "VariedDensities", "require_learnable", "train"]
 
 VariedDensities = dict[str, tuple["ConditionalFlow", "ConditionalFlow"]]  # nuisance -> densities at +1 and -1
 
 
 @dataclass(frozen=True)
+class Learned:
+    """One p(x'|m) with its variations.
+
+    Attributes:
+        flow: The nominal density.
+        varied: The same by nuisance.
+    """
+
+    flow: ConditionalFlow
+    varied: VariedDensities
+
+
+@dataclass(frozen=True)
 class Densities:
-    """p(x'|m) of every component.
+    """p(x'|m) of every component of one category.
 
     Attributes:
         background: Learned from the sidebands; holds its bootstraps.
         signal: Learned from simulation.
-        varied_signal: The same by nuisance.
-        varied_background: The same by nuisance.
+        backgrounds: Other backgrounds, learned from simulation, by name.
     """
 
-    background: ConditionalFlow
-    signal: ConditionalFlow
-    varied_signal: VariedDensities
-    varied_background: VariedDensities
+    background: Learned
+    signal: Learned
+    backgrounds: dict[str, Learned]
+
+    @property
+    def flows(self) -> tuple[ConditionalFlow, ...]:
+        """The nominal densities."""
+        return tuple(learned.flow for learned in (self.background, self.signal, *self.backgrounds.values()))
 
 
-def train(inputs: Inputs, options: TrainOptions, *, checkpoints: Callable[[str], Path]) -> Densities:
-    """Learn every density, or go on where an interrupted training has stopped.
+def require_learnable(inputs: Inputs, *, category: str = "") -> None:
+    """Check the events of every component, so that a mistake in the last does not wait for the training of the first.
+
+    Raises:
+        InputError: There are too few of them, or a feature is constant or discrete; component and category are named.
+    """
+    samples = {"background": inputs.training, "signal": inputs.signal, **inputs.backgrounds}
+    for component, sample in samples.items():
+        for events in (sample.events, *(each for pair in sample.varied.values() for each in pair)):
+            for feature in inputs.features:
+                try:
+                    Support.infer(events[feature], name=feature)
+                except InputError as error:
+                    raise InputError(f"{component}{f' in {category}' if category else ''}: {error}") from error
+
+
+def train(
+    inputs: Inputs, options: TrainOptions, *, checkpoints: Callable[[str], Path], category: str = ""
+) -> Densities:
+    """Learn every density of one category, or go on where an interrupted training has stopped.
 
     Args:
         inputs: The events.
         options: How to learn.
         checkpoints: Makes the folder where the training of that name keeps its members.
+        category: Name of the category, if there are several.
 
     Raises:
         InputError: Events from which no density can be learned.
     """
 
-    def learn(events: Dataset, name: str, stream: Stream, bootstraps: int) -> ConditionalFlow:
-        return training.train_flow(
-            events,
-            inputs.features,
-            given=inputs.mass,
-            members=options.members,
-            bootstraps=bootstraps,
-            seed=stream_seed(options.seed, stream),
-            flow=spline_flow() if options.flow == "spline" else maf(),
-            preset=options.preset,
-            name=name,
-            checkpoint=checkpoints(name),
+    def learn(component: str, sample: Sample, stream: Stream, *names: str, bootstraps: int = 1) -> Learned:
+        label = f"{component}_{category}" if category else component
+
+        def one(events: Dataset, name: str) -> ConditionalFlow:
+            # one seed for all of a component: the same resamples and starts, whose noise cancels in the ratios
+            return training.train_flow(
+                events,
+                inputs.features,
+                given=inputs.mass,
+                members=options.members,
+                bootstraps=bootstraps,
+                seed=stream_seed(options.seed, stream, *names, category),
+                flow=spline_flow() if options.flow == "spline" else maf(),
+                preset=options.preset,
+                name=name,
+                checkpoint=checkpoints(name),
+            )
+
+        flow = one(sample.events, label)
+        warn_of_other_events(sample.events, sample.varied)
+        return Learned(
+            flow,
+            {
+                name: (one(up, f"{label}-{name}-up"), one(down, f"{label}-{name}-down"))
+                for name, (up, down) in sample.varied.items()
+            },
         )
 
-    def vary(component: str, varied: Varied, stream: Stream, bootstraps: int) -> VariedDensities:
-        # the nominal density's seed: the same resamples and starts, so that their noise cancels in the ratios
-        return {
-            name: (
-                learn(up, f"{component}-{name}-up", stream, bootstraps),
-                learn(down, f"{component}-{name}-down", stream, bootstraps),
-            )
-            for name, (up, down) in varied.items()
-        }
-
-    background = learn(inputs.training, "background", Stream.BACKGROUND, options.bootstraps)
-    signal = learn(inputs.signal, "signal", Stream.SIGNAL, 1)
-    warn_of_other_events(inputs.signal, inputs.varied_signal)
-    warn_of_other_events(inputs.training, inputs.varied_training)
     return Densities(
-        background,
-        signal,
-        vary("signal", inputs.varied_signal, Stream.SIGNAL, 1),
-        vary("background", inputs.varied_training, Stream.BACKGROUND, options.bootstraps),
+        learn("background", inputs.training, Stream.BACKGROUND, bootstraps=options.bootstraps),
+        learn("signal", inputs.signal, Stream.SIGNAL),
+        {name: learn(name, sample, Stream.RESONANT, name) for name, sample in inputs.backgrounds.items()},
     )

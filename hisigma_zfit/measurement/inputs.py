@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from hisigma_zfit import data
 from hisigma_zfit.data.columns import expand
@@ -12,12 +15,14 @@ from hisigma_zfit.data.digest import file_digest
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import zfit
 
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.measurement.options import InputOptions
 
-__all__ = ["Inputs", "Varied", "input_digests", "read", "warn_of_other_events"]
+__all__ = ["Inputs", "Sample", "Varied", "input_digests", "read", "require_disjoint", "warn_of_other_events"]
 
 Varied = dict[str, tuple["Dataset", "Dataset"]]  # nuisance -> events at +1 and -1
 
@@ -27,34 +32,52 @@ _SAME_EVENTS = 0.1  # numbers of nominal and varied events may differ by this fr
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Events that one density is learned from.
+
+    Attributes:
+        events: The nominal ones.
+        varied: The same by nuisance.
+    """
+
+    events: Dataset
+    varied: Varied
+
+    @property
+    def size(self) -> float:
+        """Sum of the weights."""
+        return float(len(self.events) if self.events.weights is None else self.events.weights.sum())
+
+
+@dataclass(frozen=True)
 class Inputs:
-    """Events inside the mass range.
+    """Events of one category inside the mass range.
 
     Attributes:
         mass: The mass with its range.
         region: The signal region.
         features: Names of the features x'.
         data: Events to fit.
-        signal: Simulated signal.
         training: Sideband events that the background is trained with.
-        varied_signal: Simulated signal by nuisance.
-        varied_training: Varied sideband events by nuisance.
+        signal: Simulated signal.
+        backgrounds: Other backgrounds from simulation, by name.
     """
 
     mass: zfit.Space
     region: SignalRegion
     features: tuple[str, ...]
     data: Dataset
-    signal: Dataset
-    training: Dataset
-    varied_signal: Varied
-    varied_training: Varied
+    training: Sample
+    signal: Sample
+    backgrounds: dict[str, Sample]
 
 
 def input_digests(options: InputOptions) -> dict[str, str]:
     """Digest of every input file by its name, without the folder unless two files share it."""
-    varied = (*options.systematic.values(), *options.background_systematic.values())
-    groups = (options.data, options.signal, options.sideband_training, *varied)
+    simulated = options.backgrounds.values()
+    pairs = [options.systematic, options.background_systematic, *(own.systematic for own in simulated)]
+    groups = [options.data, options.signal, options.sideband_training, *(own.files for own in simulated)]
+    groups += [files for varied in pairs for files in varied.values()]
     paths = [path for group in groups if group for path in expand(group)]
     names = [path.name for path in paths]
     return {path.name if names.count(path.name) == 1 else str(path): file_digest(path) for path in dict.fromkeys(paths)}
@@ -74,6 +97,36 @@ def warn_of_other_events(nominal: Dataset, varied: Varied) -> None:
                 )
 
 
+def require_disjoint(options: InputOptions, cuts: Mapping[str, str]) -> None:
+    """Check that no event of the data or of the simulated signal is in two categories, where it would count twice.
+
+    Args:
+        options: The files.
+        cuts: Cut of each category by its name.
+
+    Raises:
+        InputError: An event is, or a cut is none.
+    """
+    for what, files in (("data", options.data), ("signal simulation", options.signal)):
+        # a category may have the name of a branch or of nothing that an expression may be called
+        columns = {f"category {name}": cut for name, cut in cuts.items()}
+        found = data.read(files, tree=options.tree, columns=columns, cut=options.cut)
+        for (column, cut), values in zip(columns.items(), map(found.__getitem__, columns), strict=True):
+            if not np.isin(values, (0.0, 1.0)).all():
+                raise InputError.from_parts(
+                    expected=f"a cut of {column} that is true or false", got=repr(cut), do="compare it with something"
+                )
+        names = list(cuts)
+        inside = np.stack([found[column] for column in columns]).astype(int)
+        for first, second in itertools.combinations(range(len(names)), 2):
+            if shared := int((inside[first] * inside[second]).sum()):
+                raise InputError.from_parts(
+                    expected="categories that share no event",
+                    got=f"{shared} events of the {what} in {names[first]} and {names[second]}",
+                    do="let their cuts exclude each other",
+                )
+
+
 def read(options: InputOptions) -> Inputs:
     """Read everything that the options name.
 
@@ -85,29 +138,41 @@ def read(options: InputOptions) -> Inputs:
     def load(files: tuple[str, ...], **more: Any) -> Dataset:
         return data.read(files, tree=options.tree, columns=options.column_expressions(), cut=options.cut, **more)
 
+    def simulated(files: tuple[str, ...], varied: Mapping[str, tuple[str, str]]) -> Sample:
+        return Sample(
+            load(files, **weighted),
+            {k: (load((u,), **weighted), load((d,), **weighted)) for k, (u, d) in varied.items()},
+        )
+
     events = load(options.data)
-    signal = load(options.signal, **weighted)
-    varied_signal = {name: [load((file,), **weighted) for file in files] for name, files in options.systematic.items()}
-    varied_training = {name: [load((file,)) for file in files] for name, files in options.background_systematic.items()}
+    signal = simulated(options.signal, options.systematic)
+    backgrounds = {name: simulated(own.files, own.systematic) for name, own in options.backgrounds.items()}
+    varied_training = {name: (load((u,)), load((d,))) for name, (u, d) in options.background_systematic.items()}
     pool = events.concatenate(load(options.sideband_training)) if options.sideband_training else events
     # only now: importing zfit takes seconds, which a mistake in the files need not wait for
     import zfit
 
     mass, region = zfit.Space(options.mass, *options.range), options.region
+
+    def within(sample: Sample) -> Sample:
+        varied = {name: (up.within(mass), down.within(mass)) for name, (up, down) in sample.varied.items()}
+        return Sample(sample.events.within(mass), varied)
+
+    def sidebands(found: Dataset) -> Dataset:
+        return found.sidebands(mass, region)
+
     inputs = Inputs(
         mass,
         region,
         options.features,
         events.within(mass),
-        signal.within(mass),
-        pool.sidebands(mass, region),
-        {name: (up.within(mass), down.within(mass)) for name, (up, down) in varied_signal.items()},
-        {
-            name: (up.sidebands(mass, region), down.sidebands(mass, region))
-            for name, (up, down) in varied_training.items()
-        },
+        Sample(sidebands(pool), {k: (sidebands(u), sidebands(d)) for k, (u, d) in varied_training.items()}),
+        within(signal),
+        {name: within(sample) for name, sample in backgrounds.items()},
     )
-    for name, found in (("data", inputs.data), ("signal simulation", inputs.signal)):
+    samples = {"data": inputs.data, "signal simulation": inputs.signal.events}
+    samples |= {f"simulation of {name}": sample.events for name, sample in inputs.backgrounds.items()}
+    for name, found in samples.items():
         if not region.contains(found[options.mass]).any():
             raise InputError.from_parts(
                 expected=f"{name} with {options.mass} in the signal region {region}",

@@ -3,19 +3,81 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from hisigma_zfit.configuration.arguments import Flag
 from hisigma_zfit.configuration.options import Files, Names, Options, Pair
 from hisigma_zfit.data import SignalRegion
 
-__all__ = ["AskOptions", "InputOptions", "MeasureOptions", "ModelOptions", "TrainOptions"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
+__all__ = [
+    "AskOptions",
+    "BackgroundOptions",
+    "CategoryOptions",
+    "InputOptions",
+    "MeasureOptions",
+    "ModelOptions",
+    "TrainOptions",
+]
+
+_RESERVED = ("signal", "background")
 _FILES = Flag(metavar="FILE")
 _EDGES = Flag(metavar=("LO", "HI"))
 _VARIED = Flag(metavar="NAME:UP:DOWN", split=":", example="jes:up.root:down.root")
+
+
+class BackgroundOptions(Options):
+    """A background that the sidebands do not show, such as one with a peak: learned from simulation."""
+
+    files: Files = Field(min_length=1, description="its simulated events")
+    expected: float = Field(
+        gt=0, allow_inf_nan=False, description="events expected in the range of the mass, in all categories together"
+    )
+    uncertainty: Annotated[float, Field(gt=0, lt=1)] | Literal["free"] = Field(
+        description="relative uncertainty of that number, such as 0.2; free lets the data alone find it"
+    )
+    constraint: Literal["lognormal", "gaussian"] = Field(
+        "lognormal", description="form of that uncertainty; log-normal is a factor of 1 + uncertainty"
+    )
+    systematic: dict[str, Pair] = Field(
+        {}, description="nuisances with its simulation at +1 and -1 standard deviations: name -> [up, down]"
+    )
+    yield_systematic: dict[str, float] = Field(
+        {}, description="nuisances that change its expected number by a factor, as those of the signal"
+    )
+
+    @model_validator(mode="after")
+    def _factors(self) -> Self:
+        _require_factors(self.yield_systematic)
+        return self
+
+
+class CategoryOptions(Options):
+    """Events that are fitted together with other events: densities and mass shape of their own, one signal for all."""
+
+    cut: str = Field(description="selects its events, in addition to the cut for all; categories share no event")
+    features: Names = Field((), description="its features, where they are not those of all categories")
+    yield_systematic: dict[str, float] = Field(
+        {}, description="factors on the expected signal that are other in this category, such as migrations"
+    )
+
+    @model_validator(mode="after")
+    def _factors(self) -> Self:
+        _require_factors(self.yield_systematic)
+        return self
+
+
+def _require_factors(factors: dict[str, float]) -> None:
+    for name, factor in factors.items():
+        if not (math.isfinite(factor) and factor > 0 and factor != 1):
+            raise ValueError(
+                f"yield-systematic: expected a positive factor other than 1 for {name}, got {factor:g}; write 1.02 "
+                "for 2 %"
+            )
 
 
 class InputOptions(Options):
@@ -46,6 +108,9 @@ class InputOptions(Options):
         "the sidebands are used; may be repeated, and the same name for signal and background is one nuisance. Vary "
         "the very events of the nominal training (data, then sideband training) in their order, so that the noise of "
         "the trainings cancels",
+    )
+    backgrounds: dict[str, BackgroundOptions] = Field(
+        {}, description="more backgrounds by name, learned from simulation, with numbers that are known beforehand"
     )
     cut: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(None, description="selection applied to every file")
     weight: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(None, description="weight of simulated events")
@@ -117,12 +182,7 @@ class ModelOptions(Options):
 
     @model_validator(mode="after")
     def _factors(self) -> Self:
-        for name, factor in self.yield_systematic.items():
-            if not (math.isfinite(factor) and factor > 0 and factor != 1):
-                raise ValueError(
-                    f"yield-systematic: expected a positive factor other than 1 for {name}, got {factor:g}; write 1.02 "
-                    "for 2 %"
-                )
+        _require_factors(self.yield_systematic)
         return self
 
 
@@ -140,15 +200,69 @@ class AskOptions(Options):
 class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
     """Options of one measurement; the command line has the same names with dashes."""
 
+    categories: dict[str, CategoryOptions] = Field(
+        {},
+        description="events that are fitted together, by name; all events are one category by default",
+    )
+
+    def parts(self) -> dict[str, Self]:
+        """Options of each category by its name; of all events under an empty name where there are no categories."""
+        return {name: self._part(own) for name, own in self.categories.items()} or {"": self}
+
+    def _part(self, category: CategoryOptions) -> Self:
+        own = {
+            "cut": category.cut if self.cut is None else f"({self.cut}) & ({category.cut})",
+            "features": category.features or self.features,
+            "yield_systematic": self.yield_systematic | category.yield_systematic,
+        }
+        return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | own | {"categories": {}})
+
+    def nuisances(self) -> tuple[str, ...]:
+        """Names of all nuisances but those of the backgrounds' numbers; each is one parameter, whatever it changes."""
+        groups: list[Mapping[str, Any]] = [self.systematic, self.background_systematic, self.yield_systematic]
+        groups += [own.yield_systematic for own in self.categories.values()]
+        groups += [group for own in self.backgrounds.values() for group in (own.systematic, own.yield_systematic)]
+        return tuple(dict.fromkeys(name for group in groups for name in group))
+
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        taken = {self.poi, self.mass, *self.features, "n_bkg", "p1", "p2"}
-        for name in (*self.systematic, *self.background_systematic, *self.yield_systematic):
+    def _names(self) -> Self:
+        features = {*self.features, *(f for own in self.categories.values() for f in own.features)}
+        suffixes = [f"_{category}" for category in self.categories] or [""]
+        for kind, names in (("backgrounds", self.backgrounds), ("categories", self.categories)):
+            for name in names:
+                if not name.isidentifier() or name in {*_RESERVED, self.mass, *features}:
+                    raise ValueError(
+                        f"{kind}: expected names of letters, digits and underscores that are no other thing's, got "
+                        f"{name!r}; choose another"
+                    )
+        simulated = ["signal", *self.backgrounds]
+        parameters = [self.poi, *(f"{p}{end}" for p in ("n_bkg", "p1", "p2") for end in suffixes)]
+        parameters += [name for own in self.backgrounds for name in (f"n_{own}", f"{own}_yield")]
+        if self.categories:
+            parameters += [f"n_{component}{end}" for component in simulated for end in suffixes]
+        densities = [f"{component}{end}" for component in ("background", *simulated) for end in suffixes]
+        for group in (parameters, densities):
+            if repeated := sorted({name for name in group if group.count(name) > 1}):
+                raise ValueError(
+                    "poi, backgrounds, categories: expected names that tell all parameters and densities apart, got "
+                    f"{repeated[0]!r} twice; choose others"
+                )
+        taken = {*parameters, self.mass, *features}
+        for name in self.nuisances():
             if not name.isidentifier() or name in taken or name.startswith("peak_"):
                 raise ValueError(
                     f"systematic: expected a name of letters, digits and underscores that is no other parameter's, got "
                     f"{name!r}; choose another"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _combination(self) -> Self:
+        if self.combine == "weights" and self.categories:
+            raise ValueError(
+                f"combine: expected envelope, mixture or discrete for {len(self.categories)} categories, got weights; "
+                "choose another, or measure each category alone"
+            )
         if self.penalties and (self.combine != "discrete" or len(self.penalties) != self.bootstraps):
             raise ValueError(
                 f"penalties: expected one for each of {self.bootstraps} bootstraps in discrete profiling, got "
@@ -161,12 +275,25 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
             )
         return self
 
+    @model_validator(mode="after")
+    def _categories(self) -> Self:
+        for name, own in self.categories.items():
+            try:
+                self._part(own)
+            except ValidationError as error:
+                text = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+                raise ValueError(f"categories.{name}: {text}") from error
+        return self
+
     def numbers(self) -> dict[str, Any]:
         """Options that change numbers: all but the paths, whose content is hashed instead."""
         varied = ("systematic", "background_systematic")
         plain = self.model_dump(mode="json", exclude={"data", "signal", "sideband_training", *varied})
+        for name, own in self.backgrounds.items():
+            del plain["backgrounds"][name]["files"]
+            plain["backgrounds"][name]["systematic"] = sorted(own.systematic)
         # left out where they are not used: runs of before they were options stay what they are
-        for name in ("yield_systematic", "penalties"):
+        for name in ("yield_systematic", "penalties", "backgrounds", "categories"):
             if not plain[name]:
                 del plain[name]
         return plain | {name: sorted(getattr(self, name)) for name in varied}

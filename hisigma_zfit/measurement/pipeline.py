@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hisigma_zfit.measurement.inputs import input_digests, read
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.measurement.inputs import input_digests, read, require_disjoint
 from hisigma_zfit.measurement.options import MeasureOptions
 from hisigma_zfit.measurement.stored import TASK, MeasurementResults, load_results
 from hisigma_zfit.report import tables
@@ -17,6 +18,10 @@ from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from hisigma_zfit.data.dataset import ReadReport
+    from hisigma_zfit.measurement.inputs import Inputs
     from hisigma_zfit.model.compose import SignalPlusBackground
 
 __all__ = ["load_model", "measure"]
@@ -77,52 +82,75 @@ def measure(
     return results.measurement
 
 
-def load_model(folder: str | Path) -> SignalPlusBackground:
+def load_model(folder: str | Path, category: str = "") -> SignalPlusBackground:
     """Rebuild the fitted model of a run: densities, shapes and yields at their best values, without the data.
 
     Args:
         folder: A complete run folder.
+        category: Which of the models of a run with several categories.
 
     Raises:
-        InputError: The folder is no such run, or has no model in it.
+        InputError: The folder is no such run, has no model in it, or has several, of which this is none.
     """
     load_results(folder)  # says what is there if it is no run, before anything imports TensorFlow
+    place = Path(folder) / "model"
+    known = sorted(path.parent.name for path in place.glob("*/model.json"))
+    if category not in (known or [""]):
+        raise InputError.from_parts(
+            expected=f"a run of one category, or one of {', '.join(known)}" if known else "no category of this run",
+            got=f"{category!r} for '{folder}'" if category else f"'{folder}' with {len(known)} categories",
+            do="name one, as in load_model(folder, category)" if known else "leave it out",
+        )
     from hisigma_zfit.model.stored import load_model as load
 
-    return load(Path(folder) / "model")
+    return load(place / category)
 
 
 def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stages: Stages) -> MeasurementResults:
     """All seven steps."""
+    parts = settings.parts()
     with stages("read"):
-        inputs = read(settings)
+        if settings.categories:
+            require_disjoint(settings, {name: own.cut for name, own in settings.categories.items()})
+        inputs = {category: read(part) for category, part in parts.items()}
     # only now: these import TensorFlow, which a mistake in the files need not wait for
     from hisigma_zfit.fitting.minimizer import fit
     from hisigma_zfit.likelihood.nll import ExtendedNLL
     from hisigma_zfit.measurement.answers import ask, closure
-    from hisigma_zfit.measurement.composition import compose
-    from hisigma_zfit.measurement.densities import train
+    from hisigma_zfit.measurement.composition import compose, share_parameters
+    from hisigma_zfit.measurement.densities import require_learnable, train
     from hisigma_zfit.model.stored import save_model
 
     with stages("train"):
-        densities = train(inputs, settings, checkpoints=run.member_folder)
+        for category, part in inputs.items():
+            require_learnable(part, category=category)
+        densities = {
+            category: train(part, settings, checkpoints=run.member_folder, category=category)
+            for category, part in inputs.items()
+        }
     with stages("score"):
-        model = compose(inputs, densities, settings)
-        data = inputs.data.select(
-            densities.background.inside(inputs.data.array(inputs.features)),
-            reason="outside the domain of the background density",
-        )
-        nominal = ExtendedNLL(model, data)
+        shared = share_parameters(settings.poi, settings.nuisances(), settings.backgrounds, inputs.values())
+        models = {
+            category: compose(part, densities[category], shared, parts[category], category=category)
+            for category, part in inputs.items()
+        }
+        data = [
+            part.data.select(
+                densities[category].background.flow.inside(part.data.array(part.features)),
+                reason="outside the domain of the background density",
+            )
+            for category, part in inputs.items()
+        ]
+        nominal = ExtendedNLL(list(models.values()), data)
         checks = closure(inputs, densities, seed=settings.seed)
     with stages("fit"):
         result = fit(nominal)
-        save_model(model, run.folder / "model")
-        answers = ask(result, model, data, inputs, settings, seed=settings.seed)
+        for category, model in models.items():
+            save_model(model, run.folder / "model" / category)
+        answers = ask(result, data, inputs, settings, seed=settings.seed)
     measurement = Measurement(
         **answers.values,
-        n_events=EventCounts(
-            **data.report.to_dict(), signal_simulation=len(inputs.signal), sideband_training=len(inputs.training)
-        ),
+        n_events=_counts([events.report for events in data], inputs, settings),
         timings_s=stages.timings(),
         seed=settings.seed,
         inputs=dict(identity.inputs),
@@ -136,5 +164,29 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         projections=answers.projections,
         projections_enriched=answers.projections_enriched,
         scan=answers.scan,
-        histories=tuple(flow.history for flow in (densities.background, densities.signal) if flow.history is not None),
+        histories=tuple(
+            flow.history for learned in densities.values() for flow in learned.flows if flow.history is not None
+        ),
+    )
+
+
+def _counts(reports: Sequence[ReadReport], inputs: Mapping[str, Inputs], settings: MeasureOptions) -> EventCounts:
+    """Events of all categories together: every category has read all of them and dropped those of the others."""
+    read_events = reports[0].n_read
+    if not settings.categories:
+        dropped = dict(reports[0].dropped)
+    else:
+        dropped = {"in no category": read_events}
+        for report, part in zip(reports, settings.parts().values(), strict=True):
+            elsewhere = report.dropped.get(f"cut {part.cut}", 0)
+            dropped["in no category"] -= read_events - elsewhere
+            for reason, n in report.dropped.items():
+                if reason != f"cut {part.cut}":
+                    dropped[reason] = dropped.get(reason, 0) + n
+    return EventCounts(
+        read=read_events,
+        used=sum(report.n_used for report in reports),
+        dropped=dropped,
+        signal_simulation=sum(len(part.signal.events) for part in inputs.values()),
+        sideband_training=sum(len(part.training.events) for part in inputs.values()),
     )

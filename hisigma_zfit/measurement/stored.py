@@ -47,7 +47,7 @@ class MeasurementResults:
     def stored(self) -> StoredResults:
         """The same by the names of the files; `load_results` reads them back."""
         named: dict[str, Result] = {
-            f"{group}/{projection.observable}": projection
+            f"{group}/{'_'.join(filter(None, (projection.category, projection.observable)))}": projection
             for group in ("projections", "projections_enriched")
             for projection in getattr(self, group)
         }

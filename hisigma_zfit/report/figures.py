@@ -41,12 +41,13 @@ def measurement_figures(
         right_label: Text above the frames at the right.
 
     Returns:
-        Figures by name: ``projection_NAME``, ``enriched_NAME``, ``scan``, ``training``.
+        Figures by name: ``projection_NAME``, ``enriched_NAME``, ``scan``, ``training``; NAME is that of the observable,
+        behind that of its category where there are several.
     """
     figures = {}
     for prefix, group in (("projection", projections), ("enriched", projections_enriched)):
         for what in group:
-            figures[f"{prefix}_{what.observable}"] = plotting.projection(
+            figures["_".join(filter(None, (prefix, what.category, what.observable)))] = plotting.projection(
                 what, labels=labels, label=label, right_label=right_label
             )
     if scan is not None:

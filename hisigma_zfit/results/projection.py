@@ -36,6 +36,7 @@ class Projection(Result):
         component_variance: Variance of those templates from their finite samples, each of shape (n,).
         signal: Names of the components that count as signal.
         selection: Words that say which events are shown, for example ``"signal region"``.
+        category: Name of the category that is shown, where there are several.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/projection/1"
@@ -47,6 +48,7 @@ class Projection(Result):
     component_variance: dict[str, JsonArray]
     signal: tuple[str, ...] = ()
     selection: str = ""
+    category: str = ""
 
     @classmethod
     def of(
