@@ -168,21 +168,26 @@ def minimise(
     here, calls, edm, status = evaluator.evaluate(theta), 1, np.inf, Status.NOT_CONVERGED
     active, flat, iterations = free, free[:0], 0
     while iterations <= max_iterations:
-        gradient, hessian = here.gradient[free], here.hessian[np.ix_(free, free)]
-        if not (np.isfinite(here.value) and np.isfinite(gradient).all() and np.isfinite(hessian).all()):
-            status = status if np.isfinite(here.value) else Status.UNDEFINED
+        if not np.isfinite(here.value):
+            status = Status.UNDEFINED
             break
+        gradient = here.gradient[free]
         # a parameter at its limit that the gradient pushes outwards stays there for this step
         blocked = ((theta[free] <= lower[free]) & (gradient > 0)) | ((theta[free] >= upper[free]) & (gradient < 0))
         active = free[~blocked]
+        gradient, hessian = here.gradient[active], here.hessian[np.ix_(active, active)]
         # the slope of a background whose yield is zero: nothing depends on it there
-        idle = (here.gradient[active] == 0.0) & ~here.hessian[np.ix_(active, active)].any(axis=1)
-        active, flat = active[~idle], active[idle]
+        idle = (gradient == 0.0) & ~hessian.any(axis=1)
+        flat = active[idle]
+        if flat.size:
+            active, gradient, hessian = active[~idle], gradient[~idle], hessian[np.ix_(~idle, ~idle)]
         if not active.size:
             edm, status = 0.0, Status.CONVERGED
             break
-        step, convex = _direction(here.gradient[active], here.hessian[np.ix_(active, active)])
-        slope = float(here.gradient[active] @ step)
+        if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
+            break
+        step, convex = _direction(gradient, hessian)
+        slope = float(gradient @ step)
         edm = -0.5 * slope
         if edm < tolerance and convex:
             status = Status.CONVERGED
