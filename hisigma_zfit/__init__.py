@@ -35,7 +35,7 @@ _PUBLIC = {
     "upper_limit": "inference.hypotests",
     "limit_scan": "inference.hypotests",
     "expected_discovery": "inference.hypotests",
-    "feldman_cousins": "inference.hypotests",
+    "feldman_cousins": "inference.unified",
     "signal_response": "inference.response",
     "measure": "measurement.pipeline",
 }

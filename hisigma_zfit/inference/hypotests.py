@@ -3,7 +3,8 @@
 What to use when:
 
 - `discovery` for an excess, `interval` for a measured yield, `upper_limit` (CLs) for one that is not seen.
-- `feldman_cousins` for one interval that is right for both, with the parameter bounded at zero.
+- `hisigma_zfit.inference.unified.feldman_cousins` for one interval that is right for both, with the parameter bounded
+  at zero.
 - `expected_discovery` and ``upper_limit(..., expected=True)`` for what the experiment can do, `limit_scan` for the
   figure of it.
 - `hisigma_zfit.inference.calculators` for the same through hepstats' classes, and for toys.
@@ -29,7 +30,6 @@ from hisigma_zfit.likelihood.protocol import Likelihood
 from hisigma_zfit.results import Discovery, Interval, UpperLimit
 from hisigma_zfit.results.limits import LimitScan
 from hisigma_zfit.toys.asimov import AsimovSet, ImportanceSample, sample_of
-from hisigma_zfit.toys.toy_fits import conditional_fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 __all__ = [
     "as_discovery",
     "as_profiler",
+    "asimov_set",
     "background_t",
-    "boundary_pvalue",
+    "check_level",
     "discovery",
     "expected_discovery",
     "expected_limits",
-    "feldman_cousins",
     "interval",
     "limit_scan",
     "significance",
@@ -73,7 +73,8 @@ def as_profiler(result: Any, poi: str | Any) -> Profiler:
     return Profiler(loss, poi)
 
 
-def _check_level(cl: float) -> None:
+def check_level(cl: float) -> None:
+    """Refuse a confidence level that is not between 0 and 1."""
     if not 0.0 < cl < 1.0:
         raise InputError.from_parts(expected="0 < cl < 1", got=str(cl), do="give it as a fraction, such as 0.95")
 
@@ -127,13 +128,13 @@ def interval(result: Any, poi: str | Any, *, cl: float = 0.6827) -> Interval:
     Raises:
         InputError: `cl` is not between 0 and 1.
     """
-    _check_level(cl)
+    check_level(cl)
     profiler = as_profiler(result, poi)
     lower, upper = profiler.interval(float(chi2.ppf(cl, 1)))
     return Interval(poi=profiler.name, value=profiler.best, lower=lower, upper=upper, cl=cl)
 
 
-def _asimov(profiler: Profiler, value: float, sample: ImportanceSample | None, seed: int) -> AsimovSet:
+def asimov_set(profiler: Profiler, value: float, sample: ImportanceSample | None, seed: int) -> AsimovSet:
     """Asimov set of poi = value with the other parameters as the data fit them there."""
     sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, seed=seed)
     return sample.asimov(profiler.at(value).theta, poi=profiler.name)
@@ -153,7 +154,7 @@ def background_t(profiler: Profiler, *, events: int = 20_000, seed: int = 0) -> 
     """
     try:
         sample = sample_of(profiler.loss, theta=profiler.minimum.theta, events=events, seed=seed)
-        return _asimov(profiler, 0.0, sample, seed).profiler(profiler.name).t
+        return asimov_set(profiler, 0.0, sample, seed).profiler(profiler.name).t
     except (InputError, FitError) as error:
         _log.warning("no Asimov set for the limit, which takes Wald's form instead: %s", error)
         return None
@@ -211,9 +212,9 @@ def upper_limit(
         InputError: `cl` is not between 0 and 1, or the likelihood cannot be sampled.
         FitError: The limit was not found.
     """
-    _check_level(cl)
+    check_level(cl)
     profiler = as_profiler(result, poi)
-    background = _asimov(profiler, 0.0, sample, seed).profiler(profiler.name)
+    background = asimov_set(profiler, 0.0, sample, seed).profiler(profiler.name)
     limit = cls_limit([profiler], np.zeros(1), cl=cl, asimov=background.t)
     bands = expected_limits(background, cl=cl) if expected else {}
     return UpperLimit(poi=profiler.name, limit=limit, cl=cl, expected=bands)
@@ -242,9 +243,9 @@ def limit_scan(
         InputError: `cl` is not between 0 and 1, a value is negative, or the likelihood cannot be sampled.
         FitError: A limit was not found.
     """
-    _check_level(cl)
+    check_level(cl)
     profiler = as_profiler(result, poi)
-    background = _asimov(profiler, 0.0, sample, seed).profiler(profiler.name)
+    background = asimov_set(profiler, 0.0, sample, seed).profiler(profiler.name)
     limit = cls_limit([profiler], np.zeros(1), cl=cl, asimov=background.t)
     limits = expected_limits(background, cl=cl)
     tested = np.linspace(0.0, 1.2 * max(limit, *limits.values()), 61) if values is None else np.array(values, float)
@@ -305,96 +306,3 @@ def expected_discovery(
         theta[names.index(name)] = other
     sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, seed=seed)
     return discovery(sample.asimov(theta, poi=profiler.name).profiler(profiler.name), profiler.name)
-
-
-def boundary_pvalue(t: float, t_asimov: float) -> float:
-    """Two-sided p-value of t-tilde for a parameter that cannot be negative (arXiv:1007.1727, eq. 44).
-
-    At the boundary itself it is that of the half chi-square mixture.
-
-    Args:
-        t: t-tilde of the tested value, 2 dNLL with respect to the best value that is not negative.
-        t_asimov: Its value on background-only Asimov data.
-    """
-    root = np.sqrt(max(t, 0.0))
-    if t <= t_asimov:
-        return float(2.0 * norm.sf(root))
-    beyond = norm.sf((t + t_asimov) / (2.0 * np.sqrt(t_asimov))) if t_asimov > 0.0 else 0.0
-    return float(norm.sf(root) + beyond)
-
-
-def feldman_cousins(
-    result: Any,
-    poi: str | Any,
-    *,
-    cl: float = 0.95,
-    toys: int = 0,
-    sample: ImportanceSample | None = None,
-    seed: int = 0,
-) -> Interval:
-    """Unified interval of a parameter that cannot be negative (arXiv:physics/9711021).
-
-    Values are ordered by t-tilde, 2 dNLL with respect to the best value that is not negative, and those with a p-value
-    above 1 - cl are in.  The interval becomes one-sided by itself when there is no signal.
-
-    Args:
-        result: A FitResult or the likelihood.
-        poi: The parameter of interest, or its name.
-        cl: Confidence level, between 0 and 1.
-        toys: Pseudo-experiments at each of five points around either edge; 0 takes the asymptotic distribution, which
-            is exact for Gaussian estimates.
-        sample: Events for Asimov sets and toys, to save drawing them again.
-        seed: Seed of those events if they are drawn here, and of the toys.
-
-    Raises:
-        InputError: `cl` is not between 0 and 1, or `toys` is negative.
-        FitError: An edge was not found, or too many toys could not be fitted.
-    """
-    _check_level(cl)
-    if toys < 0:
-        raise InputError.from_parts(expected="toys of 0 or more", got=str(toys), do="correct it")
-    profiler = as_profiler(result, poi)
-    sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, seed=seed)
-    background = _asimov(profiler, 0.0, sample, seed).profiler(profiler.name)
-    best, sigma, alpha = max(profiler.best, 0.0), profiler.step, 1.0 - cl
-    reference = profiler.t(0.0) if profiler.best < 0.0 else 0.0
-
-    def t_bounded(s: float) -> float:
-        return max(0.0, profiler.t(s) - reference)
-
-    def excess(s: float) -> float:
-        return boundary_pvalue(t_bounded(s), background.t(s)) - alpha
-
-    def z_toys(s: float) -> float:
-        """One-sided Z of the p-value from toys; half a toy keeps it finite."""
-        stream = (seed, *np.array([s]).view(np.uint32).tolist())
-        pool = _asimov(profiler, s, sample, seed).pool()
-        fits = conditional_fits(pool, profiler.name, [s, 0.0], toys=toys, seed=stream)
-        t = fits.t_bounded(0, 1)
-        return float(norm.isf((np.count_nonzero(t >= t_bounded(s)) + 0.5) / (t.size + 1.0)))
-
-    lower, upper = 0.0, _falls_below_zero(excess, best, sigma, profiler.name)
-    if best > 0.0 and excess(0.0) < 0.0:
-        lower = float(brentq(excess, 0.0, best, xtol=1e-4 * sigma))
-    if toys:
-        target = float(norm.isf(alpha))
-        upper = _smoothed_root(z_toys, upper, sigma, target)
-        if best > 0.0:
-            lower = _smoothed_root(z_toys, lower, sigma, target) if z_toys(0.0) > target else 0.0
-    return Interval(poi=profiler.name, value=profiler.best, lower=lower, upper=upper, cl=cl, method="Feldman-Cousins")
-
-
-def _falls_below_zero(function: Callable[[float], float], start: float, step: float, name: str) -> float:
-    """First root above `start` of a function that is positive there."""
-    for k in range(1, 61):
-        if function(start + k * step) < 0.0:
-            return float(brentq(function, start + (k - 1) * step, start + k * step, xtol=1e-4 * step))
-    raise FitError(f"no upper edge of {name} below {start + 60 * step:g}; check that the data constrain it")
-
-
-def _smoothed_root(function: Callable[[float], float], guess: float, sigma: float, target: float) -> float:
-    """Where a noisy, nearly linear function reaches `target`: a straight line through five points about `guess`."""
-    centre = max(guess, 0.6 * sigma)
-    points = centre + sigma * np.linspace(-0.5, 0.5, 5)
-    slope, offset = np.polyfit(points, [function(s) for s in points], 1)
-    return float(max(0.0, (target - offset) / slope))

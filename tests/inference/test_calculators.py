@@ -18,7 +18,7 @@ from scipy.stats import norm, poisson
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.minimizer import Newton, fit
 from hisigma_zfit.fitting.profiler import Profiler
-from hisigma_zfit.inference import hypotests
+from hisigma_zfit.inference import hypotests, unified
 from hisigma_zfit.inference.calculators import (
     AsymptoticCalculator,
     ConfidenceInterval,
@@ -78,8 +78,8 @@ def test_asymptotic_tests_in_five_dimensions_agree_with_our_own(five_dimensions)
     assert (bands["lower"], bands["upper"]) == pytest.approx((interval.lower, interval.upper), rel=5e-3)
     fine = POIarray(poi, np.linspace(0.0, 50.0, 41))  # p-values bend where t-tilde meets the boundary
     bounded = ConfidenceInterval(calculator, fine, qtilde=True).interval(alpha=0.1)
-    unified = hypotests.feldman_cousins(result, poi, cl=0.9, sample=sample)
-    assert (bounded["lower"], bounded["upper"]) == pytest.approx((unified.lower, unified.upper), rel=0.01)
+    found = unified.feldman_cousins(result, poi, cl=0.9, sample=sample)
+    assert (bounded["lower"], bounded["upper"]) == pytest.approx((found.lower, found.upper), rel=0.01)
 
 
 def test_a_loss_gives_what_its_fit_result_gives(five_dimensions):
@@ -159,7 +159,7 @@ def test_trap_two_sided_pvalues_know_the_boundary():
     assert palt is None
     assert pvalues[0] == pytest.approx(norm.sf(np.sqrt(t)), rel=1e-6)
     t, a = counting.poisson_t(1.0, 62.0, 50.0, 12.0), counting.poisson_t(1.0, 50.0, 50.0, 0.0)
-    assert pvalues[1] == pytest.approx(hypotests.boundary_pvalue(t, a), rel=1e-4)
+    assert pvalues[1] == pytest.approx(unified.boundary_pvalue(t, a), rel=1e-4)
 
 
 @pytest.mark.parametrize("x0", [-1.0, 0.0, 1.0, 2.5])
@@ -168,9 +168,9 @@ def test_bounded_interval_of_a_gaussian(x0):
     loss, s = counts(b + x0 * 1e4, b)
     scan = POIarray(s, np.linspace(0.0, 6e4, 31))
     bands = ConfidenceInterval(asymptotic(loss), scan, qtilde=True).interval(alpha=0.1)
-    unified = hypotests.feldman_cousins(loss, "s", cl=0.9, sample=few(loss))
-    assert bands["lower"] / 1e4 == pytest.approx(unified.lower / 1e4, abs=0.01)
-    assert bands["upper"] / 1e4 == pytest.approx(unified.upper / 1e4, abs=0.01)
+    found = unified.feldman_cousins(loss, "s", cl=0.9, sample=few(loss))
+    assert bands["lower"] / 1e4 == pytest.approx(found.lower / 1e4, abs=0.01)
+    assert bands["upper"] / 1e4 == pytest.approx(found.upper / 1e4, abs=0.01)
     assert bands["observed"] / 1e4 == pytest.approx(x0, abs=1e-3)
 
 

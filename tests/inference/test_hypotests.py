@@ -15,15 +15,14 @@ from hisigma_zfit.fitting.limits import asymptotic_cls, cls_limit
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.hypotests import (
     background_t,
-    boundary_pvalue,
     discovery,
     expected_discovery,
     expected_limits,
-    feldman_cousins,
     limit_scan,
     significance,
     upper_limit,
 )
+from hisigma_zfit.inference.unified import boundary_pvalue, feldman_cousins
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.toys.asimov import ImportanceSample
 
