@@ -1,4 +1,8 @@
-"""Unbinned inference on resonances in many dimensions, with backgrounds learned from data, on zfit."""
+"""Unbinned inference on resonances in many dimensions, with backgrounds learned from data, on zfit.
+
+Examples in docstrings take ``import hisigma_zfit as hz``, ``import numpy as np`` and ``import zfit`` for granted; their
+events and flows are those of `hisigma_zfit.examples`.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +43,7 @@ _PUBLIC = {
     "signal_response": "inference.response",
     "measure": "measurement.pipeline",
 }
-_ROOMS = {"plotting": "plotting", "tables": "report.tables", "results": "results"}
+_ROOMS = {"examples": "examples", "plotting": "plotting", "tables": "report.tables", "results": "results"}
 
 __all__ = ["__version__", *_PUBLIC, *_ROOMS]  # noqa: PLE0604 - the two tables are the list of names
 

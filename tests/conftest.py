@@ -1,8 +1,7 @@
-"""Settings and files that hold for every test."""
+"""Files that are made once for every test."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from folders import Outcome
-
-# before anything imports TensorFlow: no banner, no search for an accelerator
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("ZFIT_DISABLE_TF_WARNINGS", "1")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-os.environ.setdefault("MPLBACKEND", "Agg")
 
 
 @dataclass(frozen=True)

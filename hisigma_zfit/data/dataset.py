@@ -36,6 +36,10 @@ class SignalRegion:
 
     Raises:
         InputError: The edges are not finite or not in order.
+
+    Example:
+        >>> hz.SignalRegion(118.0, 132.0).contains([117.9, 118.0, 132.0])
+        array([False,  True, False])
     """
 
     lower: float
@@ -116,6 +120,11 @@ class Dataset:
     Raises:
         InputError: There is no column, or they are not one-dimensional, numeric, finite and of one length, or the
             identity is not of integers.
+
+    Example:
+        >>> data = hz.Dataset.from_arrays({"m": [110.0, 125.0, 140.0], "pt": [20.0, 60.0, 30.0]})
+        >>> data.select(data["pt"] > 25.0)["m"]
+        array([125., 140.])
     """
 
     columns: Mapping[str, Array]

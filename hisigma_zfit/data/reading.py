@@ -66,6 +66,11 @@ def read(
         InputError: A file is missing, damaged or of an unknown format; a tree or branch is missing or not one number
             per event; an expression is malformed; no event is left; values are NaN or infinite; weights are negative
             where they must not be.
+
+    Example:
+        >>> columns = {"m": "m", "pt_over_m": "pt / m"}
+        >>> hz.read(hz.examples.path("events.root"), tree="events", columns=columns, cut="pt > 20")
+        Dataset(1320 events, m, pt_over_m)
     """
     loaded = load(
         files,
@@ -99,6 +104,11 @@ def feature_space(*names: str, **limits: tuple[float, float]) -> zfit.Space:
 
     Raises:
         InputError: There is no feature, one is named twice, or limits are not in order.
+
+    Example:
+        >>> space = hz.feature_space("pt", angle=(0.0, 1.0))
+        >>> space.obs, space.n_obs
+        (('pt', 'angle'), [inf, 1.0])
     """
     bounds: dict[str, tuple[float, float]] = {}
     for name, edges in [*((name, (-math.inf, math.inf)) for name in names), *limits.items()]:

@@ -27,6 +27,11 @@ def load_flow(path: str | os.PathLike[str]) -> ConditionalFlow:
 
     Raises:
         InputError: The folder is missing, incomplete, or of another schema.
+
+    Example:
+        >>> flow = hz.load_flow(hz.examples.path("signal"))
+        >>> flow.features, flow.given, len(flow.members)
+        (('pt', 'angle'), 'm', 2)
     """
     folder = Path(path)
     try:

@@ -74,6 +74,10 @@ def maf(
 
     Raises:
         InputError: An option is out of range.
+
+    Example:
+        >>> hz.maf(layers=5, bins=24).hidden
+        64
     """
     if layers is None:
         layers = 5 if kind == "affine" else 2

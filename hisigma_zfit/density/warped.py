@@ -58,6 +58,11 @@ def spline_flow(
 
     Raises:
         InputError: A number is out of its range.
+
+    Example:
+        >>> small = hz.spline_flow(knots=8, bins=0, hidden=8, layers=1)
+        >>> small.init(np.random.default_rng(1), 2).size  # weights of two nets: 5 x 8 + 8 and 8 x 8 + 8 each
+        240
     """
     options = {"knots": knots, "hidden": hidden, "layers": layers, "degree": degree}
     if bins == 0:

@@ -134,6 +134,16 @@ def fit(loss: ExtendedNLL, *, minimizer: Any = None) -> FitResult:
     Raises:
         InputError: The density is not positive for some event at the start.
         FitError: No minimiser converged, or the data determine only a combination of some parameters.
+
+    Example:
+        >>> nll = hz.examples.likelihood()
+        >>> result = hz.fit(nll)
+        >>> for p in nll.parameters:  # 60 events of signal were put in, 3000 of background, and a slope of 2
+        ...     found = result.params[p]
+        ...     print(f"{p.name} = {found['value']:.1f} +- {found['hesse']['error']:.1f}")
+        n_sig = 41.4 +- 13.0
+        n_bkg = 2985.6 +- 55.8
+        p1 = 2.0 +- 0.1
     """
     if not np.isfinite(loss.evaluator().value(loss.theta())):
         values = ", ".join(f"{p.name} = {float(p.value()):.4g}" for p in loss.parameters if p.floating)

@@ -296,5 +296,9 @@ def profile(loss: Likelihood, poi: str | Any, values: npt.ArrayLike) -> Array:
 
     Returns:
         t at the points, shape (n,); infinite where the density is not positive.
+
+    Example:
+        >>> hz.profile(hz.examples.likelihood(), "n_sig", [0.0, 41.4]).round(2)  # Z^2 at zero, and the minimum
+        array([21.29,  0.  ])
     """
     return Profiler(loss, poi).scan(values)

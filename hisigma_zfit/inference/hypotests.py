@@ -112,6 +112,10 @@ def discovery(result: Any, poi: str | Any) -> Discovery:
 
     Raises:
         FitError: A fit did not converge, or the likelihood is zero at poi = 0.
+
+    Example:
+        >>> print(hz.discovery(hz.examples.fitted(), "n_sig"))
+        n_sig = 0 is excluded with Z = 4.6 sigma (p0 = 2.0e-06, q0 = 21.3)
     """
     profiler = as_profiler(result, poi)
     return as_discovery(profiler.name, profiler.t(0.0) if profiler.best > 0 else 0.0)
@@ -127,6 +131,10 @@ def interval(result: Any, poi: str | Any, *, cl: float = 0.6827) -> Interval:
 
     Raises:
         InputError: `cl` is not between 0 and 1.
+
+    Example:
+        >>> print(hz.interval(hz.examples.fitted(), "n_sig", cl=0.95))
+        n_sig = 41.4  [18.7, 69.3] at 95 % CL (profile likelihood)
     """
     check_level(cl)
     profiler = as_profiler(result, poi)
@@ -211,6 +219,11 @@ def upper_limit(
     Raises:
         InputError: `cl` is not between 0 and 1, or the likelihood cannot be sampled.
         FitError: The limit was not found.
+
+    Example:
+        >>> limit = hz.upper_limit(hz.examples.fitted(), "n_sig")
+        >>> limit.limit  # 41.4 + 1.8 * 13.0
+        64.5
     """
     check_level(cl)
     profiler = as_profiler(result, poi)
@@ -242,6 +255,14 @@ def limit_scan(
     Raises:
         InputError: `cl` is not between 0 and 1, a value is negative, or the likelihood cannot be sampled.
         FitError: A limit was not found.
+
+    Example:
+        >>> result, sample = hz.examples.fitted(), hz.examples.sample()
+        >>> scan = hz.limit_scan(result, "n_sig", [20.0, 40.0, 60.0, 80.0], sample=sample)
+        >>> scan.observed  # excluded at 95 % where it is below 0.05
+        array([0.51, 0.50, 0.09, 0.004])
+        >>> scan.limit
+        64.5
     """
     check_level(cl)
     profiler = as_profiler(result, poi)
@@ -292,6 +313,11 @@ def expected_discovery(
     Raises:
         InputError: `value` is not positive, or a name in `others` is unknown.
         FitError: The density is not positive under the hypothesis.
+
+    Example:
+        >>> result, sample = hz.examples.fitted(), hz.examples.sample()
+        >>> hz.expected_discovery(result, "n_sig", 60.0, sample=sample).z
+        6.0
     """
     if not value > 0.0:
         raise InputError.from_parts(expected="a positive signal", got=f"{value:g}", do="inject some events")

@@ -48,6 +48,10 @@ def signal_response(result: Any, poi: str | Any, signal: Dataset, *, seed: int =
 
     Raises:
         InputError: The model has not exactly one signal component, or there are fewer than 100 events.
+
+    Example:
+        >>> print(hz.signal_response(hz.examples.fitted(), "n_sig", hz.examples.simulation()))
+        signal response 0.97 +- 0.03 (1000 simulated events)
     """
     profiler = as_profiler(result, poi)
     model: SignalPlusBackground = profiler.loss.model[0]

@@ -62,6 +62,11 @@ def feldman_cousins(
     Raises:
         InputError: `cl` is not between 0 and 1, or `toys` is negative.
         FitError: An edge was not found, or too many toys could not be fitted.
+
+    Example:
+        >>> result, sample = hz.examples.fitted(), hz.examples.sample()
+        >>> print(hz.feldman_cousins(result, "n_sig", sample=sample))  # far from zero it is the usual interval
+        n_sig = 41.4  [18.7, 69.3] at 95 % CL (Feldman-Cousins)
     """
     check_level(cl)
     if toys < 0:

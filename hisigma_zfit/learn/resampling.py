@@ -32,6 +32,10 @@ def held_out_events(data: Dataset, *, seed: int) -> Dataset:
     Args:
         data: The data that were given to `train_flow`.
         seed: The seed that was given to it.
+
+    Example:
+        >>> len(hz.held_out_events(hz.examples.simulation(), seed=1))
+        50
     """
     used = np.ones(len(data), dtype=bool) if data.weights is None else data.weights > 0
     held_out = np.zeros(len(data), dtype=bool)

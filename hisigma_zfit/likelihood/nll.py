@@ -71,6 +71,14 @@ class ExtendedNLL(OpenLoss):
     Raises:
         InputError: Data without an observable of the model, no events, or `fit_range`.
         DomainError: Events at which every component's density is zero.
+
+    Example:
+        >>> nll = hz.ExtendedNLL(hz.examples.model(), hz.examples.events())
+        >>> [p.name for p in nll.parameters]
+        ['n_sig', 'n_bkg', 'p1']
+        >>> nothing, found = {"n_sig": 0.0, "n_bkg": 3027.0}, {"n_sig": 41.4, "n_bkg": 2985.6}
+        >>> float(nll.value(params=nothing) - nll.value(params=found))  # 60 events of signal were put in
+        10.6
     """
 
     def __init__(

@@ -56,6 +56,17 @@ def measure(
 
     Raises:
         InputError: Files, columns or options are wrong; nothing is left half-written.
+
+    Example:
+        >>> import tempfile
+        >>> example = hz.examples
+        >>> files = {"data": example.path("events.root"), "signal": example.path("simulation.root")}
+        >>> columns = {"mass": "m", "range": example.MASSES, "features": example.FEATURES, "signal_region": (118, 132)}
+        >>> quick = {"preset": "quick", "members": 1, "bootstraps": 1, "combine": "mixture"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result = hz.measure(out=f"{folder}/out", **files, **columns, **quick)
+        >>> abs(result.value - 60) < 3 * result.error  # 60 events of signal were put in
+        True
     """
     settings = MeasureOptions.load(config, **options)
     identity = Identity(TASK, input_digests(settings), settings.numbers())

@@ -177,6 +177,16 @@ def signal_plus_background(
 
     Raises:
         InputError: No background, observables that differ, or a sideband rule without a signal region.
+
+    Example:
+        >>> mass, flow = hz.examples.mass(), hz.examples.flow
+        >>> signal = hz.FlowProductPDF(zfit.pdf.Gauss(125.0, 2.0, obs=mass), flow("signal"))
+        >>> background = hz.FlowProductPDF(hz.ExpQuadratic(mass, 2.0, 0.0), flow("background"))
+        >>> model = hz.signal_plus_background(signal, background, poi="n_sig")
+        >>> sorted(p.name for p in model.get_params())
+        ['n_bkg', 'n_sig']
+        >>> str(model.region)  # from the training of the background's flow
+        '[118, 132)'
     """
     if not backgrounds:
         raise InputError.from_parts(expected="at least one background", got="none", do="pass it after the signal")

@@ -97,6 +97,14 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
     Raises:
         InputError: The observables are not the mass and the features of the flow, the flow or a variation was trained
             for others, or feature limits cut the flow's support.
+
+    Example:
+        >>> peak = zfit.pdf.Gauss(125.0, 2.0, obs=hz.examples.mass())
+        >>> pdf = hz.FlowProductPDF(peak, hz.examples.flow("signal"))
+        >>> pdf.obs
+        ('m', 'pt', 'angle')
+        >>> pdf.pdf(np.array([[125.0, 60.0, 0.9]])).numpy()  # 0.1995 of the mass times 0.011 of the features
+        array([0.0022])
     """
 
     def __init__(

@@ -45,6 +45,12 @@ class ExpQuadratic(zfit.pdf.BasePDF):
 
     Raises:
         InputError: `obs` is not one-dimensional with finite limits.
+
+    Example:
+        >>> spectrum = hz.ExpQuadratic(hz.examples.mass(), p1=2.0, p2=0.0)
+        >>> low, high = spectrum.pdf([100.0, 160.0]).numpy()
+        >>> float(low / high)  # exp(p1 - p2)
+        7.389
     """
 
     _N_OBS = 1
@@ -172,6 +178,14 @@ def fit_shape(
     Raises:
         InputError: No events in the range, or a parameter without a start value.
         FitError: The fit did not converge.
+
+    Example:
+        >>> start = {"mu": (125.0, 120.0, 130.0), "sigma": (2.0, 0.5, 5.0)}
+        >>> peak = hz.fit_shape(zfit.pdf.Gauss, hz.examples.simulation(), hz.examples.mass(), start=start)
+        >>> [float(p.value()) for p in peak.params.values()]  # drawn with 125 and 2
+        [125.0, 1.93]
+        >>> peak.params["mu"].floating
+        False
     """
     lower, upper = finite_limits(mass)
     m = data[mass.obs[0]]

@@ -85,6 +85,12 @@ def nuisance(
 
     Returns:
         A zfit Parameter with the constraint as its `constraint_term`.
+
+    Example:
+        >>> energy_scale = hz.nuisance("energy_scale")
+        >>> with energy_scale.set_value(2.0):
+        ...     print(float(energy_scale.constraint_term.value()))  # 2^2 / 2 and log sqrt(2 pi)
+        2.919
     """
     lower, upper = limits or (None, None)
     parameter = Nuisance(name, value, lower, upper, stepsize=0.1, label=label)
@@ -163,6 +169,17 @@ class ShapeVariation(Variation):
 
     Raises:
         InputError: The form is unknown, up and down have other columns, or `nuisance` is not independent.
+
+    Example:
+        >>> flow, scale = hz.examples.flow, hz.nuisance("pt_scale")
+        >>> variation = hz.ShapeVariation(scale, up=flow("signal_up"), down=flow("signal_down"))
+        >>> peak = zfit.pdf.Gauss(125.0, 2.0, obs=hz.examples.mass())
+        >>> varied = hz.FlowProductPDF(peak, flow("signal"), variations=[variation])
+        >>> event = np.array([[125.0, 180.0, 0.9]])
+        >>> nominal = float(varied.pdf(event)[0])
+        >>> with scale.set_value(1.0):
+        ...     print(f"{float(varied.pdf(event)[0]) / nominal:.2f}")  # true 1.10: exponential with 63 for 60 GeV
+        1.11
     """
 
     def __init__(self, nuisance: Any, up: ConditionalFlow, down: ConditionalFlow, *, form: Form = "polyexp") -> None:
@@ -220,6 +237,19 @@ class ConditionalVariation(Variation):
 
     Raises:
         InputError: Nodes that are equal, zero or outside of the flow's domain, or a `nuisance` that is not independent.
+
+    Example:
+        >>> flow, scale = hz.examples.flow, hz.nuisance("pt_scale")
+        >>> flow("scaled_signal").features
+        ('nu', 'pt', 'angle')
+        >>> variation = hz.ConditionalVariation(scale, flow("scaled_signal"))
+        >>> peak = zfit.pdf.Gauss(125.0, 2.0, obs=hz.examples.mass())
+        >>> varied = hz.FlowProductPDF(peak, flow("signal"), variations=[variation])
+        >>> event = np.array([[125.0, 180.0, 0.9]])
+        >>> nominal = float(varied.pdf(event)[0])
+        >>> with scale.set_value(1.0):
+        ...     print(f"{float(varied.pdf(event)[0]) / nominal:.2f}")  # true 1.10
+        1.10
     """
 
     def __init__(
@@ -316,6 +346,13 @@ def lognormal_yield(base: Any, nuisance: Any, kappa: float, *, name: str | None 
 
     Raises:
         InputError: `kappa` or a number as base is not positive and finite, or a parameter is not independent.
+
+    Example:
+        >>> luminosity = hz.nuisance("luminosity")
+        >>> expected = hz.lognormal_yield(1000.0, luminosity, 1.05)
+        >>> with luminosity.set_value(2.0):
+        ...     print(float(expected.value()))  # 1000 * 1.05^2
+        1102.5
     """
     _require_independent(nuisance)
     if not (math.isfinite(kappa) and kappa > 0):
