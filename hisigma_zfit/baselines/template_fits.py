@@ -245,7 +245,7 @@ class TemplateAsimov:
         return self._of(counts), [int(counts.sum())], np.zeros(0)
 
 
-@sample_of.register
+@sample_of.register(TemplateLikelihood)
 def _(loss: TemplateLikelihood, *, theta: Array | None = None, events: int = 0, seed: int = 0) -> TemplateSample:
     del theta, events, seed
     return TemplateSample(loss)
