@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.streams import Purpose, seed_for, stream
 from hisigma_zfit.results.base import JsonArray, Result
 from hisigma_zfit.statistics.classified import Classified, classify, conditional_pit, conditional_test, marginal_test
 
@@ -180,9 +181,7 @@ def closure(
     w = np.ones(len(m)) if weights is None else weights
     usable = flow.inside(x) & (w > 0)
     n_outside = int(np.sum(~flow.inside(x)))
-    streams = np.random.SeedSequence(seed).spawn(4)
-    rng = np.random.default_rng(streams[0])
-    rows = rng.permutation(np.flatnonzero(usable))[:max_events]
+    rows = stream(seed, Purpose.SUBSAMPLE).permutation(np.flatnonzero(usable))[:max_events]
     if len(rows) < _MIN_EVENTS:
         raise InputError.from_parts(
             expected=f"at least {_MIN_EVENTS} events in the flow's domain",
@@ -191,11 +190,11 @@ def closure(
         )
     x, m, w = x[rows], m[rows], w[rows]
     masses = np.tile(m, _COPIES)
-    y = flow.sample(masses, seed=int(streams[1].generate_state(1)[0]))
+    y = flow.sample(masses, seed=seed_for(seed, Purpose.COMPARISON))
 
     few = slice(0, pit_events)
     names = (*flow.features, flow.given)
-    pit_rng = np.random.default_rng(streams[2])
+    pit_rng = stream(seed, Purpose.TRANSFORM)
     found = []
     for j, name in enumerate(flow.features):
         marginal = marginal_test(x[:, j], w, y[:, j], np.tile(w, _COPIES))
@@ -205,7 +204,7 @@ def closure(
         found.append(FeatureClosure(feature=name, **marginal._asdict(), **conditional._asdict(), importance=None))
     seen: Classified | None = None
     if use_classifier:
-        seen = classify(x, y[: len(x)], m, w, seed=int(streams[3].generate_state(1)[0]))
+        seen = classify(x, y[: len(x)], m, w, seed=seed_for(seed, Purpose.CLASSIFIER))
         found = [replace(f, importance=float(v)) for f, v in zip(found, seen.importance, strict=True)]
     return Closure(
         selection=selection if selection is not None else f"mass in {region}" if region is not None else "all masses",

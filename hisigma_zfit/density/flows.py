@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from hisigma_zfit.density.base import Arrays, ConditionalFlow, pack_children, unpack_children
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.streams import Purpose, seed_for, stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -105,13 +106,12 @@ class MixtureFlow(ConditionalFlow):
     def sample(self, m: npt.ArrayLike, *, seed: int) -> Array:
         """See `ConditionalFlow.sample`; each event comes from a component picked by weight."""
         masses = np.asarray(m, dtype=np.float64)
-        own, *streams = np.random.SeedSequence(seed).spawn(1 + len(self.flows))
-        component = np.random.default_rng(own).choice(len(self.flows), size=len(masses), p=self.weights)
+        component = stream(seed, Purpose.COMPONENT).choice(len(self.flows), size=len(masses), p=self.weights)
         out = np.empty((len(masses), len(self.features)))
-        for i, (flow, stream) in enumerate(zip(self.flows, streams, strict=True)):
+        for i, flow in enumerate(self.flows):
             rows = component == i
             if rows.any():
-                out[rows] = flow.sample(masses[rows], seed=int(stream.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+                out[rows] = flow.sample(masses[rows], seed=seed_for(seed, Purpose.PART, i))
         return out
 
     @property
@@ -179,13 +179,13 @@ class RegionFlow(ConditionalFlow):
         return out
 
     def sample(self, m: npt.ArrayLike, *, seed: int) -> Array:
-        """See `ConditionalFlow.sample`."""
+        """See `ConditionalFlow.sample`; the two flows draw independently of each other."""
         masses = np.asarray(m, dtype=np.float64)
         out = np.empty((len(masses), len(self.features)))
         within = self._within(masses)
-        for flow, rows in ((self.inner, within), (self.outer, ~within)):
+        for i, (flow, rows) in enumerate(((self.inner, within), (self.outer, ~within))):
             if rows.any():
-                out[rows] = flow.sample(masses[rows], seed=seed)
+                out[rows] = flow.sample(masses[rows], seed=seed_for(seed, Purpose.PART, i))
         return out
 
     @property
@@ -257,8 +257,9 @@ class DistributionFlow(ConditionalFlow):
     def sample(self, m: npt.ArrayLike, *, seed: int) -> Array:
         """See `ConditionalFlow.sample`."""
         masses = tf.constant(np.asarray(m, dtype=np.float64))
-        # two words from a hash: TFP's stateless samplers repeat for neighbouring raw integers in one word only
-        state = np.random.SeedSequence(seed).generate_state(2, np.uint32).astype(np.int32)
+        state = stream(seed, Purpose.FLOW).integers(
+            2**31, size=2, dtype=np.int32
+        )  # as TFP's stateless samplers take it
         return np.asarray(self.factory(masses).sample(seed=tf.constant(state)), dtype=np.float64)
 
     @property

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from hisigma_zfit.density.base import Arrays, ConditionalFlow, FlowConfig, blockwise, config_from_json
 from hisigma_zfit.learn.preprocess import FeatureTransform, Tables, to_cube
+from hisigma_zfit.learn.streams import Purpose, stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,7 +137,7 @@ class TrainedFlow(ConditionalFlow):
     def sample(self, m: npt.ArrayLike, *, seed: int) -> Array:
         """See `ConditionalFlow.sample`."""
         c = self.mass_scale(np.asarray(m, dtype=np.float64))
-        rng = np.random.default_rng(seed)
+        rng = stream(seed, Purpose.FLOW)
         member = rng.integers(len(self.parameters), size=len(c))
         u = np.empty((len(c), len(self.features)))
         for e, row in enumerate(self.parameters.astype(np.float64)):

@@ -17,6 +17,7 @@ import tensorflow as tf
 import zfit.z.numpy as znp
 from scipy.special import logsumexp
 
+from hisigma_zfit.learn.streams import Purpose, stream
 from hisigma_zfit.model import shapes
 from hisigma_zfit.model.normalisation import Normaliser
 from hisigma_zfit.model.variation_weights import MorphColumns, MorphForm, MorphWeights
@@ -107,7 +108,7 @@ class Morph:
         return MorphForm(tuple(variation.form for variation in self.variations), self.normaliser)
 
     def _normaliser(self) -> Normaliser:
-        rng = np.random.default_rng(self.seed)
+        rng = stream(self.seed, Purpose.NORMALISATION)
         m = _spread_masses(self.mass, self.limits, self.samples, rng)
         densities = [density for variation in self.variations for density in variation.densities]
         proposals = [self.flow, *densities]
@@ -202,7 +203,7 @@ class Morph:
             nu: Nuisances, shape (J,).
             seed: Same seed, same sample.
         """
-        rng = np.random.default_rng([seed, 1])  # not the stream that the flow makes of the same seed
+        rng = stream(seed, Purpose.VARIED)
         towards = [v.towards(value) for v, value in zip(self.variations, nu, strict=True)]
         proposals = [self.flow, *(flow for flow in towards if flow is not None)]
         x, pending = np.empty((m.size, len(self.flow.features))), np.arange(m.size)

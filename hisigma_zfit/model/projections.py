@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.streams import Purpose, stream
 from hisigma_zfit.model import shapes
 from hisigma_zfit.results import Projection
 
@@ -151,7 +152,7 @@ def sample_model(
         # backgrounds first: the order in which they are stacked
         ordered = sorted(enumerate(model.pdfs), key=lambda term: model.components[term[0]].is_signal)
         for k, pdf in ordered:
-            rng = np.random.default_rng([seed, k])
+            rng = stream(seed, Purpose.PROJECTION, k)
             m = shapes.sample_mass(pdf.mass, n, rng)
             x = pdf.sample_features(m, seed=int(rng.integers(2**31)))
             columns[pdf.name] = {model.mass: m} | dict(zip(pdf.flow.features, x.T, strict=True))

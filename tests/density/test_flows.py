@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 from scipy.special import logsumexp
-from scipy.stats import kstest, norm
+from scipy.stats import kstest, norm, spearmanr
 from untrained import REGION, random_flow
 
 from hisigma_zfit.density.flows import DistributionFlow, MixtureFlow, RegionFlow
@@ -75,6 +75,40 @@ def test_samples_are_deterministic_and_inside(flows, name):
     np.testing.assert_array_equal(flow.sample(m, seed=5), sample)
     assert not np.array_equal(flow.sample(m, seed=6), sample)
     assert len(np.unique(sample[:, 0])) > 1990
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("members", [1, 2])
+def test_the_flows_of_two_regions_draw_independently(members):
+    """One flow inside and outside, so that the same random numbers would give the same events."""
+    flow, n = random_flow(2, members=members), 20_000
+    inside, outside = np.full(n, 121.0), np.full(n, 101.0)
+    x = RegionFlow(inside=flow, outside=flow, region=REGION).sample(np.concatenate([inside, outside]), seed=5)
+    alone = flow.sample(outside, seed=5)
+    for first, second in ((x[:n], x[n:]), (x[n:], alone), (x[:n], alone)):
+        for j in range(2):
+            # 12 comparisons at 6 sigma: 2e-8
+            assert abs(spearmanr(first[:, j], second[:, j]).statistic) < 6 / np.sqrt(n)
+
+
+@pytest.mark.statistical
+def test_the_flows_of_a_mixture_draw_independently():
+    """The k-th event of one component against the k-th of the other, and against the component that was chosen."""
+    low, high = (uniform(shift) for shift in (0.0, 2.0))
+    x = MixtureFlow([low, high]).sample(np.full(40_000, 121.0), seed=5)[:, 0]
+    first, second = x[x < 1], x[x > 1] - 2.0
+    n = min(len(first), len(second))
+    assert abs(len(first) - 20_000) < 6 * 100  # 6 sigma: 2e-9
+    assert abs(spearmanr(first[:n], second[:n]).statistic) < 6 / np.sqrt(n)
+    assert abs(spearmanr(x % 2.0, x > 1).statistic) < 6 / np.sqrt(len(x))
+
+
+def uniform(shift):
+    def factory(m):
+        low = tf.fill([tf.size(m), 1], tf.constant(shift, tf.float64))
+        return tfp.distributions.Independent(tfp.distributions.Uniform(low, low + 1.0), 1)
+
+    return DistributionFlow(factory, features=("a",), given="m")
 
 
 @pytest.mark.parametrize("name", ["trained", "mixture", "region"])
