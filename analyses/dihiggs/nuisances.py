@@ -14,9 +14,9 @@ of jets and photons.  The sizes, one standard deviation each, are plausible ones
 
 Momenta that move carry events over the thresholds.  They are therefore raised by 10 % above those of the simulation,
 to 33 and 22 GeV for leading and second jet and photon: the varied samples are complete then.  Yields are numbers of
-selected events, in which changes of the efficiency drop out.  All densities of a component are trained on the same rows
-in the same order from the same seed, so that the noise of the trainings cancels in their ratios; rows that a variation
-does not select stay, with a weight that does not count.
+selected events, in which changes of the efficiency drop out.  All densities of a component are trained from the same
+seed, and their events keep the identity of the rows that they come from: those that a variation selects too are
+trained with alike, so that the noise of the trainings cancels in the ratios.
 
 Two fits: with the variations of the background, as in the paper, and with those of the signal alone, because a
 background that is learned from the data holds their jets as they are.  Then the first model is fitted to data with one
@@ -45,7 +45,6 @@ from hisigma_zfit.report import explanations, plotting
 JETS, PHOTONS = ("b1", "b2"), ("g1", "g2")
 BRANCHES = {f"{o}_{what}": f"{o}_{what}" for o in (*JETS, *PHOTONS) for what in ("pt", "eta", "phi")}
 THRESHOLDS = {"b1": 33.0, "b2": 22.0, "g1": 33.0, "g2": 22.0}  # GeV
-UNSELECTED = 1e-6  # weight of a row that only keeps its place; train_flow leaves out those of weight zero
 OF_FEATURES = {"signal": ("jes", "photon_scale", "btag"), "background": ("jes", "btag")}
 GROUPS = {"jets": ("jes", "btag"), "photons": ("photon_scale", "photon_resolution")}
 RESOLUTION = 1.1
@@ -66,7 +65,7 @@ def pair_pt(events: hz.Dataset, pt: dict[str, np.ndarray], first: str, second: s
 
 
 def varied(events: hz.Dataset, *, jes: float = 0.0, photon_scale: float = 0.0, btag: float = 0.0) -> hz.Dataset:
-    """Mass and features of all events with nuisances at these values; the weight tells the selected ones."""
+    """Mass and features of the selected events with nuisances at these values, weighted by their tags."""
     factor = {b: 1.0 + jes * (0.02 + 0.6 / events[f"{b}_pt"]) for b in JETS}
     factor |= {g: 1.0 + photon_scale * np.where(np.abs(events[f"{g}_eta"]) < 1.5, 0.003, 0.006) for g in PHOTONS}
     pt = {name: events[f"{name}_pt"] * factor[name] for name in factor}
@@ -80,17 +79,13 @@ def varied(events: hz.Dataset, *, jes: float = 0.0, photon_scale: float = 0.0, b
         "dr_bb": events["dr_bb"],
         "dr_gg": events["dr_gg"],
     }
-    return hz.Dataset.from_arrays(columns, np.where(selected, tag, UNSELECTED))
+    return hz.Dataset.from_arrays(columns, tag, identity=events.identity).select(selected, reason="thresholds")
 
 
 def variations(events: hz.Dataset, names: tuple[str, ...]) -> dict[str, hz.Dataset]:
-    """Nominal and varied events, the same rows in all of them: those that any of them selects."""
-    samples = {"nominal": varied(events)}
-    samples |= {
-        f"{name}_{side}": varied(events, **{name: nu}) for name in names for side, nu in (("up", 1), ("down", -1))
-    }
-    rows = np.any([sample.weights > UNSELECTED for sample in samples.values()], axis=0)
-    return {name: sample.select(rows) for name, sample in samples.items()}
+    """Nominal and varied events."""
+    moved = {f"{name}_{side}": {name: nu} for name in names for side, nu in (("up", 1.0), ("down", -1.0))}
+    return {"nominal": varied(events)} | {name: varied(events, **nuisances) for name, nuisances in moved.items()}
 
 
 def pseudo_data(
@@ -105,8 +100,8 @@ def pseudo_data(
     parts = {}
     for kind, sample in events.items():
         data = varied(sample.select(np.arange(len(sample)) // size[kind] == dataset), **nuisances)
-        tagged = np.random.default_rng(seed).random(len(data)) * data.weights.max() < data.weights
-        parts[kind] = data.select(tagged & (data.weights > UNSELECTED)).within(SPACE)
+        chance = np.random.default_rng(seed).random(len(sample))[data.identity]  # an event's own, whatever is selected
+        parts[kind] = data.select(chance * data.weights.max() < data.weights).within(SPACE)
     whole = parts["background"].concatenate(parts["signal"])
     return hz.Dataset.from_arrays(whole.columns), len(parts["signal"])
 

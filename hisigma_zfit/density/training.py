@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,8 +27,9 @@ from hisigma_zfit.learn.members import joint_history, train_members
 from hisigma_zfit.learn.optimiser import Stack
 from hisigma_zfit.learn.preprocess import FeatureTransform, Support
 from hisigma_zfit.learn.recipe import recipe
-from hisigma_zfit.learn.resampling import ORDER, START, bootstrap_weights, held_out_mask
+from hisigma_zfit.learn.resampling import bootstrap_weights, event_order, held_out_mask, validation_mask
 from hisigma_zfit.learn.schedule import Schedule
+from hisigma_zfit.learn.streams import Purpose, stream
 
 if TYPE_CHECKING:
     import os
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     import zfit
 
-    from hisigma_zfit.arrays import Array, Float32, Mask
+    from hisigma_zfit.arrays import Array, Float32, Integers, Mask
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.density.base import ConditionalFlow, FlowConfig
     from hisigma_zfit.learn.members import Progress
@@ -144,7 +145,9 @@ class _Task:
     x: Array
     m: Array
     weights: Array
+    identity: Integers
     held_out: Mask
+    validates: Mask
     features: tuple[str, ...]
     given: str
     supports: tuple[Support, ...]
@@ -186,13 +189,13 @@ class _Task:
         weights = np.ones(len(x)) if data.weights is None else data.require_nonnegative_weights().weights
         assert weights is not None
         used = weights > 0
-        x, m, weights = x[used], m[used], weights[used]
+        x, m, weights, identity = x[used], m[used], weights[used], data.identity[used]
         supports = tuple(
             Support.infer(x[:, j], name=column, limits=limits)
             for j, (column, limits) in enumerate(zip(names, _limits(features, len(names)), strict=True))
         )
         require_independent(x, m, names, mass[0])
-        held_out = held_out_mask(len(x), seed=seed)
+        held_out = held_out_mask(identity, seed=seed)
         config = spline_flow() if flow is None else flow
         schedule = Schedule.plan(
             int(np.sum(~held_out)), len(names), learning_rate=config.learning_rate, preset=preset, epochs=epochs
@@ -201,7 +204,9 @@ class _Task:
             x=x,
             m=m,
             weights=weights,
+            identity=identity,
             held_out=held_out,
+            validates=validation_mask(identity, seed=seed),
             features=names,
             given=mass[0],
             supports=supports,
@@ -220,7 +225,7 @@ class _Task:
     def fingerprint(self) -> str:
         """Hash of all that the result depends on."""
         digest = hashlib.sha256()
-        for array in (self.x, self.m, self.weights):
+        for array in (self.x, self.m, self.weights, self.identity):
             digest.update(np.ascontiguousarray(array).tobytes())
         options = [
             self.features,
@@ -265,7 +270,7 @@ class _Bootstrap:
         task = self.task
         if task.bootstraps == 1:
             return task.weights
-        return task.weights * bootstrap_weights(task.seed, self.bootstrap, len(task.weights))
+        return task.weights * bootstrap_weights(task.seed, self.bootstrap, task.identity)
 
     @property
     def _drawn(self) -> Mask:
@@ -280,8 +285,8 @@ class _Bootstrap:
     def start(self) -> Float32:
         """See `Training.start`."""
         task = self.task
-        seeds = ([task.seed, START, self.bootstrap, member] for member in range(task.members))
-        return np.stack([task.config.init(np.random.default_rng(s), len(task.features)) for s in seeds])
+        streams = (stream(task.seed, Purpose.START, self.bootstrap, member) for member in range(task.members))
+        return np.stack([task.config.init(rng, len(task.features)) for rng in streams])
 
     def stack(self) -> Stack:
         """See `Training.stack`."""
@@ -290,9 +295,9 @@ class _Bootstrap:
             objective=LogDensity(task.config),
             events=_prepare(task, self.transform, drawn),
             weights=_mean_one(self._weights[drawn]),
-            held_out=_prepare(task, self.transform, task.held_out),
-            held_out_weights=_mean_one(task.weights[task.held_out]),
-            order_seed=(task.seed, ORDER, self.bootstrap),
+            held_out=_prepare(task, self.transform, task.validates),
+            held_out_weights=_mean_one(task.weights[task.validates]),
+            order=partial(event_order, task.identity[drawn], seed=task.seed, bootstrap=self.bootstrap),
         )
 
 

@@ -18,7 +18,7 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_npz
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from hisigma_zfit.arrays import Array, Float32, Integers
@@ -45,7 +45,7 @@ class Stack:
         weights: Positive weights of mean one, shape (n,).
         held_out: The same of the validation events.
         held_out_weights: Their weights, of mean one.
-        order_seed: Seeds the order of the events.
+        order: Order of the events in an epoch, from its number: a permutation of 0 to n - 1.
     """
 
     objective: Objective
@@ -53,7 +53,7 @@ class Stack:
     weights: Float32
     held_out: tuple[Float32, ...]
     held_out_weights: Float32
-    order_seed: Sequence[int]
+    order: Callable[[int], Integers]
 
 
 @dataclass
@@ -182,15 +182,10 @@ def _compiled_chunk(objective: Objective) -> Any:
     return tf.function(partial(_run_chunk, objective), jit_compile=objective.xla)
 
 
-@lru_cache(maxsize=4)
-def _epoch_order(seed: tuple[int, ...], epoch: int, n: int) -> Integers:
-    return np.random.default_rng([*seed, epoch]).permutation(n)
-
-
-def _rows(seed: Sequence[int], n: int, start: int, stop: int) -> Integers:
-    """Events number `start` to `stop` of an endless stream of permutations of n events."""
+def _rows(order: Callable[[int], Integers], n: int, start: int, stop: int) -> Integers:
+    """Events number `start` to `stop` of an endless stream of orders of n events, one an epoch."""
     epochs = range(start // n, (stop - 1) // n + 1)
-    stream = np.concatenate([_epoch_order(tuple(seed), epoch, n) for epoch in epochs])
+    stream = np.concatenate([order(epoch) for epoch in epochs])
     return stream[start - epochs[0] * n : stop - epochs[0] * n]
 
 
@@ -229,6 +224,7 @@ def train_stack(
         `state`, complete.
     """
     run = _compiled_chunk(stack.objective)
+    order = lru_cache(maxsize=1)(stack.order)  # an epoch has many chunks; a chunk of several epochs asks once for each
     saved = monotonic()
     try:
         while state.step < schedule.n_steps:
@@ -236,7 +232,7 @@ def train_stack(
             steps = np.arange(state.step, state.step + CHUNK)
             shape = (CHUNK, schedule.batch)
             first = state.step * schedule.batch
-            rows = _rows(stack.order_seed, len(stack.weights), first, first + CHUNK * schedule.batch)
+            rows = _rows(order, len(stack.weights), first, first + CHUNK * schedule.batch)
             adam, losses = run(
                 _Adam(*(tf.constant(a) for a in (state.parameters, state.momentum, state.square, state.average))),
                 tuple(tf.constant(array[rows].reshape(*shape, *array.shape[1:])) for array in stack.events),

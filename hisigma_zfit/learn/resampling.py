@@ -1,33 +1,49 @@
-"""Which events a training sees, and how often: functions of its seed, so that others can ask for them again."""
+"""Which events a training sees, how often and in which order.
+
+All of it hangs on the seed and on the identity of the events (see `Dataset`), not on where they stand.  So trainings of
+nominal and varied samples treat the events that these share alike, and their noise cancels in ratios, also where cuts
+keep some events of the one and not of the other; and others can ask again for what a training has not seen.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import poisson
+
+from hisigma_zfit.learn.streams import Purpose, hashed, hashed_uniform
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Integers, Mask
     from hisigma_zfit.data import Dataset
 
-__all__ = ["ORDER", "START", "bootstrap_weights", "held_out_events", "held_out_mask"]
+__all__ = ["bootstrap_weights", "event_order", "held_out_events", "held_out_mask", "validation_mask"]
 
 HELD_OUT = 0.05
-MAX_HELD_OUT = 20_000
-# what a stream of random numbers is for; the second word of its seed
-SPLIT, RESAMPLE, ORDER, START = range(4)
+MAX_VALIDATED = 20_000  # more of them would cost time and tell nothing new
+
+_POISSON = poisson.cdf(np.arange(20), 1.0)  # the rest has a probability of 2e-20
 
 
-def bootstrap_weights(seed: int, bootstrap: int, n_events: int) -> Integers:
-    """Poisson(1) weights of one bootstrap of `train_flow`, shape (n_events,): how often each event is drawn.
+def bootstrap_weights(seed: int, bootstrap: int, identity: Integers) -> Integers:
+    """Poisson(1) weights of one bootstrap of `train_flow`: how often each event is drawn.
 
     Independent Poisson weights resample a data set whose size fluctuates too, and need no second pass over it.
+
+    Args:
+        seed: The seed that was given to `train_flow`.
+        bootstrap: Its number, from 0.
+        identity: Of the events, shape (n,).
+
+    Returns:
+        Shape (n,).
     """
-    return np.random.default_rng([seed, RESAMPLE, bootstrap]).poisson(1.0, size=n_events)
+    return np.searchsorted(_POISSON, hashed_uniform(identity, seed, Purpose.RESAMPLE, bootstrap), side="right")
 
 
 def held_out_events(data: Dataset, *, seed: int) -> Dataset:
-    """Events that `train_flow` with this seed only validates with: 5 %, at most 20,000, the same for all members.
+    """Events that `train_flow` with this seed does not train with: each with a chance of 5 %, the same for all members.
 
     Args:
         data: The data that were given to `train_flow`.
@@ -39,12 +55,33 @@ def held_out_events(data: Dataset, *, seed: int) -> Dataset:
     """
     used = np.ones(len(data), dtype=bool) if data.weights is None else data.weights > 0
     held_out = np.zeros(len(data), dtype=bool)
-    held_out[used] = held_out_mask(int(used.sum()), seed=seed)
-    return data.select(held_out)
+    held_out[used] = held_out_mask(data.identity[used], seed=seed)
+    return data.select(held_out, reason="trained with")
 
 
-def held_out_mask(n: int, *, seed: int) -> Mask:
-    """The same for the n events of positive weight."""
-    mask = np.zeros(n, dtype=bool)
-    mask[np.random.default_rng([seed, SPLIT]).permutation(n)[: min(int(HELD_OUT * n), MAX_HELD_OUT)]] = True
+def held_out_mask(identity: Integers, *, seed: int) -> Mask:
+    """The same for the events of positive weight with these identities, shape (n,)."""
+    chance = hashed_uniform(identity, seed, Purpose.HELD_OUT)
+    # one at least, so that few events have a validation too
+    return chance <= max(HELD_OUT, chance.min(initial=1.0))
+
+
+def validation_mask(identity: Integers, *, seed: int) -> Mask:
+    """Those of the held-out events that validate the training: 20,000 at most, shape (n,)."""
+    mask = held_out_mask(identity, seed=seed)
+    if np.count_nonzero(mask) > MAX_VALIDATED:
+        chance = hashed_uniform(identity, seed, Purpose.HELD_OUT)
+        mask &= chance <= np.partition(chance, MAX_VALIDATED - 1)[MAX_VALIDATED - 1]
     return mask
+
+
+def event_order(identity: Integers, epoch: int, *, seed: int, bootstrap: int) -> Integers:
+    """Order of the events in an epoch: a permutation of 0 to n - 1, in which shared events follow each other alike.
+
+    Args:
+        identity: Of the events, shape (n,).
+        epoch: Its number, from 0.
+        seed: The seed of the training.
+        bootstrap: Its number, from 0.
+    """
+    return np.argsort(hashed(identity, seed, Purpose.ORDER, bootstrap, epoch), kind="stable")

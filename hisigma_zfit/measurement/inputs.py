@@ -28,7 +28,9 @@ Varied = dict[str, tuple["Dataset", "Dataset"]]  # nuisance -> events at +1 and 
 
 _log = logging.getLogger(__name__)
 
-_SAME_EVENTS = 0.1  # numbers of nominal and varied events may differ by this fraction, as when the mass itself varies
+_SHARED_EVENTS = (
+    0.9  # of the nominal and the varied events together; where the mass itself varies, some leave its range
+)
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,27 @@ def input_digests(options: InputOptions) -> dict[str, str]:
 
 
 def warn_of_other_events(nominal: Dataset, varied: Varied) -> None:
-    """Say so where variations cannot be the events of the nominal training."""
+    """Say so where variations cannot be the events of the nominal training, by how many of these they share.
+
+    Args:
+        nominal: Events of the nominal training.
+        varied: Varied events by nuisance.
+    """
     for name, pair in varied.items():
         for events in pair:
-            if abs(len(events) - len(nominal)) > _SAME_EVENTS * len(nominal):
+            shared = len(np.intersect1d(nominal.identity, events.identity))
+            either = len(np.union1d(nominal.identity, events.identity))
+            # rows of files of different lengths cannot be told to be the same events
+            if shared < _SHARED_EVENTS * either or events.report.n_read != nominal.report.n_read:
                 _log.warning(
-                    "%s: expected about the %d events of the nominal training, got %d; vary the same events in "
-                    "the same order, or the noise of the trainings pulls the nuisance",
+                    "%s: expected the %d events of the nominal training from %d rows, got %d of them from %d rows; "
+                    "vary the same rows in the same order, those that a cut removes too, or the noise of the "
+                    "trainings pulls the nuisance",
                     name,
                     len(nominal),
-                    len(events),
+                    nominal.report.n_read,
+                    shared,
+                    events.report.n_read,
                 )
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import truth
 from scipy.special import logsumexp
-from scipy.stats import poisson
 from untrained import REGION, SMALL
 
 from hisigma_zfit.data import Dataset, feature_space
@@ -56,23 +55,11 @@ def test_mixture_is_the_mean_over_all_members(trained, sidebands):
     assert np.isfinite(each).all()  # all bootstraps share the support of the whole data set
 
 
-@pytest.mark.statistical
-def test_bootstrap_weights_are_poisson_and_independent():
-    n = 50_000
-    first, second = (bootstrap_weights(3, b, n) for b in range(2))
-    counts = np.bincount(first, minlength=6)[:6]
-    expected = n * poisson.pmf(np.arange(6), 1.0)
-    assert np.abs((counts - expected) / np.sqrt(expected)).max() < 5  # 6 bins at 5 sigma: 4e-6
-    assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(n)
-    np.testing.assert_array_equal(bootstrap_weights(3, 0, n), first)
-    assert (bootstrap_weights(4, 0, n) != first).any()
-
-
 def test_bootstraps_are_trained_on_their_own_resamples(trained, sidebands):
     x = sidebands.array(truth.FEATURES)
     supports = [Support.infer(x[:, j], name=name) for j, name in enumerate(truth.FEATURES)]
     for b, flow in enumerate(trained.bootstraps):
-        weights = bootstrap_weights(OPTIONS["seed"], b, len(x)).astype(float)
+        weights = bootstrap_weights(OPTIONS["seed"], b, sidebands.identity).astype(float)
         expected = FeatureTransform.fit(x, truth.FEATURES, supports=supports, weights=weights)
         other = FeatureTransform.fit(x, truth.FEATURES, supports=supports)
         # the flow leaves 5 % out for validation: close to its own resample, less close to the events as they are
@@ -96,7 +83,7 @@ def test_held_out_events_have_no_part_in_the_training(sidebands):
     weights = np.where(np.arange(len(few)) % 7 == 0, 0.0, 1.0)
     events = Dataset.from_arrays({**few.columns, "row": np.arange(3000.0)}, weights)
     held_out = held_out_events(events, seed=OPTIONS["seed"])
-    assert len(held_out) == int(0.05 * np.count_nonzero(weights))
+    assert abs(len(held_out) - 0.05 * np.count_nonzero(weights)) < 5 * np.sqrt(0.0475 * np.count_nonzero(weights))
     assert (held_out.weights > 0).all()
     exchanged = events["m"].copy()
     exchanged[held_out["row"].astype(int)] = held_out["m"][::-1]
@@ -104,6 +91,30 @@ def test_held_out_events_have_no_part_in_the_training(sidebands):
     first, second = (train_flow(each, truth.FEATURES, **options) for each in (events, events.with_columns(m=exchanged)))
     np.testing.assert_array_equal(parameters(first), parameters(second))
     assert (first.history.validation != second.history.validation).all()
+
+
+def test_shared_events_are_trained_alike(sidebands):
+    """30 events leave a sample: its members differ by far less than those of another seed, or of rows told anew."""
+    rng = np.random.default_rng(5)
+    stay = np.ones(len(sidebands), dtype=bool)
+    stay[rng.choice(len(stay), 30, replace=False)] = False
+    fewer = sidebands.select(stay)
+    anew = Dataset.from_arrays(fewer.columns)
+    nominal, shared, others = (train_flow(each, truth.FEATURES, **OPTIONS) for each in (sidebands, fewer, anew))
+    x, m = truth.stack(truth.BACKGROUND.columns(2000, seed=12, region="sidebands"))
+    logs = [[part.log_prob_array(x, m) for part in flow.bootstraps] for flow in (nominal, shared, others)]
+    noise = {name: np.std(np.subtract(logs[0], logs[k])) for name, k in (("shared", 1), ("others", 2))}
+    assert noise["shared"] < 0.2 * noise["others"]  # measured 0.013 and 0.152
+
+
+def test_the_order_of_the_rows_does_not_matter(trained, sidebands):
+    """Starts, batches and resamples are the same to the bit."""
+    order = np.random.default_rng(6).permutation(len(sidebands))
+    shuffled = Dataset.from_arrays(
+        {name: sidebands[name][order] for name in sidebands.names}, identity=sidebands.identity[order]
+    )
+    again = train_flow(shuffled, truth.FEATURES, **OPTIONS)
+    np.testing.assert_array_equal(parameters(again), parameters(trained))
 
 
 def test_history(trained, sidebands):
@@ -114,7 +125,7 @@ def test_history(trained, sidebands):
     assert (history.train[:, -3:].mean(axis=1) < history.train[:, 0] - 0.01).all()
     # a loss on the cube is minus the mean log-density there; held out and training events agree to a few percent
     np.testing.assert_allclose(history.validation[:, -1], history.train[:, -3:].mean(axis=1), atol=0.1)
-    assert history.epochs[-1] == pytest.approx(history.steps[-1] * 512 / (0.95 * len(sidebands)), rel=1e-3)
+    assert history.epochs[-1] == pytest.approx(history.steps[-1] * 512 / (0.95 * len(sidebands)), rel=0.01)
 
 
 def test_same_seed_same_bits(trained, sidebands):

@@ -284,12 +284,18 @@ def test_variations_of_other_events_are_noticed(caplog):
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.measurement.inputs import warn_of_other_events
 
-    nominal, same, other = (Dataset.from_arrays({"m": np.arange(float(n))}) for n in (1000, 960, 800))
-    warn_of_other_events(nominal, {"jes": (same, nominal)})
+    def events(rows, n_read=1000):
+        return Dataset.from_arrays({"m": np.arange(float(n_read))}).select(np.isin(np.arange(n_read), rows))
+
+    nominal = events(np.arange(20, 1000))
+    warn_of_other_events(nominal, {"jes": (events(np.arange(950)), nominal)})  # events leave and enter at the ends
     assert not caplog.records
-    warn_of_other_events(nominal, {"jes": (same, other)})
-    (record,) = caplog.records
-    assert "jes: expected about the 1000 events of the nominal training, got 800" in record.getMessage()
+    warn_of_other_events(nominal, {"jes": (nominal, events(np.arange(100, 900)))})
+    # as many events, but of files in which rows are missing: they cannot be matched
+    warn_of_other_events(nominal, {"jes": (nominal, events(np.arange(980), n_read=980))})
+    first, second = caplog.records
+    assert "expected the 980 events of the nominal training from 1000 rows, got 800 of them" in first.getMessage()
+    assert "from 980 rows" in second.getMessage()
 
 
 @pytest.fixture
