@@ -3,6 +3,7 @@
 What to use when:
 
 * `closure`: a trained flow and events that it should describe (sidebands, a control sample, simulation).
+* `held_out_closure`: a trained flow and the data of its training, of which it takes those that did not train.
 * `interpolation_closure`: before the signal region is opened.  A mass window inside the sidebands plays the signal
   region: it is hidden from the training and then compared.
 
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.resampling import held_out_events
 from hisigma_zfit.learn.streams import Purpose, seed_for, stream
 from hisigma_zfit.results.base import JsonArray, Result
 from hisigma_zfit.statistics.classified import Classified, classify, conditional_pit, conditional_test, marginal_test
@@ -43,13 +45,14 @@ if TYPE_CHECKING:
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.density.flows import ConditionalFlow
 
-__all__ = ["Closure", "FeatureClosure", "closure", "interpolation_closure"]
+__all__ = ["MIN_EVENTS", "Closure", "FeatureClosure", "closure", "held_out_closure", "interpolation_closure"]
 
 
 logger = logging.getLogger(__name__)
 
 _COPIES = 2  # flow samples by event: more of them would cost more than the noise that they remove
-_MIN_EVENTS = 500
+MIN_EVENTS = 500
+_MEMBER_EVENTS = 20_000  # events of the conditional test times members, half a minute for four features
 _SIGNIFICANCE = 1e-5  # chance that a perfect model has any feature flagged, before the tolerance
 
 
@@ -157,7 +160,8 @@ def closure(
 ) -> Closure:
     """Compare a learned density with events.
 
-    The events should not be those of the training: on its own events a flow looks better than it is.
+    The events should not be those of the training: on its own events a flow looks better than it is.  The flow should
+    be the one that is used: a mixture is better than any of its members.
 
     Args:
         flow: Trained density p(x'|m).
@@ -182,9 +186,9 @@ def closure(
     usable = flow.inside(x) & (w > 0)
     n_outside = int(np.sum(~flow.inside(x)))
     rows = stream(seed, Purpose.SUBSAMPLE).permutation(np.flatnonzero(usable))[:max_events]
-    if len(rows) < _MIN_EVENTS:
+    if len(rows) < MIN_EVENTS:
         raise InputError.from_parts(
-            expected=f"at least {_MIN_EVENTS} events in the flow's domain",
+            expected=f"at least {MIN_EVENTS} events in the flow's domain",
             got=str(len(rows)),
             do="widen the region or take another sample",
         )
@@ -219,6 +223,31 @@ def closure(
         kl_error=None if seen is None else seen.kl_error,
         seed=seed,
     )
+
+
+def held_out_closure(
+    flow: ConditionalFlow, data: Dataset, *, training_seed: int, seed: int, **options: Any
+) -> Closure | None:
+    """Compare a learned density with the events of its data that did not train it; see `held_out_events`.
+
+    The conditional test takes fewer of them the more members the density has, but 500 at least: it asks every member
+    for about 32 densities by event and feature.
+
+    Args:
+        flow: The density as it is used: what `train_flow` returned, with all of its bootstraps and members.
+        data: The data that were given to `train_flow`.
+        training_seed: The seed that was given to it.
+        seed: Seed of the comparison.
+        **options: Further options of `closure`.
+
+    Returns:
+        The verdict, or None where fewer than 500 events were held out: they would not tell a misfit from chance.
+    """
+    held_out = held_out_events(data, seed=training_seed)
+    if len(held_out) < MIN_EVENTS:
+        return None
+    pit_events = max(_MEMBER_EVENTS // len(flow.members), MIN_EVENTS)
+    return closure(flow, held_out, seed=seed, **{"selection": "held-out events", "pit_events": pit_events, **options})
 
 
 def interpolation_closure(
@@ -260,9 +289,9 @@ def interpolation_closure(
         data = data.select(~hidden.contains(data[mass]), reason="signal region")
     m = data[mass]
     sides = {"below": int(np.sum(m < window.lower)), "above": int(np.sum(m >= window.upper))}
-    if min(sides.values()) < _MIN_EVENTS:
+    if min(sides.values()) < MIN_EVENTS:
         raise InputError.from_parts(
-            expected=f"at least {_MIN_EVENTS} events on each side of the window {window}",
+            expected=f"at least {MIN_EVENTS} events on each side of the window {window}",
             got=", ".join(f"{n} {side}" for side, n in sides.items()),
             do="move or narrow it",
         )

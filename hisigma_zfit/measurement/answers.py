@@ -59,7 +59,7 @@ class Answers:
 
 
 def closure(inputs: Mapping[str, Inputs], densities: Mapping[str, Densities], *, seed: int) -> ClosureReport:
-    """Whether the background densities describe the sidebands, feature by feature, by one of their members.
+    """Whether the background densities that are fitted describe sidebands that did not train them, feature by feature.
 
     Args:
         inputs: Events of each category by its name, empty if there is only one; it is put before the features' names.
@@ -68,13 +68,18 @@ def closure(inputs: Mapping[str, Inputs], densities: Mapping[str, Densities], *,
     """
     flagged: list[str] = []
     misfit: dict[str, float] = {}
+    too_few = False
     for category, part in inputs.items():
-        verdict = diagnostics.closure(
-            densities[category].background.flow.members[0],
+        verdict = diagnostics.held_out_closure(
+            densities[category].background.flow,
             part.training.events,
+            training_seed=stream_seed(seed, Stream.BACKGROUND, category),
             seed=stream_seed(seed, Stream.CLOSURE, category),
             classifier=False,
         )
+        if verdict is None:
+            too_few = True
+            continue
         before = f"{category}." if category else ""
         flagged += [f"{before}{feature}" for feature in verdict.flagged]
         misfit |= {f"{before}{f.feature}": f.conditional_misfit for f in verdict.features}
@@ -82,7 +87,7 @@ def closure(inputs: Mapping[str, Inputs], densities: Mapping[str, Densities], *,
         _log.warning(
             "the background density misses %s in the sidebands; try --flow maf or other features", ", ".join(flagged)
         )
-    return ClosureReport(tuple(flagged), misfit)
+    return ClosureReport(tuple(flagged), misfit, too_few=too_few)
 
 
 def response(profiler: Profiler, signal: Dataset, *, seed: int) -> SignalResponse | None:

@@ -67,7 +67,8 @@ def _closure_facts(what: Measurement) -> list[tuple[str, str]]:
     facts = []
     if what.closure is not None:
         misfit = ", ".join(f"{name} {number(nats)}" for name, nats in what.closure.misfit.items())
-        facts = [("background in the sidebands", str(what.closure)), ("misfit in nats", misfit)]
+        facts = [("background in the sidebands", str(what.closure))]
+        facts += [("misfit in nats", misfit)] if misfit else []
     if what.signal_response is not None:
         found = what.signal_response
         facts.append(("fitted signal by true signal", f"{found.value:.3f} +- {found.error:.3f}"))

@@ -79,19 +79,23 @@ class ClosureReport(Result):
     Attributes:
         flagged: Features that it misses, worst first.
         misfit: Conditional misfit in nats per event, by feature; near 0 for a perfect density.
+        too_few: Whether there are too few events that did not train the density, somewhere, to judge it.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/closure-report/1"
     flagged: tuple[str, ...]
     misfit: dict[str, float]
+    too_few: bool = False
 
     @property
     def passed(self) -> bool:
-        """No feature is missed."""
-        return not self.flagged
+        """All was judged, and no feature is missed."""
+        return not self.flagged and not self.too_few
 
     def __str__(self) -> str:
-        return "passed" if self.passed else "misses " + ", ".join(self.flagged)
+        words = ["misses " + ", ".join(self.flagged)] if self.flagged else []
+        words += ["not judged, too few events were held out"] if self.too_few else []
+        return "; ".join(words) or "passed"
 
 
 @dataclass(frozen=True)

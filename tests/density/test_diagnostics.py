@@ -14,11 +14,13 @@ from scipy.stats import kstest, norm
 from hisigma_zfit.data import Dataset, SignalRegion
 from hisigma_zfit.density import diagnostics
 from hisigma_zfit.density.base import ConditionalFlow
-from hisigma_zfit.density.diagnostics import Closure, closure, interpolation_closure
+from hisigma_zfit.density.diagnostics import Closure, closure, held_out_closure, interpolation_closure
+from hisigma_zfit.density.flows import MixtureFlow
 from hisigma_zfit.density.tfp_flows import maf
 from hisigma_zfit.density.training import train_flow
 from hisigma_zfit.density.warped import spline_flow
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.resampling import held_out_events
 from hisigma_zfit.statistics.classified import conditional_pit, conditional_test, marginal_test
 
 FEATURES = ("lead", "sub", "other")
@@ -116,6 +118,27 @@ def test_edge_that_moves_with_another_feature(events):
     x = Ordered(overlap=0.2).sample(np.full(40_000, 125.0), seed=1)
     truth = -np.log(np.mean(x[:, 1] < x[:, 0]))
     assert 0.5 * truth < bad.kl < truth + 3 * bad.kl_error
+
+
+@pytest.mark.statistical
+def test_held_out_events_are_judged_and_by_the_whole_mixture():
+    """A perfect model is flagged at a rate of 1e-5."""
+    data, seed = ordered_events(30_000, 3), 4
+    held_out = np.isin(data.identity, held_out_events(data, seed=seed).identity)
+    options = {"training_seed": seed, "seed": 1, "classifier": False}
+    verdict = held_out_closure(Ordered(), data, **options)
+    assert verdict.passed
+    assert verdict.n_events == held_out.sum()
+    assert abs(verdict.n_events - 1500) < 5.5 * np.sqrt(1500)
+    # spoiled events, which are a twentieth of all, do not show before one looks at them alone
+    spoiled = data.with_columns(other=data["other"] + 0.5 * held_out)
+    assert closure(Ordered(), spoiled, seed=1, classifier=False).passed
+    assert held_out_closure(Ordered(), spoiled, **options).flagged == ("other",)
+    # the first member is right, the mixture is not
+    mixture = MixtureFlow([Ordered(), Ordered(shift=1.0)])
+    assert held_out_closure(mixture.members[0], data, **options).passed
+    assert held_out_closure(mixture, data, **options).flagged == ("other",)
+    assert held_out_closure(Ordered(), data.select(np.arange(len(data)) < 8000), **options) is None
 
 
 @pytest.mark.statistical
