@@ -19,6 +19,7 @@ from hisigma_zfit.fitting.newton import Minimum, Status, minimise
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.likelihood.protocol import limits_of, names_of
+from hisigma_zfit.statistics.intervals import ONE_SIGMA
 from hisigma_zfit.zfit_internals import OpenResult
 
 __all__ = ["Newton", "NewtonResult", "fit"]
@@ -29,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 def _profile_errors(result: FitResult, params: Any, cl: float | None = None, sigma: float | None = None) -> Any:
     """Asymmetric errors from the crossings of the profile, in zfit's layout of `FitResult.errors`."""
-    level = sigma**2 if sigma is not None else float(chi2.ppf(0.68268949 if cl is None else cl, 1))
+    level = sigma**2 if sigma is not None else float(chi2.ppf(ONE_SIGMA if cl is None else cl, 1))
     errors = {}
     with result:
         for parameter in params:

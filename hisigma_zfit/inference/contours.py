@@ -16,6 +16,7 @@ from scipy.stats import chi2
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.results.explanations import Contour
+from hisigma_zfit.statistics.intervals import ONE_SIGMA
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
@@ -93,7 +94,7 @@ def _crossing(profiler: Profiler, direction: Array, level: float, start: Array) 
     raise FitError(f"the profile of {profiler.name} does not reach {level:g} on a ray; use surface() on a grid instead")
 
 
-def contour(loss: Any, x: str | Any, y: str | Any, *, cl: float = 0.6827, points: int = 48) -> Contour:
+def contour(loss: Any, x: str | Any, y: str | Any, *, cl: float = ONE_SIGMA, points: int = 48) -> Contour:
     """Trace the contour of two parameters at one confidence level (Wilks, two degrees of freedom).
 
     Rays leave the best fit at equal angles in the plane where the covariance is the unit matrix, so that long, thin
@@ -103,7 +104,7 @@ def contour(loss: Any, x: str | Any, y: str | Any, *, cl: float = 0.6827, points
         loss: The likelihood, or the result of its fit.
         x: First parameter, or its name.
         y: Second parameter, or its name.
-        cl: Confidence level: 0.6827 gives t = 2.30, 0.95 gives 5.99.
+        cl: Confidence level: 0.683, by default, gives t = 2.30, 0.95 gives 5.99.
         points: Number of rays.
 
     Raises:

@@ -29,6 +29,7 @@ from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.likelihood.protocol import Likelihood
 from hisigma_zfit.results import Discovery, Interval, UpperLimit
 from hisigma_zfit.results.limits import LimitScan
+from hisigma_zfit.statistics.intervals import ONE_SIGMA
 from hisigma_zfit.toys.asimov import AsimovSet, ImportanceSample, sample_of
 
 if TYPE_CHECKING:
@@ -121,13 +122,13 @@ def discovery(result: Any, poi: str | Any) -> Discovery:
     return as_discovery(profiler.name, profiler.t(0.0) if profiler.best > 0 else 0.0)
 
 
-def interval(result: Any, poi: str | Any, *, cl: float = 0.6827) -> Interval:
+def interval(result: Any, poi: str | Any, *, cl: float = ONE_SIGMA) -> Interval:
     """Two-sided interval where 2 dNLL stays below the chi-square quantile (Wilks).
 
     Args:
         result: A FitResult or the likelihood.
         poi: The parameter of interest, or its name.
-        cl: Confidence level, between 0 and 1.
+        cl: Confidence level, between 0 and 1; by default that of one standard deviation.
 
     Raises:
         InputError: `cl` is not between 0 and 1.

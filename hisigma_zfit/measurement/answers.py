@@ -19,6 +19,7 @@ from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.measurement.streams import Stream, stream_seed
 from hisigma_zfit.model.projections import sample_model
 from hisigma_zfit.results import ClosureReport, ConfidenceLevels, Estimate, FitSummary, MemberFit
+from hisigma_zfit.statistics.intervals import ONE_SIGMA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,7 +167,7 @@ def _summarise(
     mass_only: Profiler,
 ) -> tuple[dict[str, Any], LikelihoodScan]:
     """Answers of the combined likelihood, with the nominal and the mass-only fit beside it."""
-    one, two = combined.interval(cl=0.6827), combined.interval(cl=0.9545)
+    one, two = combined.interval(cl=ONE_SIGMA), combined.interval(cl=0.95)
     found, found_by_mass = combined.discovery(), discovery(mass_only, profiler.name)
     grid = _scan_grid(profiler, one.lower, one.upper)
     constrained = [p.name for p in profiler.loss.parameters if getattr(p, "constraint_term", None) is not None]

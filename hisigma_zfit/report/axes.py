@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import chi2
 
 from hisigma_zfit.report.labels import component_label
+from hisigma_zfit.statistics.intervals import ONE_SIGMA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +26,8 @@ def dress_likelihood(axes: Axes, *, xlabel: str, top: float, truth: float | None
     if truth is not None:
         axes.axvline(truth, ymax=0.7, color="black", linestyle="-.", linewidth=1.5, label="Truth")
     axes.set_ylim(0, top)
-    for height, text in ((1, "68 %"), (4, "95 %")):
+    for cl, text in ((ONE_SIGMA, "68 %"), (0.95, "95 %")):
+        height = float(chi2.ppf(cl, 1))
         axes.axhline(height, color="0.4", linewidth=1, zorder=1)
         axes.text(1.01, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=18, color="0.3")
     axes.set_xlabel(xlabel)

@@ -44,14 +44,19 @@ def _error_ratio(what: Measurement) -> float:
     return what.mass_only.error / what.error if what.mass_only is not None and what.error > 0 else math.nan
 
 
+def _percent(level: float) -> str:
+    return f"{100 * level:.3g} %"
+
+
 def _result_facts(what: Measurement) -> list[tuple[str, str]]:
+    levels = what.confidence
     facts = [
         (what.poi, pair(what.value, what.error)),
-        ("68 % interval", f"[{number(what.interval_68[0])}, {number(what.interval_68[1])}]"),
-        ("95 % interval", f"[{number(what.interval_95[0])}, {number(what.interval_95[1])}]"),
+        (f"{_percent(levels.interval_68)} interval", f"[{', '.join(map(number, what.interval_68))}]"),
+        (f"{_percent(levels.interval_95)} interval", f"[{', '.join(map(number, what.interval_95))}]"),
         ("statistical only", pair(what.stat_only.value, what.stat_only.error)),
         ("significance", f"{what.significance.z:.2f} sigma (p0 = {number(what.significance.p0, 3)})"),
-        ("95 % upper limit", number(what.upper_limit_95)),
+        (f"{_percent(levels.upper_limit_95)} upper limit", number(what.upper_limit_95)),
     ]
     if what.mass_only is not None:
         alone = what.mass_only

@@ -92,7 +92,8 @@ def coverage(what: ToySummary, *, label: str = LABEL, right_label: str = "") -> 
         inside = np.sort(1.0 - 2.0 * norm.sf(np.abs(what.pulls)))
         share = np.searchsorted(inside, nominal, side="right") / inside.size
         band = np.sqrt(nominal * (1.0 - nominal) / inside.size)
-        axes.fill_between(nominal, -2 * band, 2 * band, color=_BLUE, alpha=0.25, linewidth=0, label="Expected, 95 %")
+        wide = norm.isf(0.025) * band
+        axes.fill_between(nominal, -wide, wide, color=_BLUE, alpha=0.25, linewidth=0, label="Expected, 95 %")
         axes.axhline(0.0, color=_BLUE, linewidth=2)
         axes.plot(nominal, share - nominal, color=_GREY, linewidth=2, label="Best value and error")
         points = list(what.coverage.values())
@@ -138,12 +139,9 @@ def expected(
         figure, axes = frame()
         low, high = (float(q) for q in np.quantile(values, [0.0005, 0.9995]))
         margin = 0.08 * (high - low) or 1.0
-        axes.axvspan(
-            found.bands["-2"], found.bands["2"], color="#ffa90e", alpha=0.3, linewidth=0, label="95 % of the toys"
-        )
-        axes.axvspan(
-            found.bands["-1"], found.bands["1"], color="#92dadd", alpha=0.8, linewidth=0, label="68 % of the toys"
-        )
+        for sigma, colour, alpha in (("2", "#ffa90e", 0.3), ("1", "#92dadd", 0.8)):
+            span = found.bands[f"-{sigma}"], found.bands[sigma]
+            axes.axvspan(*span, color=colour, alpha=alpha, linewidth=0, label=rf"$\pm\,{sigma}\sigma$ of the toys")
         axes.axvline(found.median, color=_RED, linewidth=3, label=f"Median {found.median:.4g}")
         edges = _edges(low - margin, high + margin, values.size)
         height = _counts(axes, values, edges)

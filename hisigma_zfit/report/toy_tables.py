@@ -32,7 +32,7 @@ def toys(what: ToySummary) -> str:
         )
     for cover in what.coverage.values():
         share = f"{100 * cover.value:.2f} %  [{100 * cover.lower:.2f}, {100 * cover.upper:.2f}]"
-        facts.append((f"coverage of {100 * cover.cl:.2f} %", f"{share}  ({cover.inside} of {what.n})"))
+        facts.append((f"coverage of {100 * cover.cl:.4g} %", f"{share}  ({cover.inside} of {what.n})"))
     facts += [
         (f"{name} at a limit", f"{number(count)} toys, left out of its pulls and mean error")
         for name, count in what.without_error.items()

@@ -80,7 +80,7 @@ class UpperLimit(Result):
             return observed
         median, *edges = (f"{self.expected[n]:.4g}" for n in ("0", "-1", "1", "-2", "2"))
         one, two = ", ".join(edges[:2]), ", ".join(edges[2:])
-        return f"{observed}, expected {median} [{one}] in 68 %, [{two}] in 95 %"
+        return f"{observed}, expected {median} [{one}] within 1 sigma, [{two}] within 2"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["summarise"]
 
 
-_LEVELS = {"68": 0.6827, "95": 0.9545}
+_LEVELS = {"68": ONE_SIGMA, "95": 0.95}
 
 
 def _of_parameter(values: Array, errors: Array, truth: float) -> ToyParameter:

@@ -18,6 +18,7 @@ from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import Combination, bootstrap_profilers, combination
 from hisigma_zfit.likelihood.evaluate import Evaluation
 from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.statistics.intervals import ONE_SIGMA
 
 CENTRES = np.linspace(0.05, 0.95, 10)
 SIGNAL = norm.pdf(CENTRES, 0.5, 0.1) / norm.pdf(CENTRES, 0.5, 0.1).sum()
@@ -134,6 +135,25 @@ def test_envelope_interval_is_equation_3_2(losses, profilers, n_sigma):
     narrowest = min(upper - lower for lower, upper in edges)
     assert found.upper - found.lower > narrowest + 2  # a union, not one of them
     assert found.method == "envelope"
+
+
+class Parabola:
+    """t = ((s - 100) / 20)^2, as a profile has it."""
+
+    name = "s"
+    best = 100.0
+
+    def interval(self, level):
+        return 100.0 - 20.0 * np.sqrt(level), 100.0 + 20.0 * np.sqrt(level)
+
+
+@pytest.mark.parametrize("method", ["envelope", "mixture", "discrete"])
+def test_95_per_cent_of_a_parabola_are_196_hundredths_of_its_error(method):
+    combined = Combination(method, (Parabola(), Parabola()), np.zeros(2))
+    found = combined.interval(cl=0.95)
+    assert (found.lower, found.upper) == pytest.approx((100 - 20 * 1.959963985, 100 + 20 * 1.959963985), rel=1e-8)
+    found = combined.interval(cl=ONE_SIGMA)
+    assert (found.lower, found.upper, found.error) == pytest.approx((80.0, 120.0, 20.0), rel=1e-12)
 
 
 def test_discrete_profiling_is_the_minimum_of_all_likelihoods(losses, profilers, minima):

@@ -135,6 +135,12 @@ def test_the_envelope_is_that_of_the_members(measured, stored):
     for edge in measured.interval_68:
         t = [np.interp(edge, scan.values, member) for member in scan.members]
         assert min(t) == pytest.approx(1.0, abs=0.15)  # linear interpolation between the scan's points
+    # 95 % is 1.96 standard deviations of a parabola, not two
+    profiles = [CubicSpline(scan.values, member) for member in scan.members]
+    for edge in measured.interval_95:
+        assert min(float(profile(edge)) for profile in profiles) == pytest.approx(1.959964**2, abs=0.02)
+    levels = measured.confidence
+    assert (levels.interval_68, levels.interval_95, levels.upper_limit_95) == (pytest.approx(0.682689492), 0.95, 0.95)
     assert scan.values[0] < measured.interval_68[0]
     assert scan.values[-1] > measured.interval_68[1]
 

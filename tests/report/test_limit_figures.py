@@ -51,5 +51,5 @@ def test_a_scan_survives_the_disk(scan: LimitScan) -> None:
     again = LimitScan.from_json(scan.to_json())
     np.testing.assert_array_equal(again.expected["-2"], scan.expected["-2"])
     assert str(again.upper_limit) == (
-        "n_sig < 19.6 at 95 % CL (CLs), expected 19.6 [14.12, 27.27] in 68 %, [10.52, 36.56] in 95 %"
+        "n_sig < 19.6 at 95 % CL (CLs), expected 19.6 [14.12, 27.27] within 1 sigma, [10.52, 36.56] within 2"
     )

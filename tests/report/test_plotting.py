@@ -238,7 +238,7 @@ def test_scan_draws_every_curve(parabolas: LikelihoodScan) -> None:
     assert curves["Truth"].get_xdata()[0] == 200.0
     assert {"68 %", "95 %"} <= {text.get_text() for text in axes.texts}
     heights = [line.get_ydata()[0] for line in axes.lines if list(line.get_xdata()) == [0, 1]]
-    assert heights == [1, 4]
+    assert heights == pytest.approx([1.0, 1.959964**2], rel=1e-6)
 
 
 def test_scan_frames_the_combination(parabolas: LikelihoodScan) -> None:

@@ -18,7 +18,7 @@ def row(text: str, start: str) -> str:
 def test_measurement_says_everything(measured: Measurement) -> None:
     text = tables.measurement(measured)
     assert row(text, "n_sig") == "n_sig             187.2 +- 33.1"
-    assert row(text, "68 % interval").endswith("[155, 221]")
+    assert row(text, "68.3 % interval").endswith("[155, 221]")
     assert row(text, "95 % interval").endswith("[124, 256]")
     assert row(text, "statistical only").endswith("185.0 +- 31.2")
     assert row(text, "significance").endswith("6.10 sigma (p0 = 5e-10)")
@@ -86,7 +86,7 @@ def test_numbers_that_are_not_finite_are_shown_as_such(measured: Measurement) ->
     )
     # through the file and back, where JSON knows no infinity
     text = tables.measurement(Measurement.from_json(odd.to_json()))
-    assert row(text, "68 % interval").endswith("[-inf, 221]")
+    assert row(text, "68.3 % interval").endswith("[-inf, 221]")
     assert row(text, "statistical only").endswith("185 +- -")
     assert row(text, "p1").endswith("0 +- 0")
     assert "the features buy" not in text

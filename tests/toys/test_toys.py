@@ -346,7 +346,7 @@ def test_summary_of_known_numbers(pool):
     n, index = 200, pool.parameters.index("n_sig")
     values, errors = np.tile(pool.theta, (n, 1)), np.full((n, pool.theta.size), 2.0)
     values[:, index] += np.where(np.arange(n) % 2, 1.0, 3.0)  # pulls of 0.5 and 1.5
-    t = np.where(np.arange(n) < 130, 0.5, 10.0)
+    t = np.repeat([0.5, 3.8, 3.9, 10.0], [130, 20, 10, 40])  # the 95 % interval ends at 3.84, that of 2 sigma at 4
     q0 = np.arange(n, dtype=float) ** 2
     failed = np.full(n, np.nan)
     fits = ToyFits(values, errors, t, q0, failed, np.ones((n, 1)), np.zeros((n, 1)))
@@ -360,7 +360,8 @@ def test_summary_of_known_numbers(pool):
     assert own.pull_mean == pytest.approx(1.0)
     assert own.pull_width == pytest.approx(0.5 * spread)
     assert own.pull_width_error == pytest.approx(0.5 * spread / np.sqrt(2 * (n - 1)))
-    assert summary.coverage["68"].value == summary.coverage["95"].value == 0.65
+    assert (summary.coverage["68"].cl, summary.coverage["95"].cl) == (pytest.approx(0.682689492), 0.95)
+    assert (summary.coverage["68"].value, summary.coverage["95"].value) == (0.65, 0.75)
     # Clopper and Pearson: as many or more (fewer) inside have the probability of a Gaussian beyond one sigma
     assert binom.sf(129, 200, summary.coverage["68"].lower) == pytest.approx(norm.sf(1.0))
     assert binom.cdf(130, 200, summary.coverage["68"].upper) == pytest.approx(norm.sf(1.0))
