@@ -71,7 +71,7 @@ def _result_facts(what: Measurement) -> list[tuple[str, str]]:
 def _closure_facts(what: Measurement) -> list[tuple[str, str]]:
     facts = []
     if what.closure is not None:
-        misfit = ", ".join(f"{name} {number(nats)}" for name, nats in what.closure.misfit.items())
+        misfit = ", ".join(f"{name} {number(nats, 2)}" for name, nats in what.closure.misfit.items())
         facts = [("background in the sidebands", str(what.closure))]
         facts += [("misfit in nats", misfit)] if misfit else []
     if what.signal_response is not None:

@@ -34,7 +34,7 @@ def test_measurement_says_everything(measured: Measurement) -> None:
     assert row(text, "sideband training").split() == ["sideband", "training", "182", "503"]
     assert row(text, "2 ").split() == ["2", "194.0", "31.0", "6.00"]
     assert row(text, "background in the sidebands").endswith("misses pt_bb")
-    assert row(text, "misfit in nats").endswith("pt_bb 0.0219, dr_bb -0.0003")
+    assert row(text, "misfit in nats").endswith("pt_bb 0.022, dr_bb -0.0003")
     assert row(text, "fitted signal by true signal").endswith("0.981 +- 0.014")
     assert row(text, "train").endswith("88.3 s")
     assert "data.root" in text
