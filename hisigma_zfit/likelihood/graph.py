@@ -131,6 +131,7 @@ class GraphEvaluator:
         self, terms: Sequence[Term], columns: Columns, parameters: tuple[Any, ...], *, jit: bool = True
     ) -> None:
         self._capacity = 0
+        self._columns: tuple[Any, Any, Any, Any]
 
         def negative_log_likelihood(m: Any, ratio: Any, weights: Any, morphs: Any) -> Any:
             expected, logs = log_density(terms, m, ratio, morphs)
@@ -143,6 +144,10 @@ class GraphEvaluator:
     def load(self, columns: Columns) -> None:
         """Replace the data set."""
         n = columns.size
+        if n == 0:  # a toy without events: those of before, with no weight
+            mass, ratio, weights, morphs = self._columns
+            self._columns = (mass, ratio, tf.zeros_like(weights), morphs)
+            return
         if n > self._capacity:
             self._capacity = int(n + 6 * np.sqrt(n))
         pad = self._capacity - n

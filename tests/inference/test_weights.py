@@ -18,6 +18,7 @@ from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import combination
 from hisigma_zfit.inference.hypotests import background_t
 from hisigma_zfit.inference.weights import fit_weights, member_densities, weighted_model, weights_profiler
+from hisigma_zfit.likelihood.constraints import as_constraint
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.likelihood.sidebands import SidebandMeasurement
 from hisigma_zfit.model import shapes
@@ -181,7 +182,7 @@ def test_the_sidebands_are_a_measurement(events, term):
     fitted = fit_weights(members(((-0.3, 0.1, 0, 0), (0.25, 0, -0.2, 0), (0.0, -0.2, 0.1, 0))), events)
     measurement = SidebandMeasurement(fitted, term)
     p, x = 3000.0 * np.array([0.2, 0.5, 0.3]), fitted.values[:2] + np.array([0.03, -0.05])
-    constraint = measurement.constraint([zfit.Parameter(f"n_{k}", n) for k, n in enumerate(p)], x)
+    constraint = as_constraint(measurement, [zfit.Parameter(f"n_{k}", n) for k, n in enumerate(p)], x)
     value, gradient, hessian = measurement.terms(p, x)
     assert value == pytest.approx(float(constraint.value()), rel=1e-10)
     for k, step in enumerate(1e-2 * np.eye(3)):
