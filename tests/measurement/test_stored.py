@@ -24,7 +24,7 @@ def test_a_run_of_the_first_version_is_read():
     assert results.measurement.value == pytest.approx(215.373, abs=1e-3)
     assert results.measurement.interval_68 == pytest.approx((192.530, 238.524), abs=1e-3)
     assert [p.observable for p in results.projections] == ["m_gg", "pt_bb"]
-    assert results.projections[0].data.sum() == results.measurement.n_events["used"]
+    assert results.projections[0].data.sum() == results.measurement.n_events.used
     assert [p.selection.split(",")[0] for p in results.projections_enriched] == ["signal region"]
     assert results.scan is not None
     assert results.scan.members.shape == (5, 61)
