@@ -56,6 +56,12 @@ class Purpose(IntEnum):
     """What a varied density draws."""
     PROJECTION = 14
     """Events of a fitted model for figures."""
+    POOL = 15
+    """Events of every component, from which Asimov sets and toys are made."""
+    PSEUDO_DATA = 16
+    """Events of a whole model that stand for data."""
+    MEASUREMENT = 17
+    """What the steps of the task `measure` take as their seeds."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

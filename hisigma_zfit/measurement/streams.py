@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-import numpy as np
+from hisigma_zfit.learn.streams import Purpose, seed_for
 
 __all__ = ["Stream", "stream_seed"]
 
 
 class Stream(IntEnum):
-    """What random numbers are drawn for; from 1, because numpy does not tell a trailing 0 from nothing."""
+    """What random numbers are drawn for."""
 
     BACKGROUND = 1
     SIGNAL = 2
@@ -30,4 +30,4 @@ def stream_seed(seed: int, stream: Stream, *names: str) -> int:
             empty ones do not count.
     """
     letters = [number for name in names if name for number in (256, *name.encode())]  # 256 is no letter
-    return int(np.random.SeedSequence([seed, int(stream), *letters]).generate_state(1)[0])
+    return seed_for(seed, Purpose.MEASUREMENT, stream, *letters)

@@ -92,7 +92,7 @@ class ImportanceSample:
         with parameters_restored(self.parameters):
             zfit.param.assign_values(self.parameters, loss.theta() if theta is None else theta)
             self.categories = tuple(
-                Proposal.draw(model, events=events, seed=(seed, k)) for k, model in enumerate(loss.model)
+                Proposal.draw(model, events=events, seed=seed, category=k) for k, model in enumerate(loss.model)
             )
 
     def __repr__(self) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import zfit
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.streams import Purpose, stream
 from hisigma_zfit.likelihood.columns import Columns, columns_and_reference
 from hisigma_zfit.likelihood.graph import MOVING, log_density, morph_inputs
 from hisigma_zfit.likelihood.recipes import Recipe, likelihood_recipe
@@ -59,7 +60,7 @@ class Proposal:
     recipes: dict[str, Recipe] = field(default_factory=dict)
 
     @classmethod
-    def draw(cls, model: Any, *, events: int, seed: Sequence[int]) -> Proposal:
+    def draw(cls, model: Any, *, events: int, seed: int, category: int = 0) -> Proposal:
         """Draw `events` events from every component at the parameters' current values.
 
         Terms that are known as ratios to weighted events have these instead, all of them.
@@ -72,7 +73,7 @@ class Proposal:
         if reference is not None:
             drawn = [reference.columns]
         else:
-            samples = [term.sample(events, np.random.default_rng([*seed, k])) for k, term in enumerate(terms)]
+            samples = [term.sample(events, stream(seed, Purpose.POOL, category, k)) for k, term in enumerate(terms)]
             drawn = [sample for sample in samples if sample is not None]
         if not drawn:
             raise InputError.from_parts(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import zfit
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.streams import Purpose, stream
 from hisigma_zfit.likelihood.columns import build_columns, components, terms_of
 from hisigma_zfit.model import shapes
 from hisigma_zfit.model.shapes import sample_mass
@@ -53,8 +54,8 @@ def sample_sum(model: SignalPlusBackground, n: int, *, seed: int) -> Array:
     proposal = np.maximum(yields, 0.0)
     kept: list[Array] = []
     missing = n
-    for stream in np.random.SeedSequence(seed).spawn(1000):
-        rng = np.random.default_rng(stream)
+    for attempt in range(1000):
+        rng = stream(seed, Purpose.PSEUDO_DATA, attempt)
         wanted = missing
         if proposal.sum() > yields.sum():  # some are rejected: one round should nearly do
             wanted = int(1.05 * missing * proposal.sum() / yields.sum()) + 10
