@@ -61,11 +61,11 @@ def model(shape: type[ExpQuadratic] = ExpQuadratic) -> SignalPlusBackground:
 
 
 def events(pdf: SignalPlusBackground, *, scale: float = 1.0, seed: int = 1) -> npt.NDArray[np.float64]:
-    """As many events of each component as its yield says, times `scale`; columns in the model's order."""
+    """Independent events, of each component a Poisson number around `scale` times its yield; the model's columns."""
     parts = []
     for k, term in enumerate(pdf.pdfs):
         rng = np.random.default_rng([seed, k])
-        m = sample_mass(term.mass, round(scale * float(term.get_yield().value())), rng)
+        m = sample_mass(term.mass, rng.poisson(scale * float(term.get_yield().value())), rng)
         x = term.flow.sample(m, seed=int(rng.integers(2**31)))
         columns = {"m": m} | dict(zip(term.flow.features, x.T, strict=True))
         parts.append(np.stack([columns[name] for name in pdf.obs], axis=1))

@@ -68,13 +68,13 @@ def model(
 
 
 def toy(pdf: SignalPlusBackground, *, seed: int) -> zfit.Data:
-    """One data set with as many events of each component as its yield says."""
+    """One data set: independent events, of each component a Poisson number around its yield."""
     from hisigma_zfit.model.shapes import sample_mass
 
     parts = []
     for k, term in enumerate(pdf.pdfs):
         rng = np.random.default_rng([seed, k])
-        m = sample_mass(term.mass, round(float(term.get_yield().value())), rng)
+        m = sample_mass(term.mass, rng.poisson(float(term.get_yield().value())), rng)
         x = term.flow.sample(m, seed=int(rng.integers(2**31)))
         columns = {"m": m} | dict(zip(term.flow.features, x.T, strict=True))
         parts.append(np.stack([columns[name] for name in pdf.obs], axis=1))

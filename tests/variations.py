@@ -58,11 +58,11 @@ def make(parameters, *, form="polyexp", sidebands="mass-only", n_sig=200.0, n_bk
 
 
 def sample(model, *, seed):
-    """As many events of each component as its yield says, at the nuisances' current values."""
+    """Independent events, of each component a Poisson number, at the nuisances' current values."""
     parts = []
     for k, pdf in enumerate(model.pdfs):
         rng = np.random.default_rng([seed, k])
-        m = sample_mass(pdf.mass, round(float(pdf.get_yield().value())), rng)
+        m = sample_mass(pdf.mass, rng.poisson(float(pdf.get_yield().value())), rng)
         columns = {"m": m} | dict(zip(pdf.flow.features, pdf.sample_features(m, seed=seed + k).T, strict=True))
         parts.append(np.stack([columns[name] for name in model.obs], axis=1))
     return zfit.Data.from_numpy(obs=model.space, array=np.concatenate(parts))

@@ -13,6 +13,7 @@ from samples import FEATURES, MASS
 
 from hisigma_zfit.baselines.classifiers import cross_fit, train_classifier, with_folds
 from hisigma_zfit.baselines.template_fits import ScoreBins, TemplateLikelihood
+from hisigma_zfit.baselines.weighted import weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,13 +49,20 @@ def likelihoods(
         return np.stack([first(folded), second(folded)], axis=1)
 
     of_data, of_components = scores(data), [scores(events) for _, events in components]
+    weights = [weights_of(events) for _, events in components]
     found = {}
     for name, (bins, inner) in BINS.items():
-        layout = ScoreBins.of(np.concatenate(of_components[:-1]), of_components[-1], bins=bins, inner=inner)
-        templates = [
-            layout.histogram(values, events.weights)
-            for values, (_, events) in zip(of_components, components, strict=True)
-        ]
+        layout = ScoreBins.of(
+            np.concatenate(of_components[:-1]),
+            of_components[-1],
+            bins=bins,
+            inner=inner,
+            signal_weights=np.concatenate(weights[:-1]),
+            background_weights=weights[-1],
+        )
+        templates = [layout.histogram(*part) for part in zip(of_components, weights, strict=True)]
         shares = np.stack([template / template.sum() for template in templates])
-        found[name] = TemplateLikelihood([size for size, _ in components], shares, layout.histogram(of_data))
+        found[name] = TemplateLikelihood(
+            [size for size, _ in components], shares, layout.histogram(of_data, data.weights)
+        )
     return found

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import zfit
 
@@ -27,6 +27,10 @@ __all__ = ["FOLD", "Classifier", "CrossFit", "cross_fit", "train_classifier", "t
 Kind = Literal["trees", "net"]
 
 FOLD = "fold"  # column with the part of the sample to which an event belongs
+
+# of the net
+_HIDDEN = 3
+_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -174,9 +178,11 @@ def train_ratio(
     from hisigma_zfit.model.shapes import ExpQuadratic, evaluate, fit_shape
 
     name = mass.obs[0]
+    background.require_nonnegative_weights()
     peak = fit_shape(zfit.pdf.DoubleCB, signal, mass)
     falling = fit_shape(ExpQuadratic, background, mass)
-    masses = np.random.default_rng(seeds[0]).choice(background[name], len(signal))
+    share = None if background.weights is None else background.weights / background.weights.sum()
+    masses = np.random.default_rng(seeds[0]).choice(background[name], len(signal), p=share)
     moved = signal.with_columns(**{name: masses})
     members = [train_classifier(moved, background, (name, *features), kind=kind, seed=seed) for seed in seeds]
 
@@ -217,19 +223,21 @@ def _trees(x: Array, y: npt.NDArray[np.int64], weight: Array, seed: int) -> Call
 def _net(x: Array, y: npt.NDArray[np.int64], weight: Array, seed: int) -> Callable[[Array], Array]:
     import tf_keras as keras
 
-    keras.utils.set_random_seed(seed)
     centre, width = x.mean(axis=0), x.std(axis=0)
-    layers = [keras.layers.Dense(64, activation="swish") for _ in range(3)]
-    model: Any = keras.Sequential([*layers, keras.layers.Dense(1)])
+    # every start has a seed of its own, so that the random numbers of the process are left alone
+    starts = (keras.initializers.GlorotUniform(seed=seed + k) for k in range(_HIDDEN + 1))
+    layers = [keras.layers.Dense(64, activation="swish", kernel_initializer=next(starts)) for _ in range(_HIDDEN)]
+    model: Any = keras.Sequential([*layers, keras.layers.Dense(1, kernel_initializer=next(starts))])
     model.compile(keras.optimizers.Adam(2e-3), keras.losses.BinaryCrossentropy(from_logits=True))
-    order = np.random.default_rng(seed).permutation(len(y))  # the validation split takes the last events
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(y))
+    columns = ((x - centre) / width)[order], y[order], weight[order]
+    n = int(0.85 * len(y))
     model.fit(
-        ((x - centre) / width)[order],
-        y[order],
-        sample_weight=weight[order],
-        batch_size=1024,
+        _batches([column[:n] for column in columns], rng),
+        steps_per_epoch=-(-n // _BATCH),
         epochs=30,
-        validation_split=0.15,
+        validation_data=tuple(column[n:] for column in columns),
         callbacks=[keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)],
         verbose=0,
     )
@@ -238,3 +246,11 @@ def _net(x: Array, y: npt.NDArray[np.int64], weight: Array, seed: int) -> Callab
         return np.asarray(model.predict((values - centre) / width, batch_size=16_384, verbose=0)[:, 0], np.float64)
 
     return log_odds
+
+
+def _batches(columns: Sequence[npt.NDArray[Any]], rng: np.random.Generator) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+    """Columns in batches, epoch after epoch, each in another order."""
+    while True:
+        order = rng.permutation(len(columns[0]))
+        for start in range(0, order.size, _BATCH):
+            yield tuple(column[order[start : start + _BATCH]] for column in columns)

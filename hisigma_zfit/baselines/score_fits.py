@@ -6,9 +6,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from iminuit import Minuit
 from scipy.interpolate import PchipInterpolator
 
+from hisigma_zfit.baselines.weighted import (
+    LEAST_BACKGROUND,
+    effective_number,
+    quantiles,
+    simulation_weights,
+    weights_of,
+)
+from hisigma_zfit.baselines.yield_fits import fit_yields
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.results import Projection
 from hisigma_zfit.results.strategies import Expectation, StrategyResult
@@ -22,9 +29,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.inference.expected import Truth
 
 __all__ = [
-    "LEAST_BACKGROUND",
     "ScoreFit",
-    "fit_yields",
     "joined_quantiles",
     "score_ratio",
     "score_templates",
@@ -32,7 +37,16 @@ __all__ = [
 ]
 
 
-LEAST_BACKGROUND = 20  # simulated background events that a cut or a bin must keep, so that its yield is known
+@dataclass(frozen=True)
+class _Scores:
+    """Log odds of simulated events and their weights, each of shape (n,)."""
+
+    values: Array
+    weights: Array
+
+    @classmethod
+    def of(cls, events: Dataset, classifier: Classifier) -> _Scores:
+        return cls(classifier(events), simulation_weights(events))
 
 
 @dataclass(frozen=True)
@@ -58,11 +72,12 @@ class ScoreFit:
 
     def fit(self, data: Dataset, *, dataset: int = 0) -> StrategyResult:
         """Measure the yield; see `Strategy`."""
-        score = self.classifier(data.within(self.mass))
+        events = data.within(self.mass)
+        score, weights = self.classifier(events), weights_of(events)
         if self.edges is None:
-            value, error, z = fit_yields(np.exp(score) / self.ratio[0], np.ones(score.size))
+            value, error, z = fit_yields(np.exp(score) / self.ratio[0], weights)
         else:
-            value, error, z = fit_yields(self.ratio, self._counts(score, self.edges))
+            value, error, z = fit_yields(self.ratio, self._counts(score, weights, self.edges))
         return StrategyResult(self.name, dataset, value, error, z, score.size)
 
     def expect(self, truth: Truth, *, dataset: int = 0) -> Expectation:
@@ -77,8 +92,8 @@ class ScoreFit:
         return Expectation(self.name, dataset, truth.error(signal / (signal + truth.n_background)))
 
     @staticmethod
-    def _counts(score: Array, edges: Array) -> Array:
-        return np.histogram(np.clip(score, edges[0], edges[-1]), edges)[0].astype(np.float64)
+    def _counts(score: Array, weights: Array, edges: Array) -> Array:
+        return np.histogram(np.clip(score, edges[0], edges[-1]), edges, weights=weights)[0]
 
     def projections(self, data: Dataset) -> tuple[Projection, ...]:
         """Bins of the data and of the fit, by their number, from background to signal; see figure 4 of the paper.
@@ -91,102 +106,79 @@ class ScoreFit:
         """
         if self.edges is None or self.background is None:
             raise InputError.from_parts(expected="a binned fit", got=self.name, do="use score_templates")
-        counts = self._counts(self.classifier(data.within(self.mass)), self.edges)
+        events = data.within(self.mass)
+        score, weights = self.classifier(events), weights_of(events)
+        counts, variance = (self._counts(score, weights**power, self.edges) for power in (1, 2))
         s, _, _ = fit_yields(self.ratio, counts)
         signal, background = s * self.ratio * self.background, (counts.sum() - s) * self.background
         edges = np.arange(counts.size + 1.0)
-        return (templates_projection("score_bin", edges, counts, signal, background, self.name),)
+        return (templates_projection("score_bin", edges, (counts, variance), signal, background, self.name),)
 
 
 def templates_projection(
-    observable: str, edges: Array, counts: Array, signal: Array, background: Array, words: str
+    observable: str, edges: Array, counts: tuple[Array, Array], signal: Array, background: Array, words: str
 ) -> Projection:
-    """Histogram of data with expected signal and background that are known exactly, each of shape (n,)."""
+    """Histogram of data with its variance, and expected signal and background that are known exactly; shapes (n,)."""
+    data, variance = counts
     return Projection(
         observable=observable,
         edges=edges,
-        data=counts,
-        data_variance=counts,
+        data=data,
+        data_variance=variance,
         components={"background": background, "signal": signal},
-        component_variance={name: np.zeros_like(counts) for name in ("background", "signal")},
+        component_variance={name: np.zeros_like(data) for name in ("background", "signal")},
         signal=("signal",),
         selection=words,
     )
 
 
-def fit_yields(ratio: Array, counts: Array) -> tuple[float, float, float]:
-    """Extended fit of s and b to bins or events of known density ratio: -log L = s + b - sum_i n_i log(s r_i + b).
-
-    For bins this is the Poisson likelihood of s S_i + b B_i without constants, with r_i = S_i / B_i.
-
-    Args:
-        ratio: r_i, shape (n,).
-        counts: Events n_i at each, shape (n,).
-
-    Returns:
-        s, its error from the Hessian, and sqrt(q0).
-    """
-    total = float(counts.sum())
-
-    def nll(s: float, b: float) -> float:
-        density = s * ratio + b
-        if (density[counts > 0] <= 0.0).any():
-            return 1e12  # beyond the edge of validity
-        return float(s + b - counts @ np.log(np.maximum(density, 1e-300)))
-
-    def gradient(s: float, b: float) -> tuple[float, float]:
-        share = counts / np.maximum(s * ratio + b, 1e-300)
-        return float(1.0 - share @ ratio), float(1.0 - share.sum())
-
-    minuit = Minuit(nll, s=0.01 * total, b=0.99 * total, grad=gradient)
-    minuit.errordef, minuit.tol = Minuit.LIKELIHOOD, 1e-4
-    minuit.migrad()
-    s, b = minuit.values
-    share = counts / (s * ratio + b) ** 2
-    # the Hessian is known exactly
-    hessian = np.array([[share @ ratio**2, share @ ratio], [share @ ratio, share.sum()]])
-    error = float(np.sqrt(np.linalg.inv(hessian)[0, 0]))
-    q0 = 2.0 * (nll(0.0, total) - nll(s, b)) if s > 0 else 0.0
-    return float(s), error, float(np.sqrt(max(q0, 0.0)))
-
-
-def _templates(s: Array, b: Array, bins: int) -> tuple[Array, Array, Array]:
+def _templates(s: _Scores, b: _Scores, bins: int) -> tuple[Array, Array, Array]:
     """Edges in log odds, shape (k + 1,); ratio of signal to background, and fraction of the latter, by bin, (k,).
 
     Quantiles of the signal, joined from the top until each bin has enough background; as many as leave the wanted
     number of bins, or else the most below it.
     """
-    best = joined_quantiles(s, b, bins)
+
+    def joined(n: int) -> Array:
+        return joined_quantiles(s.values, b.values, n, signal_weights=s.weights, background_weights=b.weights)
+
+    best = joined(bins)
     for n in range(bins + 1, 4 * bins):
-        edges = joined_quantiles(s, b, n)
+        edges = joined(n)
         if best.size < edges.size <= bins + 1:
             best = edges
         if best.size == bins + 1:
             break
-    parts = [np.histogram(score, best)[0] / score.size for score in (s, b)]
+    parts = [np.histogram(part.values, best, weights=part.weights)[0] / part.weights.sum() for part in (s, b)]
     return best, parts[0] / parts[1], parts[1]
 
 
-def joined_quantiles(s: Array, b: Array, n: int) -> Array:
+def joined_quantiles(
+    s: Array, b: Array, n: int, *, signal_weights: Array | None = None, background_weights: Array | None = None
+) -> Array:
     """Edges between n quantiles of the signal, without those that would leave a bin too little background.
 
     Args:
         s: Score of simulated signal, shape (k,).
         b: Score of simulated background, shape (l,).
         n: Number of bins, before neighbours are joined from the top until each has 20 background events.
+        signal_weights: Weights of `s`, at least zero, shape (k,); one by default.
+        background_weights: The same of `b`, shape (l,).
 
     Returns:
         Edges that contain all events, at least two.
     """
-    edges = np.unique(np.quantile(s, np.linspace(0.0, 1.0, n + 1)))
-    edges[0], edges[-1] = min(edges[0], b.min()), max(edges[-1], b.max())
-    content = np.histogram(b, edges)[0]
-    kept, filled = [edges[-1]], 0
+    weights = np.ones(s.size) if signal_weights is None else signal_weights
+    edges = np.unique(quantiles(s, weights, np.linspace(0.0, 1.0, n + 1)))
+    edges[0], edges[-1] = min(s.min(), b.min()), max(s.max(), b.max())
+    w = np.ones(b.size) if background_weights is None else background_weights
+    content, squares = (np.histogram(b, edges, weights=w**power)[0] for power in (1, 2))
+    kept, filled = [edges[-1]], np.zeros(2)
     for k in range(len(content) - 1, -1, -1):
-        filled += int(content[k])
-        if filled >= LEAST_BACKGROUND:
+        filled += content[k], squares[k]
+        if effective_number(*filled) > LEAST_BACKGROUND - 0.5:
             kept.append(edges[k])
-            filled = 0
+            filled = np.zeros(2)
     return np.array([edges[0], *kept[-2:0:-1], edges[-1]])
 
 
@@ -205,7 +197,7 @@ def score_templates(
         mass: Space of the mass.
         bins: Number of bins; fewer where simulated background does not suffice.
     """
-    s, b = (classifier(events.within(mass)) for events in (signal, background))
+    s, b = (_Scores.of(events.within(mass), classifier) for events in (signal, background))
     return ScoreFit("binned score", mass, classifier, *_templates(s, b, bins))
 
 
@@ -221,15 +213,19 @@ def score_ratio(signal: Dataset, background: Dataset, classifier: Classifier, *,
         classifier: Sees the features and the mass.
         mass: Space of the mass.
     """
-    s, b = (classifier(events.within(mass)) for events in (signal, background))
+    s, b = (_Scores.of(events.within(mass), classifier) for events in (signal, background))
     edges, ratio, _ = _templates(s, b, 50)
-    inside = np.clip(np.searchsorted(edges, b, side="right") - 1, 0, ratio.size - 1)
-    content = np.bincount(inside, minlength=ratio.size)
-    mean, centres = (np.bincount(inside, values, ratio.size) / content for values in (np.exp(b), b))
+    inside = np.clip(np.searchsorted(edges, b.values, side="right") - 1, 0, ratio.size - 1)
+    content, total, moment = (
+        np.bincount(inside, b.weights * values, ratio.size)
+        for values in (np.ones(b.values.size), np.exp(b.values), b.values)
+    )
+    mean, centres = total / content, moment / content
     curve = PchipInterpolator(centres, np.log(ratio / mean))
 
     def calibrated(score: Array) -> Array:
         return np.asarray(score + curve(np.clip(score, centres[0], centres[-1])))
 
     sees = replace(classifier, log_odds=lambda values: calibrated(classifier.log_odds(values)))
-    return ScoreFit("unbinned ratio", mass, sees, None, np.array([np.exp(calibrated(b)).mean()]))
+    level = np.average(np.exp(calibrated(b.values)), weights=b.weights, keepdims=True)
+    return ScoreFit("unbinned ratio", mass, sees, None, level)

@@ -22,13 +22,14 @@ import numpy as np
 import numpy.typing as npt
 import zfit
 
+from hisigma_zfit.baselines.cuts import Candidates
 from hisigma_zfit.baselines.score_fits import (
-    LEAST_BACKGROUND,
     ScoreFit,
     score_ratio,
     score_templates,
     templates_projection,
 )
+from hisigma_zfit.baselines.weighted import simulation_weights, weights_of
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.expected import expect_fit
@@ -59,7 +60,6 @@ __all__ = [
 
 
 _CURVED = 200  # events in a class whose mass shape has a quadratic term
-_CUTS = 200  # quantiles of the signal at which cuts are tried
 
 
 class Strategy(Protocol):
@@ -100,7 +100,7 @@ class MassFit:
         Where a negative yield would make the density negative, as it may in classes of very few events, the yield is
         kept at zero or above; the error of zero is the upper side of its interval.
         """
-        parts, profiler = self._fitted(data)
+        profiler = self.profiler(data)
         at_limit = profiler.best <= 0.0 and profiler.loss.parameters[profiler.index].has_limits
         return StrategyResult(
             strategy=self.name,
@@ -108,7 +108,7 @@ class MassFit:
             value=profiler.best,
             error=profiler.crossing(1.0, upwards=True) - profiler.best if at_limit else profiler.error,
             z=discovery(profiler, "n_sig").z,
-            n_events=sum(len(part) for part in parts),
+            n_events=sum(int(part.num_entries) for part in profiler.loss.data),
         )
 
     def expect(self, truth: Truth, *, dataset: int = 0) -> Expectation:
@@ -117,9 +117,16 @@ class MassFit:
         profiler = self._converged([truth.events.select(mask) for mask in masks])
         return expect_fit(self.name, profiler, truth, masks, dataset=dataset)
 
-    def _fitted(self, data: Dataset) -> tuple[list[Dataset], Profiler]:
-        parts = _classes(data.within(self.mass), self.classifier, self.edges)
-        return parts, self._converged(parts)
+    def profiler(self, data: Dataset) -> Profiler:
+        """Profile likelihood of the yield in a data set, which `fit` summarises.
+
+        Raises:
+            FitError: The fit did not converge.
+        """
+        return self._converged(self._parts(data))
+
+    def _parts(self, data: Dataset) -> list[Dataset]:
+        return _classes(data.within(self.mass), self.classifier, self.edges)
 
     def _converged(self, parts: list[Dataset]) -> Profiler:
         try:
@@ -134,28 +141,22 @@ class MassFit:
             data: The data set.
             bins: Number of bins.
         """
-        parts, profiler = self._fitted(data)
-        for parameter, value in zip(profiler.loss.parameters, profiler.minimum.theta, strict=True):
-            parameter.set_value(value)
-        edges = np.linspace(*finite_limits(self.mass), bins + 1)
-        width = edges[1] - edges[0]
-        points = edges[:-1, None] + width * (np.arange(20) + 0.5) / 20.0
+        parts, profiler = self._parts(data), self.profiler(data)
+        edges, name = np.linspace(*finite_limits(self.mass), bins + 1), self.mass.obs[0]
+        with zfit.param.set_values(profiler.loss.parameters, profiler.minimum.theta):
+            expected = [[_expected(pdf, edges) for pdf in model.pdfs] for model in profiler.loss.model]
         found = []
-        for part, model in zip(parts, profiler.loss.model, strict=True):
-            signal, background = (
-                width
-                * np.squeeze(pdf.get_yield().value())
-                * evaluate(pdf, points.ravel()).reshape(points.shape).mean(axis=1)
-                for pdf in model.pdfs
+        for part, (signal, background) in zip(parts, expected, strict=True):
+            counts, variance = (
+                np.histogram(part[name], edges, weights=weights_of(part) ** power)[0] for power in (1, 2)
             )
-            counts = np.histogram(part[self.mass.obs[0]], edges)[0].astype(np.float64)
-            found.append(templates_projection(self.mass.obs[0], edges, counts, signal, background, self.name))
+            found.append(templates_projection(name, edges, (counts, variance), signal, background, self.name))
         return tuple(found)
 
     def _profiler(self, parts: list[Dataset], lower: float | None) -> Profiler:
         poi = zfit.Parameter("n_sig", 1.0, lower, stepsize=10.0)
         models = [
-            self._model(k, float(len(part) if part.weights is None else part.weights.sum()), peak, fraction, poi)
+            self._model(k, float(weights_of(part).sum()), peak, fraction, poi)
             for k, (part, peak, fraction) in enumerate(zip(parts, self.peaks, self.fractions, strict=True))
         ]
         return Profiler(ExtendedNLL(models, parts), "n_sig")
@@ -170,6 +171,14 @@ class MassFit:
         background = zfit.Parameter(f"n_bkg_{k}", n, 0.0, stepsize=max(1.0, 0.1 * np.sqrt(n)))
         falling = ExpQuadratic(self.mass, p1, p2, extended=background)
         return zfit.pdf.SumPDF([peak.create_extended(signal), falling])
+
+
+def _expected(pdf: zfit.pdf.BasePDF, edges: Array) -> Array:
+    """Events of an extended PDF in bins of equal width with n + 1 edges, shape (n,)."""
+    width = edges[1] - edges[0]
+    points = edges[:-1, None] + width * (np.arange(20) + 0.5) / 20.0
+    density = evaluate(pdf, points.ravel()).reshape(points.shape).mean(axis=1)
+    return np.asarray(width * np.squeeze(pdf.get_yield().value()) * density)
 
 
 def _masks(events: Dataset, classifier: Classifier | None, edges: tuple[float, ...]) -> list[npt.NDArray[np.bool_]]:
@@ -196,12 +205,12 @@ def _mass_fit(
 ) -> MassFit:
     """Fit the peak of every class to simulation."""
     inside = signal.within(mass)
-    parts = _classes(inside, classifier, edges)
+    parts, total = _classes(inside, classifier, edges), simulation_weights(inside).sum()
     return MassFit(
         name=name,
         mass=mass,
         peaks=tuple(fit_shape(zfit.pdf.DoubleCB, part, mass, prefix=f"peak{k}_") for k, part in enumerate(parts)),
-        fractions=tuple(len(part) / len(inside) for part in parts),
+        fractions=tuple(float(weights_of(part).sum() / total) for part in parts),
         classifier=classifier,
         edges=edges,
     )
@@ -215,39 +224,6 @@ def mass_only(signal: Dataset, *, mass: zfit.Space) -> MassFit:
         mass: Space of the mass.
     """
     return _mass_fit("mass only", signal, mass)
-
-
-def _candidates(s: Array, b: Array, expected: float) -> tuple[Array, Array]:
-    """Cuts between which classes may lie, shape (n + 1,), and S^2 / (S + B) of the class from one to another.
-
-    A class with too little simulated background is worth minus infinity.
-
-    Args:
-        s: Log odds of the signal inside the signal region.
-        b: The same of the background.
-        expected: Signal by background events there; zero for S^2 / B.
-    """
-    cuts = np.unique(np.quantile(s, np.linspace(0.0, 1.0, _CUTS + 1)))
-    cuts[0], cuts[-1] = -np.inf, np.inf
-    n_signal, n_background = (np.searchsorted(np.sort(score), cuts) for score in (s, b))
-    signal, background = (n[None, :] - n[:, None] for n in (n_signal / s.size, n_background / b.size))
-    enough = background * b.size > LEAST_BACKGROUND - 0.5
-    worth = signal**2 / np.where(enough, expected * signal + background, 1.0)
-    return cuts, np.where(enough, worth, -np.inf)
-
-
-def _best_classes(cuts: Array, worth: Array, n: int) -> tuple[float, ...]:
-    """Edges of the n classes that cover everything and maximise the sum of their worth, by dynamic programming."""
-    best, steps = worth[:, -1], []
-    for _ in range(n - 1):
-        total = worth + best[None, :]  # a class from one cut to another, and the best classes above
-        steps.append(total.argmax(axis=1))
-        best = total.max(axis=1)
-    at, edges = 0, [cuts[0]]
-    for step in reversed(steps):
-        at = int(step[at])
-        edges.append(cuts[at])
-    return (*map(float, edges), np.inf)
 
 
 def cut_and_fit(
@@ -273,10 +249,9 @@ def cut_and_fit(
     Raises:
         InputError: The classifier sees the mass.
     """
-    s, b = _region_scores(signal, background, classifier, mass, region)
-    cuts, worth = _candidates(s, b, expected)
+    found = _candidates(signal, background, classifier, mass, region, expected)
     name = "cut and fit" if expected == 0.0 else "cut at S/sqrt(S+B)"
-    return _mass_fit(name, signal, mass, classifier, (float(cuts[worth[:, -1].argmax()]), np.inf))
+    return _mass_fit(name, signal, mass, classifier, (found.best_cut(), np.inf))
 
 
 def categories(
@@ -308,18 +283,29 @@ def categories(
     """
     if n < 2:
         raise InputError.from_parts(expected="at least two classes", got=str(n), do="use cut_and_fit for one")
-    s, b = _region_scores(signal, background, classifier, mass, region)
-    return _mass_fit(f"{n} categories", signal, mass, classifier, _best_classes(*_candidates(s, b, expected), n))
+    found = _candidates(signal, background, classifier, mass, region, expected)
+    return _mass_fit(f"{n} categories", signal, mass, classifier, found.best_classes(n))
 
 
-def _region_scores(
-    signal: Dataset, background: Dataset, classifier: Classifier, mass: zfit.Space, region: SignalRegion
-) -> tuple[Array, Array]:
+def _candidates(
+    signal: Dataset,
+    background: Dataset,
+    classifier: Classifier,
+    mass: zfit.Space,
+    region: SignalRegion,
+    expected: float,
+) -> Candidates:
     if mass.obs[0] in classifier.names:
         raise InputError.from_parts(
             expected="a classifier that does not see the mass",
             got=", ".join(classifier.names),
             do="train it on the features alone",
         )
-    s, b = (classifier(events.signal_region(mass, region)) for events in (signal, background))
-    return s, b
+    s, b = (events.signal_region(mass, region) for events in (signal, background))
+    return Candidates.of(
+        classifier(s),
+        classifier(b),
+        expected,
+        signal_weights=simulation_weights(s),
+        background_weights=simulation_weights(b),
+    )

@@ -45,7 +45,16 @@ class ScoreBins:
     inner: tuple[Array, ...]
 
     @classmethod
-    def of(cls, signal: Array, background: Array, *, bins: int, inner: int = 1) -> ScoreBins:
+    def of(
+        cls,
+        signal: Array,
+        background: Array,
+        *,
+        bins: int,
+        inner: int = 1,
+        signal_weights: Array | None = None,
+        background_weights: Array | None = None,
+    ) -> ScoreBins:
         """Quantiles of the signal, joined until each bin has 20 background events.
 
         Args:
@@ -53,10 +62,21 @@ class ScoreBins:
             background: The same of background, shape (k, 2).
             bins: Bins in the first score, at most.
             inner: Bins in the second, at most; one to leave it out.
+            signal_weights: Weights of `signal`, at least zero, shape (n,); one by default.
+            background_weights: The same of `background`, shape (k,).
         """
-        edges = joined_quantiles(signal[:, 0], background[:, 0], bins)
-        at_s, at_b = (_bin(edges, scores[:, 0]) for scores in (signal, background))
-        rows = [joined_quantiles(signal[at_s == k, 1], background[at_b == k, 1], inner) for k in range(edges.size - 1)]
+        samples = [
+            (scores, np.ones(len(scores)) if weights is None else weights)
+            for scores, weights in ((signal, signal_weights), (background, background_weights))
+        ]
+
+        def joined(column: int, n: int, *kept: npt.NDArray[np.bool_]) -> Array:
+            (s, v), (b, w) = ((x[at, column], y[at]) for (x, y), at in zip(samples, kept, strict=True))
+            return joined_quantiles(s, b, n, signal_weights=v, background_weights=w)
+
+        edges = joined(0, bins, *(np.ones(len(scores), dtype=bool) for scores, _ in samples))
+        at = [_bin(edges, scores[:, 0]) for scores, _ in samples]
+        rows = [joined(1, inner, *(row == k for row in at)) for k in range(edges.size - 1)]
         return cls(edges, tuple(rows))
 
     def __len__(self) -> int:
@@ -149,7 +169,7 @@ class TemplateLikelihood:
         return add(self, other)
 
     def value(self, theta: Array) -> float:
-        """-log L at `theta`, shape (P,); inf where a bin with events is expected to be empty."""
+        """-log L at `theta`, shape (P,); inf where a bin is expected to hold less than nothing, or its events."""
         return self.evaluate(theta).value
 
     def evaluate(self, theta: Array) -> Evaluation:
@@ -165,7 +185,7 @@ class TemplateLikelihood:
                 bends.append((k, at, bend))
         expected = yields @ self._templates
         filled = self._counts > 0
-        if (expected[filled] <= 0.0).any():
+        if (expected < 0.0).any() or (expected[filled] == 0.0).any():
             nan = np.full(theta.size, np.nan)
             return Evaluation(np.inf, nan, np.outer(nan, nan))
         share = np.divide(self._counts, expected, out=np.zeros_like(expected), where=filled)

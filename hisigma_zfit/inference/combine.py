@@ -98,14 +98,18 @@ class Combination:
             q0 = 0.0
         return as_discovery(self.poi, q0)
 
-    def upper_limit(self, *, cl: float) -> UpperLimit:
+    def upper_limit(self, *, cl: float, seed: int = 0) -> UpperLimit:
         """CLs limit: the largest of the members' for the envelope, else from the combined t.
 
         The members are trained on much the same events, so one background-only Asimov set serves all of them: that of
-        the best member.  Where there is none (`background_t` says why) the limit takes Wald's form, and its `method`
-        tells.
+        the best member, or for the envelope, which prefers none, of the first.  Where there is none (`background_t`
+        says why) the limit takes Wald's form, and its `method` tells.
+
+        Args:
+            cl: Confidence level.
+            seed: Seed of the Asimov set.
         """
-        asimov = background_t(self.profilers[int(np.argmin(self.offsets))])
+        asimov = background_t(self.profilers[int(np.argmin(self.offsets))], seed=seed)
         if self.method == "envelope":
             limit = max(cls_limit([p], np.zeros(1), cl=cl, asimov=asimov) for p in self.profilers)
         else:

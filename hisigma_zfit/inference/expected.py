@@ -40,25 +40,36 @@ __all__ = ["Truth", "expect_fit", "expect_model", "influence", "linear_error"]
 _STEP = 1e-3  # of a parameter's error: derivatives by differences are then good to 1e-6
 
 
-def linear_error(signal: Array, background: Array, n_signal: float, n_background: float) -> float:
-    """Error of the yield that a sum of event weights measures; see the module's text.
+def linear_error(
+    signal: Array,
+    background: Array,
+    n_signal: float,
+    n_background: float,
+    *,
+    signal_weights: Array | None = None,
+    background_weights: Array | None = None,
+) -> float:
+    """Error of the yield that a sum over events of their influence measures; see the module's text.
 
     Args:
-        signal: Weights w of simulated signal, shape (n,).
+        signal: Influence w of simulated signal, shape (n,).
         background: The same of background, shape (k,).
         n_signal: True signal yield.
         n_background: True background yield.
+        signal_weights: How often every event of `signal` is there, shape (n,); once by default.
+        background_weights: The same of `background`, shape (k,).
 
     Raises:
-        InputError: The weights do not tell signal from background.
+        InputError: The influences do not tell signal from background.
     """
-    level = background.mean()
-    slope = float(signal.mean() - level)
+    level = float(np.average(background, weights=background_weights))
+    slope = float(np.average(signal, weights=signal_weights)) - level
     if slope == 0.0:
         raise InputError.from_parts(
             expected="weights that differ between signal and background", got="the same mean", do="use others"
         )
-    variance = n_signal * np.mean((signal - level) ** 2) + n_background * np.mean((background - level) ** 2)
+    variance = n_signal * np.average((signal - level) ** 2, weights=signal_weights)
+    variance += n_background * np.average((background - level) ** 2, weights=background_weights)
     return float(np.sqrt(variance)) / abs(slope)
 
 
@@ -80,15 +91,35 @@ class Truth:
 
     @classmethod
     def of(cls, signal: Dataset, background: Dataset, *, n_signal: float, n_background: float) -> Truth:
-        """Join simulated signal and background; weights that they have are not used."""
+        """Join simulated signal and background; weights that they have say how often an event is there.
+
+        Raises:
+            InputError: Some weights are negative.
+        """
         events = signal.concatenate(background)
-        weights = np.repeat([n_signal / len(signal), n_background / len(background)], [len(signal), len(background)])
+        weights = np.concatenate(
+            [
+                np.full(len(part), n / len(part)) if part.weights is None else n * part.weights / part.weights.sum()
+                for part, n in (
+                    (signal.require_nonnegative_weights(), n_signal),
+                    (background.require_nonnegative_weights(), n_background),
+                )
+            ]
+        )
         weighted = type(events)(events.columns, weights, events.report)
         return cls(weighted, len(signal), n_signal, n_background)
 
-    def error(self, weights: Array) -> float:
-        """Error of the yield that a sum of event weights, shape (n,), measures."""
-        return linear_error(weights[: self.n_simulated], weights[self.n_simulated :], self.n_signal, self.n_background)
+    def error(self, influence: Array) -> float:
+        """Error of the yield that a sum over events of their influence, shape (n,), measures."""
+        own = self.events.weights
+        return linear_error(
+            influence[: self.n_simulated],
+            influence[self.n_simulated :],
+            self.n_signal,
+            self.n_background,
+            signal_weights=None if own is None else own[: self.n_simulated],
+            background_weights=None if own is None else own[self.n_simulated :],
+        )
 
 
 def _log_density_slopes(

@@ -68,7 +68,7 @@ def signal_response(result: Any, poi: str | Any, signal: Dataset, *, seed: int =
         )
     pdf = signals[0]
     rng = np.random.default_rng(seed)
-    masses = sample_mass(pdf.mass, _COPIES * len(signal), rng)
+    masses = sample_mass(pdf.mass, _COPIES * len(signal), rng, stratified=True)
     drawn = np.column_stack([masses, pdf.sample_features(masses, seed=int(rng.integers(2**31)))])
     own = type(signal).from_arrays(dict(zip((model.mass, *pdf.flow.features), drawn.T, strict=True)))
     simulated, modelled = (_influences(profiler, events) for events in (signal, own))

@@ -29,6 +29,11 @@ class CompressedEvaluator:
     def __init__(self, full: ColumnEvaluator, reduced: ColumnEvaluator, far: FarEvents) -> None:
         self._full, self._reduced, self._far = full, reduced, far
 
+    @property
+    def visited(self) -> int:
+        """Number of events that are gone through one by one where the series is used."""
+        return int(self._reduced.columns.size)
+
     def covers(self, theta: Array) -> bool:
         """Whether the series is used at `theta`."""
         return self._far.covers(self._full.yields(theta), self._full.shapes(theta))

@@ -135,7 +135,7 @@ def ask(
     combined = combination(options.combine, profiler, members, weighted=weighted, penalties=options.penalties or None)
     mass_only = Profiler(ExtendedNLL([model.mass_only() for model in models], events), poi)
     returned = None if others else response(profiler, first.signal.events, seed=seed)
-    values, scan = _summarise(result, profiler, combined, members, mass_only)
+    values, scan = _summarise(result, profiler, combined, members, mass_only, seed=seed)
     samples = {
         category: sample_model(result, seed=stream_seed(seed, Stream.SAMPLE, category), category=k)
         for k, category in enumerate(inputs)
@@ -165,6 +165,8 @@ def _summarise(
     combined: Combination,
     members: tuple[Profiler, ...],
     mass_only: Profiler,
+    *,
+    seed: int,
 ) -> tuple[dict[str, Any], LikelihoodScan]:
     """Answers of the combined likelihood, with the nominal and the mass-only fit beside it."""
     one, two = combined.interval(cl=ONE_SIGMA), combined.interval(cl=0.95)
@@ -174,7 +176,7 @@ def _summarise(
     scan = combined.scan(grid, statistical=profiler.scan(grid), reference=mass_only.scan(grid))
     stat_only = Estimate(profiler.best, profiler.error_without(constrained))
     nominal = FitSummary(profiler.best, profiler.error, discovery(profiler, profiler.name).z)
-    limit = combined.upper_limit(cl=0.95)
+    limit = combined.upper_limit(cl=0.95, seed=stream_seed(seed, Stream.LIMIT))
     values = {
         "poi": profiler.name,
         "value": one.value,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import zfit
 
+from hisigma_zfit.measurement.streams import Stream, stream_seed
 from hisigma_zfit.model import compose as joining
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import ExpQuadratic, fit_shape
@@ -80,7 +81,7 @@ def _number(name: str, own: BackgroundOptions) -> Any:
 
 
 def compose(
-    inputs: Inputs, densities: Densities, shared: Shared, options: ModelOptions, *, category: str = ""
+    inputs: Inputs, densities: Densities, shared: Shared, options: ModelOptions, *, seed: int, category: str = ""
 ) -> SignalPlusBackground:
     """Give the densities of one category their mass shapes, variations and yields, and add them.
 
@@ -89,6 +90,7 @@ def compose(
         densities: What was learned from them.
         shared: Parameters of all categories.
         options: What is fitted.
+        seed: Seed of every random step.
         category: Name of the category, if there are several.
 
     Raises:
@@ -110,7 +112,14 @@ def compose(
 
     def simulated(name: str, sample: Sample, learned: Learned, number: Any, prefix: str) -> FlowProductPDF:
         peak = fit_shape(zfit.pdf.DoubleCB, sample.events, inputs.mass, prefix=prefix)
-        return FlowProductPDF(peak, learned.flow, variations=variations(learned), extended=number, name=name)
+        return FlowProductPDF(
+            peak,
+            learned.flow,
+            variations=variations(learned),
+            extended=number,
+            name=name,
+            seed=stream_seed(seed, Stream.NORMALISATION, name, category),
+        )
 
     n_sig = part_of(shared.poi, "signal", inputs.signal)
     for name, factor in options.yield_systematic.items():
@@ -124,6 +133,7 @@ def compose(
         variations=variations(densities.background),
         extended=zfit.Parameter(f"n_bkg{end}", float(len(inputs.data)), 0.0, stepsize=10.0),
         name="background",
+        seed=stream_seed(seed, Stream.NORMALISATION, "background", category),
     )
     others = [
         simulated(

@@ -142,7 +142,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     with stages("score"):
         shared = share_parameters(settings.poi, settings.nuisances(), settings.backgrounds, inputs.values())
         models = {
-            category: compose(part, densities[category], shared, parts[category], category=category)
+            category: compose(part, densities[category], shared, parts[category], seed=settings.seed, category=category)
             for category, part in inputs.items()
         }
         data = [

@@ -18,6 +18,8 @@ class Stream(IntEnum):
     CLOSURE = 4
     RESPONSE = 5
     RESONANT = 6
+    NORMALISATION = 7
+    LIMIT = 8
 
 
 def stream_seed(seed: int, stream: Stream, *names: str) -> int:

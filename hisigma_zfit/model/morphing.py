@@ -254,7 +254,7 @@ def _spread_masses(pdf: zfit.pdf.BasePDF, limits: tuple[float, float], n: int, r
     m = lower + (upper - lower) * (np.arange(n) + rng.random(n)) / n
     if not pdf.get_params(floating=True, is_yield=False):
         # a peak: most events are needed there, and the background's shape would move with its parameters
-        peaked = shapes.sample_mass(pdf, n, rng)
+        peaked = shapes.sample_mass(pdf, n, rng, stratified=True)
         peaked = peaked[(peaked >= lower) & (peaked <= upper)][: n // 2]
         m = np.concatenate([m[rng.permutation(n)[: n - peaked.size]], peaked])
     return rng.permutation(m)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,7 @@ from hisigma_zfit.model.shapes import sample_mass
 from hisigma_zfit.zfit_internals import random_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -35,24 +33,10 @@ __all__ = ["FlowProductPDF"]
 # zfit takes the difference of limits to compare spaces, and inf - inf is not zero: "unbounded" must be finite
 _UNBOUNDED = 1e100
 
-_ONE_AT_A_TIME = threading.Lock()
-
-
-@contextmanager
-def _without_graphs() -> Iterator[None]:
-    """Let compiled functions run operation by operation.
-
-    Inside a graph that samples, Python code occupies one of TensorFlow's threads for operations.  A compiled function
-    that it calls waits for another one, for ever where all of them are sampling: always on one core, and on as many
-    cores as a sum has components.
-    """
-    with _ONE_AT_A_TIME:  # the switch is one for all threads
-        before = tf.config.functions_run_eagerly()
-        tf.config.run_functions_eagerly(True)
-        try:
-            yield
-        finally:
-            tf.config.run_functions_eagerly(before)
+# Inside a graph that samples, Python code occupies one of TensorFlow's threads for operations.  A compiled function
+# that it calls waits for another one, for ever where all of them are sampling: always on one core, and on as many as a
+# sum has components.  This executor runs it on the thread that calls.
+_ON_THIS_THREAD = "SINGLE_THREADED_EXECUTOR"
 
 
 def _conditional_log_prob(flow: ConditionalFlow, x: Array, m: Array, known: dict[int, Array]) -> Array:
@@ -93,6 +77,7 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
         norm: Normalisation range; `obs` by default.
         name: Name of the PDF.
         label: Human-readable name.
+        seed: Seed of the events that normalise the `variations`; a `morph` has its own.
 
     Raises:
         InputError: The observables are not the mass and the features of the flow, the flow or a variation was trained
@@ -119,6 +104,7 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
         norm: Any = None,
         name: str = "FlowProductPDF",
         label: str | None = None,
+        seed: int = 0,
     ) -> None:
         expected = (mass.obs[0], *flow.features)
         if flow.given != mass.obs[0]:
@@ -138,7 +124,7 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
         self.mass = mass
         self.flow = flow
         if variations and morph is None:
-            morph = Morph(flow, variations, mass=mass)
+            morph = Morph(flow, variations, mass=mass, seed=seed)
         self.morph = morph if morph is not None and morph.variations else None
         self.reference = None  # it can be drawn from
         self._restricted: dict[SignalRegion, Morph] = {}
@@ -186,7 +172,7 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
 
     def draw(self, n: int, rng: np.random.Generator) -> dict[str, Array]:
         """N events by observable, without the variations; masses are stratified."""
-        m = sample_mass(self.mass, n, rng)
+        m = sample_mass(self.mass, n, rng, stratified=True)
         x = self.flow.sample(m, seed=int(rng.integers(2**31)))
         columns = {str(self.mass.obs[0]): m}
         return columns | dict(zip(self.flow.features, np.asarray(x, dtype=np.float64).T, strict=True))
@@ -262,7 +248,7 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
         nu = [variation.nuisance.value() for variation in self.variations]
 
         def draw(m: npt.NDArray[np.float64], seed: int, *nu: float) -> npt.NDArray[np.float64]:
-            with _without_graphs():
+            with tf.experimental.function_executor_type(_ON_THIS_THREAD):
                 return self._sample_features(m, nu, int(seed))
 
         features = tf.numpy_function(draw, [m, seed, *nu], tf.float64, stateful=True)

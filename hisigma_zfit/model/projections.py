@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import SignalRegion
+    from hisigma_zfit.density.flows import ConditionalFlow
     from hisigma_zfit.model.compose import SignalPlusBackground
 
 __all__ = ["ModelSample", "project", "sample_model"]
@@ -31,8 +33,7 @@ class ModelSample:
         columns: Events of each component by name, each a mapping from observable to an array of shape (n,).
         yields: Fitted yield of each component.
         signal: Names of the components that count as signal.
-        score: log p_s(x'|m) - log p_b(x'|m), see `sample_model`, of the events of each component; "data" for the
-            data.
+        densities: p_s(x'|m) and p_b(x'|m) of the score, see `sample_model`.
         data: Data columns by observable.
         weights: Data weights, or None.
         mass: Name of the mass.
@@ -41,10 +42,18 @@ class ModelSample:
     columns: dict[str, dict[str, Array]]
     yields: dict[str, float]
     signal: tuple[str, ...]
-    score: dict[str, Array]
+    densities: tuple[ConditionalFlow, ConditionalFlow]
     data: dict[str, Array]
     weights: Array | None
     mass: str
+
+    @cached_property
+    def score(self) -> dict[str, Array]:
+        """Log density ratio p_s(x'|m) / p_b(x'|m) of each component's events and of "data"; made when first needed."""
+        return {
+            name: _score(*self.densities, sample, self.mass)
+            for name, sample in {"data": self.data, **self.columns}.items()
+        }
 
     def project(
         self,
@@ -153,7 +162,7 @@ def sample_model(
         ordered = sorted(enumerate(model.pdfs), key=lambda term: model.components[term[0]].is_signal)
         for k, pdf in ordered:
             rng = stream(seed, Purpose.PROJECTION, k)
-            m = shapes.sample_mass(pdf.mass, n, rng)
+            m = shapes.sample_mass(pdf.mass, n, rng, stratified=True)
             x = pdf.sample_features(m, seed=int(rng.integers(2**31)))
             columns[pdf.name] = {model.mass: m} | dict(zip(pdf.flow.features, x.T, strict=True))
             yields[pdf.name] = float(np.squeeze(pdf.get_yield().value()))
@@ -163,14 +172,11 @@ def sample_model(
     background = next(c.pdf.flow for c in model.components if not c.is_signal)
     if not every_member:
         signal, background = _first(signal), _first(background)
-    score = {
-        name: _score(signal, background, sample, model.mass) for name, sample in {"data": observed, **columns}.items()
-    }
     return ModelSample(
         columns=columns,
         yields=yields,
         signal=tuple(c.name for c in model.components if c.is_signal),
-        score=score,
+        densities=(signal, background),
         data=observed,
         weights=None if data.weights is None else np.asarray(data.weights),
         mass=model.mass,

@@ -134,6 +134,7 @@ class _Writer:
             **self.shape(pdf.mass),
             "flow": self.flow(pdf.flow, name),
             "variations": [self.variation(v, name) for v in pdf.variations],
+            "seed": 0 if pdf.morph is None else pdf.morph.seed,
         }
 
 
@@ -264,6 +265,7 @@ class _Reader:
             load_flow(self.folder / described["flow"]),
             variations=[self._variation(v) for v in described["variations"]],
             name=described["name"],
+            seed=described.get("seed", 0),  # models of before had no other
         )
         return Term(described["name"], pdf, self._size(described["yield"]), described["is_signal"])
 

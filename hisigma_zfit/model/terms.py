@@ -107,7 +107,7 @@ class _MassAlone:
         return np.zeros(len(events.values))
 
     def draw(self, n: int, rng: np.random.Generator) -> Mapping[str, Array] | None:
-        return {str(self.mass.obs[0]): shapes.sample_mass(self.mass, n, rng)}
+        return {str(self.mass.obs[0]): shapes.sample_mass(self.mass, n, rng, stratified=True)}
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,22 @@ ratio, and with it the smallest error that any strategy can reach, is known.
 
 from __future__ import annotations
 
-from itertools import pairwise
+import random
+from itertools import combinations, pairwise, product
 
 import numpy as np
 import pytest
 from peak_toy import WIDTH, events, space
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from scipy.stats import norm
 
-from hisigma_zfit.baselines import score_fits
 from hisigma_zfit.baselines import strategies as baselines
 from hisigma_zfit.baselines.classifiers import FOLD, Classifier, cross_fit, train_classifier, train_ratio, with_folds
+from hisigma_zfit.baselines.cuts import Candidates
+from hisigma_zfit.baselines.weighted import LEAST_BACKGROUND
+from hisigma_zfit.baselines.yield_fits import fit_yields
 from hisigma_zfit.data import Dataset, SignalRegion
-from hisigma_zfit.errors import InputError
+from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.results.strategies import Expectation, PairedSummary, StrategyResult, StrategySummary
 
 REGION = SignalRegion(115, 135)
@@ -165,21 +168,32 @@ def test_the_cut_is_the_best_of_a_brute_force_scan(simulation):
 def test_classes_are_the_best_of_all_pairs_of_cuts():
     rng = np.random.default_rng(6)
     s, b = rng.normal(1.0, 1.0, 2000), rng.normal(-0.5, 1.0, 5000)
-    cuts, worth = baselines._candidates(s, b, 0.1)
-    edges = baselines._best_classes(cuts, worth, 3)
-    n = len(cuts) - 1
-    brute = max(worth[0, i] + worth[i, j] + worth[j, n] for i in range(1, n) for j in range(i, n))
-    at = [int(np.flatnonzero(cuts == edge)[0]) for edge in edges]
-    assert at[0] == 0
-    assert at[-1] == n
-    assert sum(worth[i, j] for i, j in pairwise(at)) == pytest.approx(brute, rel=1e-12)
+    found = Candidates.of(s, b, 0.1)
+    edges, cuts = found.best_classes(3), found.cuts
+
+    def total(edges):
+        worth = 0.0
+        for lower, upper in pairwise(edges):
+            n_s, n_b = (np.mean((score >= lower) & (score < upper)) for score in (s, b))
+            worth += n_s**2 / (0.1 * n_s + n_b) if n_b * b.size >= LEAST_BACKGROUND else -np.inf
+        return worth
+
+    assert edges[0] == -np.inf
+    assert edges[-1] == np.inf
+    some = cuts[1:-1:4]
+    brute = max(total((-np.inf, i, j, np.inf)) for i, j in combinations(some, 2))
+    assert total(edges) >= brute
+    # and no neighbouring cut is better
+    at = [int(np.flatnonzero(cuts == edge)[0]) for edge in edges[1:-1]]
+    for i, j in product((-1, 0, 1), (-1, 0, 1)):
+        assert total((-np.inf, cuts[at[0] + i], cuts[at[1] + j], np.inf)) <= total(edges) * (1.0 + 1e-12)
 
 
 def test_yields_and_errors_equal_a_poisson_fit_of_the_bins():
     rng = np.random.default_rng(7)
     signal, background = np.array([0.05, 0.15, 0.8]), np.array([0.7, 0.25, 0.05])
     counts = rng.poisson(60.0 * signal + 900.0 * background).astype(float)
-    value, error, z = score_fits.fit_yields(signal / background, counts)
+    value, error, z = fit_yields(signal / background, counts)
 
     def nll(theta):
         expected = theta[0] * signal + theta[1] * background
@@ -194,13 +208,45 @@ def test_yields_and_errors_equal_a_poisson_fit_of_the_bins():
     assert error == pytest.approx(np.sqrt(np.linalg.inv(information)[0, 0]), rel=1e-4)
 
 
+@pytest.mark.parametrize("counts", [(100.0, 40.0, 0.0), (5.0, 0.0, 0.0), (0.0, 3.0, 0.0), (0.0, 0.0, 0.0)])
+def test_no_bin_is_expected_to_hold_less_than_nothing(counts):
+    """The bin of the signal is empty: the best yields make its expectation zero, found by scipy with that limit."""
+    signal, background, counts = np.array([0.05, 0.15, 0.8]), np.array([0.7, 0.25, 0.05]), np.array(counts)
+    value, error, z = fit_yields(signal / background, counts)
+
+    def nll(s, b):
+        expected = s * signal + b * background
+        if (expected < -1e-12).any() or (expected[counts > 0] <= 0.0).any():
+            return np.inf
+        return expected.sum() - counts[counts > 0] @ np.log(expected[counts > 0])
+
+    def profiled(s):
+        least = max(-s * signal / background)
+        return minimize_scalar(
+            lambda b: nll(s, b), bounds=(least, least + 500.0), method="bounded", options={"xatol": 1e-9}
+        ).fun
+
+    best = minimize_scalar(profiled, bounds=(-20.0, 20.0), method="bounded", options={"xatol": 1e-9})
+    assert value == pytest.approx(best.x, abs=1e-4)
+    assert z == 0.0
+    assert profiled(value + error) - profiled(value) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_yields_that_have_no_best_fit_are_refused():
+    """Where no event is likelier to be signal, less signal and more background is always better."""
+    with pytest.raises(FitError, match=r"no best fit: the ratio of signal to background is 0\.1 to 0\.9"):
+        fit_yields(np.array([0.1, 0.5, 0.9]), np.ones(3))
+    with pytest.raises(FitError, match="no best fit"):
+        fit_yields(np.array([3.0, 3.0]), np.array([5.0, 2.0]))
+
+
 def test_as_many_bins_are_kept_as_were_asked_for(simulation):
     signal, background = simulation
     for bins in (10, 30):
         strategy = baselines.score_templates(signal, background, exact(["m", "x"]), mass=space(), bins=bins)
         assert strategy.ratio.size == bins
         content = strategy.background * len(background)
-        assert content.min() > score_fits.LEAST_BACKGROUND - 0.5
+        assert content.min() > LEAST_BACKGROUND - 0.5
         assert content.sum() == pytest.approx(len(background))
     few = background.select(np.arange(len(background)) < 300)
     scarce = baselines.score_templates(signal, few, exact(["m", "x"]), mass=space(), bins=30)
@@ -222,6 +268,109 @@ def test_weights_count_in_the_training():
     classifier = train_classifier(weighted, background, ["x"], seed=8)
     x = np.linspace(0.6, 0.95, 50)[:, None]
     assert np.abs(classifier.log_odds(x) - np.log(feature_ratio(x))).mean() < 0.12
+
+
+def weighted(sample, weights):
+    return Dataset(sample.columns, np.asarray(weights, dtype=np.float64), sample.report)
+
+
+def repeated(sample, copies):
+    return Dataset.from_arrays({name: np.repeat(values, copies) for name, values in sample.columns.items()})
+
+
+def prepared(signal, background, *, bins=50):
+    """What every strategy takes from simulation, but for the peaks."""
+    options = {"mass": space(), "region": REGION}
+    feature = exact(["x"])
+    classes = [
+        baselines.cut_and_fit(signal, background, feature, **options),
+        baselines.cut_and_fit(signal, background, feature, **options, expected=0.03),
+        baselines.categories(signal, background, feature, **options, expected=0.03),
+    ]
+    binned = baselines.score_templates(signal, background, feature, mass=space(), bins=bins)
+    ratio = baselines.score_ratio(signal, background, feature, mass=space())
+    shown = ratio.classifier.log_odds(np.linspace(0.05, 0.95, 20)[:, None])
+    edges = [np.array(fit.edges[:-1]) for fit in classes] + [binned.edges]
+    return edges, [*(np.array(fit.fractions) for fit in classes), binned.ratio, binned.background, ratio.ratio, shown]
+
+
+@pytest.fixture
+def no_peaks(monkeypatch):
+    """`fit_shape` has tests of its own, also of its weights, and takes nearly all of the time."""
+    monkeypatch.setattr(baselines, "fit_shape", lambda *_, **__: None)
+
+
+@pytest.mark.usefixtures("no_peaks")
+def test_a_common_weight_of_all_simulation_changes_nothing(simulation):
+    plain, scaled = (prepared(*(weighted(s, np.full(len(s), w)) for s in simulation)) for w in (1.0, 4.0))
+    unweighted = prepared(*simulation)
+    for found in (plain, scaled):
+        for part, other in zip(found[0] + found[1], unweighted[0] + unweighted[1], strict=True):
+            np.testing.assert_allclose(part, other, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("no_peaks")
+def test_weights_of_simulation_are_copies_of_events(simulation):
+    """Where enough background is left for all bins: copies would pretend to know a scarce one better."""
+    copies = [np.random.default_rng(30 + k).integers(0, 4, len(sample)) for k, sample in enumerate(simulation)]
+    edges, numbers = prepared(*(weighted(s, n) for s, n in zip(simulation, copies, strict=True)), bins=20)
+    same, expected = prepared(*(repeated(s, n) for s, n in zip(simulation, copies, strict=True)), bins=20)
+    for part, other in zip(edges, same, strict=True):
+        np.testing.assert_array_equal(part[1:-1], other[1:-1])
+    for part, other in zip(numbers, expected, strict=True):
+        np.testing.assert_allclose(part, other, rtol=1e-10)
+
+
+def test_weights_of_data_are_copies_of_events(simulation):
+    signal, background = simulation
+    data = events(300, 10_000, 31)
+    copies = np.random.default_rng(32).integers(0, 3, len(data))
+    everything = exact(["m", "x"])
+    for strategy in (
+        baselines.mass_only(signal, mass=space()),
+        baselines.score_templates(signal, background, everything, mass=space()),
+        baselines.score_ratio(signal, background, everything, mass=space()),
+    ):
+        found, expected = strategy.fit(weighted(data, copies)), strategy.fit(repeated(data, copies))
+        for key in ("value", "error", "z"):
+            assert getattr(found, key) == pytest.approx(getattr(expected, key), rel=1e-4), (strategy.name, key)
+        if strategy.name != "unbinned ratio":
+            shown, other = strategy.projections(weighted(data, copies)), strategy.projections(repeated(data, copies))
+            np.testing.assert_allclose(shown[0].data, other[0].data)
+            assert shown[0].data_variance.sum() == pytest.approx(np.sum(copies**2))
+
+
+def test_negative_weights_of_simulation_are_refused(simulation):
+    signal, background = simulation
+    negative = weighted(background, np.where(np.arange(len(background)) % 5 == 0, -1.0, 1.0))
+    with pytest.raises(InputError, match="weights of at least zero"):
+        baselines.score_templates(signal, negative, exact(["m", "x"]), mass=space())
+    with pytest.raises(InputError, match="weights of at least zero"):
+        baselines.cut_and_fit(signal, negative, exact(["x"]), mass=space(), region=REGION)
+    with pytest.raises(InputError, match="weights of at least zero"):
+        train_ratio(signal, negative, ["x"], mass=space(), seeds=[1])
+
+
+def test_signal_is_moved_to_masses_of_the_weighted_background():
+    """Half of the background has no weight and sits at one mass: no signal may go there."""
+    signal, background = events(10_000, 0, 17), events(0, 20_000, 18)
+    empty = Dataset.from_arrays({"m": np.full(20_000, 150.0), "x": np.full(20_000, 0.5)})
+    whole = weighted(background.concatenate(empty), np.repeat([1.0, 0.0], 20_000))
+    ratio = train_ratio(signal, whole, ["x"], mass=space(), kind="trees", seeds=[3])
+    m, x = (v.ravel() for v in np.meshgrid(np.linspace(121.0, 129.0, 33), np.linspace(0.6, 0.95, 20)))
+    values = np.stack([m, x], axis=1)
+    assert np.abs(ratio.log_odds(values) - exact(["m", "x"]).log_odds(values)).mean() < 0.15
+
+
+def test_a_net_leaves_the_random_numbers_of_the_process_alone():
+    signal, background = events(300, 0, 19), events(0, 400, 20)
+    before = random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    once, again, other = (train_classifier(signal, background, ["x"], kind="net", seed=s) for s in (4, 4, 5))
+    assert random.getstate() == before[0]
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    x = np.linspace(0.1, 0.9, 9)[:, None]
+    assert np.array_equal(once.log_odds(x), again.log_odds(x))
+    assert not np.array_equal(once.log_odds(x), other.log_odds(x))
 
 
 def test_every_event_is_scored_by_the_classifier_that_has_not_seen_it():

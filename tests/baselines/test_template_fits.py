@@ -8,8 +8,8 @@ import pytest
 import zfit
 from scipy.optimize import minimize
 
-from hisigma_zfit.baselines.score_fits import fit_yields
 from hisigma_zfit.baselines.template_fits import ScoreBins, TemplateLikelihood, TemplateSample
+from hisigma_zfit.baselines.yield_fits import fit_yields
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.contours import contour
@@ -93,6 +93,37 @@ def test_bins_hold_all_events_and_enough_background():
     assert np.add.reduceat(two.histogram(signal), starts) == pytest.approx(one.histogram(signal))
     # beyond the edges: the outermost bins
     assert one.histogram(np.array([[99.0, 0.0], [-99.0, 0.0]]))[[0, -1]] == pytest.approx([1.0, 1.0])
+
+
+def test_no_bin_holds_less_than_nothing():
+    """The bin of the signal is empty: unless a limit says otherwise, the best fit would be below zero there."""
+    templates, counts = np.array([[0.05, 0.15, 0.8], [0.7, 0.25, 0.05]]), np.array([100.0, 40.0, 0.0])
+    likelihood = TemplateLikelihood(parameters("s", "b"), templates, counts)
+    assert np.isinf(likelihood.value(np.array([-9.0, 140.0])))  # -0.2 events in the last bin
+    assert np.isfinite(likelihood.value(np.array([-8.0, 140.0])))
+    with pytest.raises(FitError, match="the fit did not converge"):
+        Profiler(likelihood, "s")
+    s, b = zfit.Parameter("s", 1.0, 0.0, stepsize=1.0), zfit.Parameter("b", 130.0, stepsize=1.0)
+    profiler = Profiler(TemplateLikelihood([s, b], templates, counts), "s")
+    assert profiler.minimum.theta == pytest.approx([0.0, 140.0])
+
+
+def test_weights_of_bins_are_copies_of_events():
+    rng = np.random.default_rng(8)
+    samples = [rng.normal(mean, 1.0, (6000, 2)) for mean in (0.5, 0.0)]
+    copies = [rng.integers(0, 4, 6000) for _ in samples]
+    names = ("signal_weights", "background_weights")
+    weights = dict(zip(names, (n.astype(float) for n in copies), strict=True))
+    weighted = ScoreBins.of(*samples, bins=6, inner=2, **weights)
+    repeated = [np.repeat(sample, n, axis=0) for sample, n in zip(samples, copies, strict=True)]
+    expected = ScoreBins.of(*repeated, bins=6, inner=2)
+    np.testing.assert_array_equal(weighted.edges[1:-1], expected.edges[1:-1])
+    for row, other in zip(weighted.inner, expected.inner, strict=True):
+        np.testing.assert_array_equal(row[1:-1], other[1:-1])
+    scaled = ScoreBins.of(*samples, bins=30, inner=3, **dict.fromkeys(names, np.full(6000, 0.25)))
+    plain = ScoreBins.of(*samples, bins=30, inner=3)
+    for row, other in zip((scaled.edges, *scaled.inner), (plain.edges, *plain.inner), strict=True):
+        np.testing.assert_array_equal(row, other)
 
 
 def test_wrong_shapes_are_named():

@@ -371,7 +371,10 @@ def test_twelve_sigma_have_a_finite_significance():
     np.testing.assert_allclose(found.q0, 2 * (held.fval - minuit.fval), rtol=1e-4)
 
 
-def test_hepstats_discovery_is_ours(loss):
+def test_hepstats_discovery_is_ours():
+    """With a signal of about five standard deviations: beyond eight hepstats loses the digits of p."""
+    model = models.model(n_sig=100.0)
+    loss = ExtendedNLL(model, models.toy(model, seed=12))
     calculator = AsymptoticCalculator(loss, Newton())
     poi = POI(loss.model[0].poi, 0)
     p0, z = Discovery(calculator, poi).result()

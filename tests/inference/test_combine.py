@@ -273,6 +273,16 @@ def test_upper_limits_of_combinations(losses, profilers, minima):
     assert (envelope.cl, discrete.cl) == (0.95, 0.9)
 
 
+def test_the_seed_of_a_limit_is_that_of_its_asimov_set():
+    """An Asimov set of 20,000 events of each component gives limits to 1 %: another one, another limit, not by much."""
+    model = models.model(n_sig=20.0, n_bkg=400.0)
+    combined = combination("mixture", Profiler(ExtendedNLL(model, models.toy(model, seed=41)), "n_sig"))
+    first, again, other = (combined.upper_limit(cl=0.95, seed=seed).limit for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+    assert first == pytest.approx(other, rel=0.03)
+
+
 def test_a_limit_where_the_parameter_cannot_be_negative():
     loss = Counting(0.75, OBSERVED - 80 * SIGNAL)
     free = cls_limit([Profiler(loss, "s")], [0.0], cl=0.95)

@@ -9,7 +9,8 @@ from scipy.stats import norm
 
 from hisigma_zfit.baselines import strategies as baselines
 from hisigma_zfit.baselines.classifiers import Classifier
-from hisigma_zfit.baselines.score_fits import ScoreFit, fit_yields
+from hisigma_zfit.baselines.score_fits import ScoreFit
+from hisigma_zfit.baselines.yield_fits import fit_yields
 from hisigma_zfit.data import Dataset
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.expected import Truth, influence, linear_error
@@ -78,7 +79,7 @@ def mass_only():
 
 def test_influence_is_what_one_more_event_changes(mass_only):
     data = events(300, 5000, 5)
-    profiler = mass_only._profiler([data], None)
+    profiler = mass_only.profiler(data)
     theta = profiler.minimum.theta.copy()
     weights = influence(profiler, profiler.best)[0]
     assert weights.shape == (len(data),)
@@ -86,7 +87,7 @@ def test_influence_is_what_one_more_event_changes(mass_only):
         more = 1e-3
         changed = np.ones(len(data))
         changed[k] += more
-        again = mass_only._profiler([Dataset(data.columns, changed, data.report)], None)
+        again = mass_only.profiler(Dataset(data.columns, changed, data.report))
         assert weights[k] == pytest.approx((again.best - profiler.best) / more, rel=5e-3)
     assert np.array_equal(profiler.minimum.theta, theta)
 
@@ -127,6 +128,29 @@ def test_events_that_no_model_takes_have_no_influence(truth, mass_only):
     found = half.expect(truth).error
     assert found == pytest.approx(mass_only.expect(smaller).error / (n_s / 20_000), rel=0.02)
     assert found < 0.8 * every
+
+
+def test_weights_of_simulation_are_copies_of_events():
+    signal, background = events(3000, 0, 13), events(0, 30_000, 14)
+    copies = [np.random.default_rng(15 + k).integers(0, 4, len(part)) for k, part in enumerate((signal, background))]
+    weighted = [
+        Dataset(part.columns, n.astype(float), part.report)
+        for part, n in zip((signal, background), copies, strict=True)
+    ]
+    repeated = [
+        Dataset.from_arrays({name: np.repeat(values, n) for name, values in part.columns.items()})
+        for part, n in zip((signal, background), copies, strict=True)
+    ]
+    ratio = ScoreFit("ratio", space(), exact(), None, np.ones(1))
+    errors = [
+        ratio.expect(Truth.of(*both, n_signal=N_SIGNAL, n_background=N_BACKGROUND)).error
+        for both in (weighted, repeated, (signal, background))
+    ]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-10)
+    assert errors[0] != pytest.approx(errors[2], rel=1e-4)
+    negative = Dataset(signal.columns, -np.ones(len(signal)), signal.report)
+    with pytest.raises(InputError, match="weights of at least zero"):
+        Truth.of(negative, background, n_signal=N_SIGNAL, n_background=N_BACKGROUND)
 
 
 def parts(truth):

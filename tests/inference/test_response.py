@@ -31,7 +31,7 @@ def data():
     own, other = models.signal_flow(), models.gaussian_flow([0.6, 0.5, -0.5, 0.4], 0.1, 0.8)
     columns = dict(zip(model.obs, np.asarray(background).T, strict=True))
     signals = {"own": signal_events(own, N_SIMULATED, 2), "other": signal_events(other, N_SIMULATED, 3)}
-    weights = np.concatenate([np.ones(N_BACKGROUND), np.full(N_SIMULATED, N_SIGNAL / N_SIMULATED)])
+    weights = np.concatenate([np.ones(len(background)), np.full(N_SIMULATED, N_SIGNAL / N_SIMULATED)])
     whole = {
         name: Dataset.from_arrays(
             {key: np.concatenate([values, signal[key]]) for key, values in columns.items()}, weights

@@ -102,7 +102,7 @@ def test_value_gradient_and_hessian_are_those_of_all_events(loss):
 def test_most_events_are_not_visited(loss):
     compressed = compress(loss.evaluator(), loss.theta())
     (part,) = [p for p in getattr(compressed, "parts", [compressed]) if isinstance(p, CompressedEvaluator)]
-    assert 0 < part._reduced.columns.mass.size < 0.4 * loss.columns()[0].mass.size
+    assert 0 < part.visited < 0.4 * loss.columns()[0].mass.size
 
 
 def test_far_from_where_it_was_made_all_events_are_visited():

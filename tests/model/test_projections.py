@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import models
 import numpy as np
 import pytest
@@ -11,8 +9,7 @@ import pytest
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.minimizer import fit
 from hisigma_zfit.likelihood.nll import ExtendedNLL
-from hisigma_zfit.model.projections import _round_edges, project, sample_model
-from hisigma_zfit.model.shapes import evaluate, sample_mass
+from hisigma_zfit.model.projections import ModelSample, project, sample_model
 
 
 @pytest.fixture(scope="module")
@@ -53,24 +50,38 @@ def test_cuts_keep_the_promised_part_of_the_signal(fitted):
     assert "signal region" in enriched.selection
 
 
-def test_masses_follow_their_shape():
-    shape = models.falling()
-    m = sample_mass(shape, 100_000, np.random.default_rng(6))
-    edges = np.linspace(90, 180, 31)
-    expected = [100_000 * np.squeeze(shape.integrate((lo, hi))) for lo, hi in itertools.pairwise(edges)]
-    # stratified: far closer than Poisson
-    np.testing.assert_allclose(np.histogram(m, edges)[0], expected, atol=8)
-    assert evaluate(shape, np.array([100.0])) > 0
+def hand_made(values):
+    """Events of one feature with densities that cannot be evaluated."""
+    columns = {"m": np.full(values.size, 125.0), "x": values}
+    return ModelSample(
+        columns={"background": columns, "signal": columns},
+        yields={"background": 100.0, "signal": 10.0},
+        signal=("signal",),
+        densities=(None, None),
+        data=columns,
+        weights=None,
+        mass="m",
+    )
+
+
+def test_no_density_is_evaluated_unless_a_cut_asks_for_it():
+    sample = hand_made(np.linspace(0.0, 1.0, 1000))
+    shown = sample.project("x", region=models.REGION)
+    assert shown.components["background"].sum() == pytest.approx(100.0, rel=5e-3)
+    with pytest.raises(AttributeError):
+        sample.project("x", signal_efficiency=0.5)
 
 
 @pytest.mark.parametrize(("lower", "upper", "bins"), [(0.43, 4.9, 40), (20.0, 480.0, 40), (-3.1, 3.2, 25)])
 def test_edges_are_round(lower, upper, bins):
-    edges = _round_edges(lower, upper, bins)
+    values = np.linspace(lower, upper, 2000)
+    edges = hand_made(values).project("x", bins=bins).edges
     width = edges[1] - edges[0]
     mantissa = width / 10.0 ** np.floor(np.log10(width) + 1e-9)
     assert min(abs(mantissa - m) for m in (1, 2, 2.5, 5, 10)) < 1e-6
-    assert edges[0] <= lower
-    assert edges[-1] >= upper
+    np.testing.assert_allclose(edges / width, np.round(edges / width), atol=1e-9)
+    assert edges[0] <= np.quantile(values, 0.001)
+    assert edges[-1] >= np.quantile(values, 0.999)
     assert 0.6 * bins <= len(edges) - 1 <= 1.6 * bins + 2
 
 

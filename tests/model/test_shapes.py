@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import zfit
 from scipy import integrate
+from scipy.stats import chi2
 
 from hisigma_zfit.data import Dataset
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.model.shapes import ExpQuadratic, evaluate, exponential_family, finite_limits, fit_shape
+from hisigma_zfit.model.shapes import ExpQuadratic, evaluate, exponential_family, finite_limits, fit_shape, sample_mass
 
 
 def parameters(p1, p2):
@@ -91,3 +92,37 @@ def test_wrong_input_is_named():
         fit_shape(zfit.pdf.Gamma, Dataset.from_arrays({"m": np.full(10, 100.0)}), models.mass_space())
     with pytest.raises(InputError, match="one finite range"):
         finite_limits(zfit.Space("m", -np.inf, np.inf))
+
+
+@pytest.mark.statistical
+def test_drawn_masses_are_independent():
+    """Counts in 100 parts of equal probability spread like multinomial ones, not less; false alarm 1e-6."""
+    shape, n, parts, rng = models.falling(), 20_000, 100, np.random.default_rng(31)
+    grid = np.linspace(90.0, 180.0, 100_001)
+    cumulative = integrate.cumulative_simpson(evaluate(shape, grid), x=grid, initial=0.0)
+    edges = np.interp(np.linspace(0.0, 1.0, parts + 1), cumulative / cumulative[-1], grid)
+    counts, even = (np.histogram(sample_mass(shape, n, rng, stratified=s), edges)[0] for s in (False, True))
+    spread = np.sum((counts - n / parts) ** 2) / (n / parts)
+    assert chi2.ppf(5e-7, parts - 1) < spread < chi2.isf(5e-7, parts - 1)
+    # what histograms and integrals gain
+    assert np.abs(even - n / parts).max() <= 2
+    once, again = (sample_mass(shape, 5, np.random.default_rng(1)) for _ in range(2))
+    assert np.array_equal(once, again)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("stratified", [False, True])
+def test_drawn_masses_follow_the_shape(stratified):
+    """Moments of 20,000 masses; false alarm 1e-6 for each of four, less for the stratified ones."""
+    shape = models.falling()
+    m = sample_mass(shape, 20_000, np.random.default_rng(32), stratified=stratified)
+    grid = np.linspace(90.0, 180.0, 100_001)
+    density = evaluate(shape, grid)
+
+    def mean(values):
+        return integrate.simpson(values * density, x=grid)
+
+    for power in (1, 2):
+        expected = mean(grid**power)
+        error = np.sqrt((mean(grid ** (2 * power)) - expected**2) / m.size)
+        assert abs(np.mean(m**power) - expected) < 4.9 * error

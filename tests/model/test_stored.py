@@ -28,8 +28,9 @@ def build():
     n_sig = zfit.Parameter("n_sig", 150.0, -50.0, 1000.0, stepsize=3.0)
     peak = zfit.pdf.Gauss(models.frozen("mu", 125.0), models.frozen("sigma", 1.7), space)
     falling = ExpQuadratic(space, zfit.Parameter("p1", 1.3, -5, 5, stepsize=0.1), zfit.Parameter("p2", 0.1))
+    # the seed of the normalisation is no default, so that another one would be seen
     pdfs = [
-        FlowProductPDF(mass, random_flow(2, seed=seed), variations=[variation(jes, seed)])
+        FlowProductPDF(mass, random_flow(2, seed=seed), variations=[variation(jes, seed)], seed=seed)
         for mass, seed in ((peak, 1), (falling, 11))
     ]
     n_bkg = zfit.Parameter("n_bkg", 900.0, 0.0)

@@ -9,6 +9,7 @@ import zfit
 from untrained import REGION, random_flow
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.likelihood.columns import terms_of
 from hisigma_zfit.likelihood.graph import GraphEvaluator
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import signal_plus_background
@@ -65,7 +66,7 @@ def test_unknown_parameters_are_named():
 def test_likelihood_and_derivatives_equal_the_stock_loss_and_its_differences(loss):
     # without XLA and the peak's fixed parameters: their compilation would take longer than all the rest
     parameters = tuple(p for p in loss.parameters if p.floating)
-    evaluator = GraphEvaluator(loss._terms[0], loss.columns()[0], parameters, jit=False)
+    evaluator = GraphEvaluator(terms_of(loss.model[0]), loss.columns()[0], parameters, jit=False)
     stock = zfit.loss.ExtendedUnbinnedNLL(loss.model[0], loss.data[0])
     names, theta = [p.name for p in parameters], np.array([float(p.value()) for p in parameters])
     found = evaluator.evaluate(theta)

@@ -34,7 +34,7 @@ def test_trap_events_are_evaluated_together():
     data = models.toy(models.model(n_sig=100.0, n_bkg=1900.0), seed=2)
     with zfit.run.set_graph_mode(False):
         pdf.pdf(data.with_obs(pdf.space))
-    assert calls == [2000]
+    assert calls == [int(data.num_entries)]
 
 
 def test_trap_every_resample_has_a_version_of_its_own():
