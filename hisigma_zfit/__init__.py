@@ -29,7 +29,7 @@ _PUBLIC = {
     "signal_plus_background": "model.compose",
     "ConditionalVariation": "model.systematics",
     "ShapeVariation": "model.systematics",
-    "lognormal_yield": "model.systematics",
+    "lognormal_yield": "model.uncertain_yields",
     "nuisance": "model.systematics",
     "ExtendedNLL": "likelihood.nll",
     "fit": "fitting.minimizer",

@@ -11,7 +11,8 @@ from hisigma_zfit.measurement.streams import Stream, stream_seed
 from hisigma_zfit.model import compose as joining
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import ExpQuadratic, fit_shape
-from hisigma_zfit.model.systematics import ShapeVariation, lognormal_yield, nuisance, scaled_yield
+from hisigma_zfit.model.systematics import ShapeVariation, nuisance
+from hisigma_zfit.model.uncertain_yields import lognormal_yield, scaled_yield
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

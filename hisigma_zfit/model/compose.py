@@ -9,8 +9,9 @@ import zfit
 
 from hisigma_zfit.density.flows import RegionFlow
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.model.systematics import LogNormalYield, constraints_of
+from hisigma_zfit.model.systematics import constraints_of
 from hisigma_zfit.model.terms import Term
+from hisigma_zfit.model.uncertain_yields import LogNormalYield
 from hisigma_zfit.results.show import table
 
 if TYPE_CHECKING:

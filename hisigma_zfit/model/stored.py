@@ -24,15 +24,9 @@ from hisigma_zfit.model.interpolation import PolynomialExponential, Quadratic
 from hisigma_zfit.model.kappa import PolynomialYield
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import ExpQuadratic, finite_limits
-from hisigma_zfit.model.systematics import (
-    ConditionalVariation,
-    LogNormalYield,
-    Nuisance,
-    ShapeVariation,
-    Variation,
-    nuisance,
-)
+from hisigma_zfit.model.systematics import ConditionalVariation, Nuisance, ShapeVariation, Variation, nuisance
 from hisigma_zfit.model.terms import Term
+from hisigma_zfit.model.uncertain_yields import LogNormalYield
 
 if TYPE_CHECKING:
     import os

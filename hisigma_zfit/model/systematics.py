@@ -6,7 +6,7 @@ What to use when:
 - `ShapeVariation` for densities trained on an up and a down sample (paper, arXiv:2506.06438, section 3.2).
 - `ConditionalVariation` for one density that was trained with the nuisance as a feature, where up and down are not
   enough: large or strongly non-linear effects.
-- `lognormal_yield` for the normalisation of a component.
+- `lognormal_yield` of `uncertain_yields` for the normalisation of a component.
 - `vary_shape` for parameters of a mass shape, such as the position and the width of a peak.
 
 Pass the variations to `FlowProductPDF`.  The same nuisance in several components, categories or yields is one
@@ -16,7 +16,6 @@ parameter with one constraint term, which `ExtendedNLL` adds by itself.
 from __future__ import annotations
 
 import abc
-import math
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -25,24 +24,20 @@ import zfit.z.numpy as znp
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.interpolation import Interpolation, LogPolynomial, PolynomialExponential, Quadratic
-from hisigma_zfit.model.yields import LogNormalSize
+from hisigma_zfit.model.uncertain_yields import lognormal_yield, require_independent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from hisigma_zfit.arrays import Array
     from hisigma_zfit.density.flows import ConditionalFlow
 
 __all__ = [
     "ConditionalVariation",
-    "LogNormalYield",
     "Nuisance",
     "ShapeVariation",
     "Variation",
     "constraints_of",
-    "lognormal_yield",
     "nuisance",
-    "scaled_yield",
     "vary_shape",
 ]
 
@@ -187,7 +182,7 @@ class ShapeVariation(Variation):
             raise InputError.from_parts(
                 expected=f"form to be one of {', '.join(get_args(Form))}", got=repr(form), do="choose one"
             )
-        _require_independent(nuisance)
+        require_independent(nuisance)
         _require_columns(down, up.features, up.given)
         self.nuisance, self.up, self.down, self._name = nuisance, up, down, form
         self.form = _FORMS[form]()
@@ -255,7 +250,7 @@ class ConditionalVariation(Variation):
     def __init__(
         self, nuisance: Any, flow: ConditionalFlow, *, nodes: Sequence[float] = (-2.0, -1.0, 1.0, 2.0)
     ) -> None:
-        _require_independent(nuisance)
+        require_independent(nuisance)
         lower, upper = flow.domain[0]
         if len(set(nodes)) < len(nodes) or not all(lower < node < upper for node in (0.0, *nodes)) or 0.0 in nodes:
             raise InputError.from_parts(
@@ -285,114 +280,6 @@ class ConditionalVariation(Variation):
     def check(self, flow: ConditionalFlow) -> None:
         """See `Variation.check`."""
         _require_columns(self.flow, (self.flow.features[0], *flow.features), flow.given)
-
-
-def _require_independent(parameter: Any) -> None:
-    if not getattr(parameter, "independent", False):
-        raise InputError.from_parts(
-            expected="an independent zfit Parameter as nuisance",
-            got=getattr(parameter, "name", repr(parameter)),
-            do="make it with hz.nuisance(name)",
-        )
-
-
-class LogNormalYield(zfit.ComposedParameter):
-    """A yield number * base * kappa_1^nu_1 * kappa_2^nu_2 ...; see `lognormal_yield` and `scaled_yield`.
-
-    Its derivatives are known in closed form, so that the quick likelihood takes it.
-
-    Attributes:
-        base: The zfit Parameter that is scaled, or None if there is only a number.
-        number: The number, 1 unless it was given.
-        factors: Nuisance and log kappa of each factor.
-        sources: All parameters: the base, if it is one, then the nuisances.
-    """
-
-    def __init__(self, name: str, base: Any, factors: Sequence[tuple[Any, float]], *, number: float = 1.0) -> None:
-        self.base = base if hasattr(base, "independent") else None
-        self.factors = tuple(factors)
-        self.number = float(number) if self.base is not None else float(number) * float(base)
-        self._logs = np.array([log for _, log in factors])
-        own = () if self.base is None else (self.base,)
-        self.sources = (*own, *(parameter for parameter, _ in factors))
-        params = {f"source_{k}": p for k, p in enumerate(self.sources)}
-
-        def value(params: Any) -> Any:
-            values = list(params.values())
-            scale = self.number * values.pop(0) if own else self.number
-            return scale * znp.exp(sum(log * v for log, v in zip(self._logs, values, strict=True)))
-
-        super().__init__(name, value, params=params, unpack_params=False)
-
-    @property
-    def size(self) -> LogNormalSize:
-        """The same as plain numbers."""
-        return LogNormalSize(self.number, self.base is not None, tuple(float(log) for log in self._logs))
-
-    def derivatives(self, values: Array) -> tuple[float, Array, Array]:
-        """Value, gradient (Q,) and Hessian (Q, Q) with respect to the `sources`, at their values (Q,)."""
-        return self.size.derivatives(values)
-
-
-def lognormal_yield(base: Any, nuisance: Any, kappa: float, *, name: str | None = None) -> LogNormalYield:
-    """A yield with a log-normal uncertainty: base * kappa^nu.
-
-    Args:
-        base: Yield at nu = 0: a number, a zfit Parameter (the parameter of interest, for example), or another
-            `LogNormalYield`, whose factors are kept.
-        nuisance: The parameter, from `nuisance` or any independent zfit Parameter.
-        kappa: Factor by one standard deviation, for example 1.05 for 5 %.
-        name: Name of the yield; made from the others by default.
-
-    Raises:
-        InputError: `kappa` or a number as base is not positive and finite, or a parameter is not independent.
-
-    Example:
-        >>> luminosity = hz.nuisance("luminosity")
-        >>> expected = hz.lognormal_yield(1000.0, luminosity, 1.05)
-        >>> with luminosity.set_value(2.0):
-        ...     print(float(expected.value()))  # 1000 * 1.05^2
-        1102.5
-    """
-    _require_independent(nuisance)
-    if not (math.isfinite(kappa) and kappa > 0):
-        raise InputError.from_parts(expected="kappa > 0", got=f"{kappa}", do="write 1.05 for 5 %")
-    factors: list[tuple[Any, float]] = [(nuisance, math.log(kappa))]
-    name = name or f"{getattr(base, 'name', 'yield')}_{nuisance.name}"
-    if isinstance(base, LogNormalYield):
-        return _scaled(name, base, 1.0, factors)
-    if isinstance(base, (int, float)):
-        if not (math.isfinite(base) and base > 0):
-            raise InputError.from_parts(expected="a positive yield", got=f"{base}", do="correct it")
-    else:
-        _require_independent(base)
-    return LogNormalYield(name, base, factors)
-
-
-def scaled_yield(base: Any, number: float, *, name: str) -> LogNormalYield:
-    """A fixed multiple of a yield, such as the part of it that falls into one category.
-
-    Args:
-        base: A zfit Parameter, or a `LogNormalYield`, whose factors are kept.
-        number: What it is multiplied by.
-        name: Name of the yield.
-
-    Raises:
-        InputError: `number` is not positive and finite, or a parameter is not independent.
-    """
-    if not (math.isfinite(number) and number > 0):
-        raise InputError.from_parts(expected="a positive part of a yield", got=f"{number}", do="correct it")
-    if isinstance(base, LogNormalYield):
-        return _scaled(name, base, number, ())
-    _require_independent(base)
-    return LogNormalYield(name, base, (), number=number)
-
-
-def _scaled(name: str, base: LogNormalYield, number: float, factors: Sequence[tuple[Any, float]]) -> LogNormalYield:
-    joined = [*base.factors, *factors]
-    if base.base is None:
-        return LogNormalYield(name, base.number * number, joined)
-    return LogNormalYield(name, base.base, joined, number=base.number * number)
 
 
 def vary_shape(pdf: zfit.pdf.BasePDF, effects: Mapping[str, Mapping[Any, float]]) -> zfit.pdf.BasePDF:

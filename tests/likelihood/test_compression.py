@@ -18,7 +18,8 @@ from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import compose, signal_plus_background
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import ExpQuadratic
-from hisigma_zfit.model.systematics import ShapeVariation, lognormal_yield, nuisance
+from hisigma_zfit.model.systematics import ShapeVariation, nuisance
+from hisigma_zfit.model.uncertain_yields import lognormal_yield
 
 
 def with_resonances(n):

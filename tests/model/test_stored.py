@@ -17,7 +17,8 @@ from hisigma_zfit.model.kappa import polynomial_signal
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import ExpQuadratic
 from hisigma_zfit.model.stored import load_model, save_model
-from hisigma_zfit.model.systematics import ShapeVariation, lognormal_yield, nuisance, scaled_yield
+from hisigma_zfit.model.systematics import ShapeVariation, nuisance
+from hisigma_zfit.model.uncertain_yields import lognormal_yield, scaled_yield
 from hisigma_zfit.toys.toys import make_pool, run_toys
 
 

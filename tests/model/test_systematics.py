@@ -20,7 +20,8 @@ from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import signal_plus_background
 from hisigma_zfit.model.morphing import Morph
 from hisigma_zfit.model.pdfs import FlowProductPDF
-from hisigma_zfit.model.systematics import ConditionalVariation, ShapeVariation, lognormal_yield, nuisance, scaled_yield
+from hisigma_zfit.model.systematics import ConditionalVariation, ShapeVariation, nuisance
+from hisigma_zfit.model.uncertain_yields import lognormal_yield, scaled_yield
 
 
 @pytest.mark.parametrize(

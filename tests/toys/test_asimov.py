@@ -16,7 +16,8 @@ from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import signal_plus_background
 from hisigma_zfit.model.pdfs import FlowProductPDF
-from hisigma_zfit.model.systematics import ShapeVariation, lognormal_yield, nuisance
+from hisigma_zfit.model.systematics import ShapeVariation, nuisance
+from hisigma_zfit.model.uncertain_yields import lognormal_yield
 from hisigma_zfit.toys import toy_fits
 from hisigma_zfit.toys.asimov import ImportanceSample
 from hisigma_zfit.toys.toy_fits import conditional_fits
