@@ -54,6 +54,8 @@ class LogNormalYield(zfit.ComposedParameter):
         def value(params: Any) -> Any:
             values = list(params.values())
             scale = self.number * values.pop(0) if own else self.number
+            if not values:  # a part of a yield that no nuisance changes
+                return scale
             return scale * znp.exp(sum(log * v for log, v in zip(self._logs, values, strict=True)))
 
         super().__init__(name, value, params=params, unpack_params=False)

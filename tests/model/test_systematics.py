@@ -197,7 +197,7 @@ def test_lognormal_yields():
         FlowProductPDF(models.falling(), models.background_flow()),
         FlowProductPDF(peak, models.background_flow(0.4)),
         poi=size,
-        yields=[zfit.Parameter("n_bkg", 900.0, 0.0), fixed],
+        yields=[scaled_yield(zfit.Parameter("n_bkg", 1800.0, 0.0), 0.5, name="half"), fixed],
     )
     assert model.poi is base
     assert model.constraints == (lumi.constraint_term, theory.constraint_term)

@@ -303,6 +303,18 @@ def test_limits_without_their_asimov_set_say_so(pool, caplog):
     assert "limits=True" in caplog.text
 
 
+def test_a_toy_may_have_no_events_in_a_category():
+    """The generic path keeps its compiled functions, and has nothing to pad from."""
+    loss = counting.on_off(8.0, 2.0, 1.0)
+    pool = make_pool(loss, "s", 6.0, others={"b": 2.0}, events=200)
+    empty, one = pool.categories[1].columns.take(np.arange(0)), pool.categories[1].columns.take(np.arange(1))
+    make, theta = pool.categories[1].likelihood, pool.theta
+    few = make(one).value(theta)
+    none = make(empty).value(theta)
+    assert none == pytest.approx(2.0)  # the expected number
+    assert few == pytest.approx(2.0 - np.log(2.0))
+
+
 def test_generic_shapes_are_fitted_in_one_process():
     coefficients = [zfit.Parameter("c1", -0.4), zfit.Parameter("c2", 0.05)]
     loss = likelihood(mass=zfit.pdf.Chebyshev(models.mass_space(), coefficients))
@@ -372,30 +384,31 @@ def test_summary_of_known_numbers(pool):
 
 
 def test_toys_with_a_parameter_at_its_limit_have_no_pull_and_are_counted():
-    """No event beside the signal region in a toy holds the background at zero, where it has no error."""
-    loss = counting.on_off(8.0, 2.0, 1.0)
-    next(p for p in loss.parameters if p.name == "b").lower = 0.0
-    pool = make_pool(loss, "s", 6.0, others={"b": 2.0}, events=200)
-    fits = run_toys(pool, "s", n=60, seed=3, limit=0.9)
-    b = pool.parameters.index("b")
-    without = np.isnan(fits.errors[:, b])
-    np.testing.assert_array_equal(without, fits.events[:, 1] == 0)
-    assert 0 < without.sum() < 30
+    """Half of the toys would have the slope of the spectrum below its limit, which is its true value."""
+    loss = likelihood()
+    next(p for p in loss.parameters if p.name == "p1").lower = 1.7
+    pool = make_pool(loss, "n_sig", INJECTED, others={"p1": 1.7, "p2": 0.2}, events=EVENTS, seed=2)
+    fits = run_toys(pool, "n_sig", n=40, seed=3, limit=0.9)
+    p1 = pool.parameters.index("p1")
+    without = np.isnan(fits.errors[:, p1])
+    np.testing.assert_array_equal(without, fits.values[:, p1] == 1.7)
+    assert fits.fitted.all()
+    assert 5 < without.sum() < 35  # all but 1e-6 of the cases
     fits.limit[:2] = np.nan
-    summary = summarise(fits, pool, "s", seed=3, limit=0.9)
-    assert summary.without_error == {"b": int(without.sum())}
+    summary = summarise(fits, pool, "n_sig", seed=3, limit=0.9)
+    assert summary.without_error == {"p1": int(without.sum())}
     assert summary.without_limit == 2
-    assert summary.n == 60
-    pulls = ((fits.values[:, b] - 2.0) / fits.errors[:, b])[~without]
-    own = summary.parameters["b"]
-    assert own["pull_mean"] == pytest.approx(pulls.mean())
-    assert own["pull_width"] == pytest.approx(pulls.std(ddof=1))
-    assert own["pull_width_error"] == pytest.approx(pulls.std(ddof=1) / np.sqrt(2.0 * (pulls.size - 1)))
-    assert own["error"] == pytest.approx(fits.errors[~without, b].mean())
+    assert summary.n == 40
+    pulls = ((fits.values[:, p1] - 1.7) / fits.errors[:, p1])[~without]
+    own = summary.parameters["p1"]
+    assert own.pull_mean == pytest.approx(pulls.mean())
+    assert own.pull_width == pytest.approx(pulls.std(ddof=1))
+    assert own.pull_width_error == pytest.approx(pulls.std(ddof=1) / np.sqrt(2.0 * (pulls.size - 1)))
+    assert own.error == pytest.approx(fits.errors[~without, p1].mean())
     # the best value itself is known in every toy
-    assert own["bias"] == pytest.approx(fits.values[:, b].mean() - 2.0)
+    assert own.bias == pytest.approx(fits.values[:, p1].mean() - 1.7)
     text = toy_table(summary)
-    assert "b at a limit" in text
+    assert "p1 at a limit" in text
     assert f"{int(without.sum())} toys, left out of its pulls" in text
     assert "without a limit" in text
 
