@@ -13,7 +13,8 @@ from hisigma_zfit.baselines.yield_fits import fit_yields
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.contours import contour
-from hisigma_zfit.inference.hypotests import expected_discovery, feldman_cousins, upper_limit
+from hisigma_zfit.inference.hypotests import expected_discovery, upper_limit
+from hisigma_zfit.inference.unified import feldman_cousins
 from hisigma_zfit.model.kappa import PolynomialYield
 from hisigma_zfit.toys.asimov import ImportanceSample
 from hisigma_zfit.toys.toy_fits import conditional_fits

@@ -25,7 +25,9 @@ HOOKS = [
 ]
 
 
-@pytest.mark.parametrize(("owner", "name", "arguments"), HOOKS, ids=str)
+@pytest.mark.parametrize(
+    ("owner", "name", "arguments"), HOOKS, ids=[f"{owner.__name__}{name}" for owner, name, _ in HOOKS]
+)
 def test_hepstats_has_the_method(owner, name, arguments):
     where = f"hepstats {version('hepstats')}: {owner.__name__}.{name}"
     mend = "mend hisigma_zfit/inference/hepstats_internals.py"
