@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import numpy as np
-import toys
+import truth
 
 import hisigma_zfit as hz
 
@@ -34,17 +34,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
 
-    region = hz.SignalRegion(*toys.REGION)
-    columns = toys.BACKGROUND.columns(options.events, seed=options.seed, region="sidebands")
-    data = hz.Dataset.from_arrays(columns).sidebands(toys.MASS, region)
+    region = hz.SignalRegion(*truth.REGION)
+    columns = truth.BACKGROUND.columns(options.events, seed=options.seed, region="sidebands")
+    data = hz.Dataset.from_arrays(columns).sidebands(truth.MASS, region)
     train = hz.train_flow  # importing TensorFlow is no part of the training
     flow_config = {"spline": hz.spline_flow, "maf": hz.maf}[options.flow]()
 
     start = time.process_time()
     flow = train(
         data,
-        toys.FEATURES,
-        given=toys.MASS,
+        truth.FEATURES,
+        given=truth.MASS,
         members=options.members,
         bootstraps=options.bootstraps,
         seed=options.seed,
@@ -54,12 +54,12 @@ def main() -> None:
     print(f"{options.events} events, {options.flow}, {options.bootstraps} x {options.members} members")
     print(f"training    {time.process_time() - start:8.1f} CPU s with compilation")
     for name, masses in (("signal region", "signal"), ("sidebands", "sidebands")):
-        x, m = toys.stack(toys.BACKGROUND.columns(options.test_events, seed=options.seed + 1000, region=masses))
+        x, m = truth.stack(truth.BACKGROUND.columns(options.test_events, seed=options.seed + 1000, region=masses))
         start = time.process_time()
         log_prob = flow.log_prob_array(x, m)
         seconds = time.process_time() - start
         inside = np.isfinite(log_prob)
-        difference = (toys.BACKGROUND.log_prob(x, m) - log_prob)[inside]
+        difference = (truth.BACKGROUND.log_prob(x, m) - log_prob)[inside]
         error = difference.std() / np.sqrt(len(difference))
         print(
             f"{name:14s} KL {difference.mean():.5f} +- {error:.5f} nats, {np.sum(~inside)} of {len(x)} events outside, "

@@ -1,0 +1,106 @@
+"""One pseudo-experiment: everything redrawn, everything trained again, and what a fit would return on average."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from asimov import AsimovFit, TruthSample
+from worlds import WORLDS, World
+
+import hisigma_zfit as hz
+
+if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array
+
+__all__ = ["run"]
+
+# purposes of random streams
+_SIDEBANDS, _SIMULATION = 1, 2
+
+
+def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int = 5) -> dict[str, Any]:
+    """Redraw the sidebands and the simulation of one world, train, and fit the expected data.
+
+    Args:
+        name: Of the world.
+        extra: Sideband events for the training beyond those of the data.
+        number: Of the pseudo-experiment; it seeds everything.
+        members: Seeds of the un-resampled densities.
+        bootstraps: Resampled densities of the background, and of the signal.
+
+    Returns:
+        For every fit the signal, its error and its noise, and what the trainings cost.
+    """
+    world = WORLDS[name]
+    truth = TruthSample(world)
+    rng = np.random.default_rng([number, 9])
+    n = int(rng.poisson(world.n_background * world.share_of_sidebands)) + extra
+    sidebands = world.sidebands(n, seed=(number, _SIDEBANDS))
+    simulation = world.simulation(seed=(number, _SIMULATION))
+    start = time.process_time()
+    plain = _train(world, sidebands, members=members, seed=2 * number + 1)
+    plain_s = time.process_time() - start
+    resampled = _train(world, sidebands, bootstraps=bootstraps, seed=2 * number + 1)
+    signal = _train(world, simulation, members=members, seed=2 * number + 2)
+    signal_resampled = _train(world, simulation, bootstraps=bootstraps, seed=2 * number + 2)
+    trained_s = time.process_time() - start
+    log_b = _score(plain, truth, world)
+    log_s = _score(signal, truth, world)
+    boots_b = [_score(flow, truth, world) for flow in resampled.bootstraps]
+    boots_s = [_score(flow, truth, world) for flow in signal_resampled.bootstraps]
+    exact_b, exact_s = truth.exact_background, truth.exact_signal
+    fits: dict[str, AsimovFit | list[AsimovFit]] = {
+        "exact": truth.fit(exact_b, exact_s),
+        "plain": truth.fit(log_b, log_s),
+        "background alone": truth.fit(log_b, exact_s),
+        "signal alone": truth.fit(exact_b, log_s),
+        "mixture": truth.fit(_mean(boots_b), log_s),
+        "bootstraps": [truth.fit(own, log_s) for own in boots_b],
+        "signal bootstraps": [truth.fit(log_b, own) for own in boots_s],
+    }
+    background = truth.weights[: len(log_b)] * (np.arange(len(log_b)) < np.argmax(truth.weights != truth.weights[0]))
+    return {
+        "world": name,
+        "extra": extra,
+        "number": number,
+        "sidebands": n,
+        "fits": {key: _plain(value) for key, value in fits.items()},
+        "divergence": {
+            "plain": _divergence(exact_b, log_b, background),
+            "mixture": _divergence(exact_b, _mean(boots_b), background),
+            "single": float(np.mean([_divergence(exact_b, own, background) for own in boots_b])),
+        },
+        "cpu_s": {"plain": plain_s, "all": trained_s, "total": time.process_time() - start},
+    }
+
+
+def _train(world: World, events: hz.Dataset, *, seed: int, members: int = 1, bootstraps: int = 1) -> hz.ConditionalFlow:
+    train = hz.train_flow
+    return train(events, world.features, given="m", members=members, bootstraps=bootstraps, seed=seed)
+
+
+def _score(flow: hz.ConditionalFlow, truth: TruthSample, world: World) -> Array:
+    del world
+    return flow.log_prob_array(truth.x, truth.m)
+
+
+def _mean(logs: list[Array]) -> Array:
+    """Log of the average density."""
+    top = np.max(logs, axis=0)
+    with np.errstate(invalid="ignore"):
+        mean = top + np.log(np.mean(np.exp(np.array(logs) - top), axis=0))
+    return np.where(np.isfinite(top), mean, -np.inf)
+
+
+def _divergence(exact: Array, learned: Array, weights: Array) -> float:
+    """Kullback-Leibler divergence in nats over the background of the signal region."""
+    inside = np.isfinite(learned)
+    return float(np.average((exact - learned)[inside], weights=weights[inside]))
+
+
+def _plain(fit: AsimovFit | list[AsimovFit]) -> Any:
+    if isinstance(fit, list):
+        return [_plain(own) for own in fit]
+    return [fit.signal, fit.error, fit.noise, fit.value]
