@@ -108,7 +108,7 @@ def feature_space(*names: str, **limits: tuple[float, float]) -> zfit.Space:
     Example:
         >>> space = hz.feature_space("pt", angle=(0.0, 1.0))
         >>> space.obs, space.n_obs
-        (('pt', 'angle'), [inf, 1.0])
+        (('pt', 'angle'), 2)
     """
     bounds: dict[str, tuple[float, float]] = {}
     for name, edges in [*((name, (-math.inf, math.inf)) for name in names), *limits.items()]:

@@ -138,13 +138,13 @@ class ConditionalFlow(abc.ABC):
     Example:
         >>> signal, background = hz.examples.flow("signal"), hz.examples.flow("background")
         >>> x, m = [[60.0, 0.9]], 125.0  # pt and angle
-        >>> np.exp(signal.log_prob_array(x, m))  # the true density is exp(-1) / 60 * 2 * 0.9 = 0.0110
-        array([0.011])
-        >>> np.exp(signal.log_prob_array(x, m) - background.log_prob_array(x, m))  # as signal: true 3.0
-        array([3.])
+        >>> np.exp(signal.log_prob_array(x, m)).tolist()  # the true density is exp(-1) / 60 * 2 * 0.9
+        [0.011]
+        >>> np.exp(signal.log_prob_array(x, m) - background.log_prob_array(x, m)).tolist()  # true 3.04
+        [3.16]
         >>> sample = signal.sample(np.full(20_000, m), seed=1)
-        >>> sample.mean(axis=0).round(2)  # true 60 and 2/3
-        array([59.76,  0.66])
+        >>> sample.mean(axis=0).tolist()  # true 60 and 2/3
+        [59.6, 0.66]
     """
 
     kind: ClassVar[str] = ""

@@ -260,8 +260,8 @@ def limit_scan(
     Example:
         >>> result, sample = hz.examples.fitted(), hz.examples.sample()
         >>> scan = hz.limit_scan(result, "n_sig", [20.0, 40.0, 60.0, 80.0], sample=sample)
-        >>> scan.observed  # excluded at 95 % where it is below 0.05
-        array([0.51, 0.50, 0.09, 0.004])
+        >>> scan.observed.tolist()  # excluded at 95 % where it is below 0.05
+        [0.51, 0.50, 0.09, 0.004]
         >>> scan.limit
         64.5
     """

@@ -51,7 +51,7 @@ def signal_response(result: Any, poi: str | Any, signal: Dataset, *, seed: int =
 
     Example:
         >>> print(hz.signal_response(hz.examples.fitted(), "n_sig", hz.examples.simulation()))
-        signal response 0.97 +- 0.03 (1000 simulated events)
+        signal response 0.99 +- 0.03 (1000 simulated events)
     """
     profiler = as_profiler(result, poi)
     model: SignalPlusBackground = profiler.loss.model[0]
