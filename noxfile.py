@@ -1,15 +1,30 @@
-"""Sessions for developers: `nox` runs tests, lint and types, each in an environment of its own."""
+"""Sessions for developers: `nox` runs lint, imports, types and tests, each in an environment of its own."""
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "imports", "types", "tests"]
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite."""
+    """Run the tests and the examples in docstrings."""
     session.install(".[test]")
-    session.run("pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def doctests(session: nox.Session) -> None:
+    """Run the examples in docstrings alone."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", "hisigma_zfit", *session.posargs)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the tests with the lowest versions that pyproject.toml allows of all that it names."""
+    session.install("uv")
+    session.run("python", "-m", "uv", "pip", "install", "--resolution", "lowest-direct", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session
@@ -18,6 +33,13 @@ def lint(session: nox.Session) -> None:
     session.install("ruff")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Check the floors of the house."""
+    session.install(".", "import-linter")
+    session.run("lint-imports")
 
 
 @nox.session
