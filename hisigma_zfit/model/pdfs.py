@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ from hisigma_zfit.model.shapes import sample_mass
 from hisigma_zfit.zfit_internals import random_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -33,10 +35,25 @@ __all__ = ["FlowProductPDF"]
 # zfit takes the difference of limits to compare spaces, and inf - inf is not zero: "unbounded" must be finite
 _UNBOUNDED = 1e100
 
-# Inside a graph that samples, Python code occupies one of TensorFlow's threads for operations.  A compiled function
-# that it calls waits for another one, for ever where all of them are sampling: always on one core, and on as many as a
-# sum has components.  This executor runs it on the thread that calls.
-_ON_THIS_THREAD = "SINGLE_THREADED_EXECUTOR"
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@contextmanager
+def _without_graphs() -> Iterator[None]:
+    """Let compiled functions run operation by operation.
+
+    Inside a graph that samples, Python code occupies one of TensorFlow's threads for operations.  A compiled function
+    that it calls waits for another one, for ever where all of them are sampling: always on one core, and on as many
+    cores as a sum has components.  `tf.experimental.function_executor_type` would be a switch for this thread alone,
+    but its executor waits for the same threads.
+    """
+    with _ONE_AT_A_TIME:  # the switch is one for all threads
+        before = tf.config.functions_run_eagerly()
+        tf.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tf.config.run_functions_eagerly(before)
 
 
 def _conditional_log_prob(flow: ConditionalFlow, x: Array, m: Array, known: dict[int, Array]) -> Array:
@@ -248,7 +265,7 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
         nu = [variation.nuisance.value() for variation in self.variations]
 
         def draw(m: npt.NDArray[np.float64], seed: int, *nu: float) -> npt.NDArray[np.float64]:
-            with tf.experimental.function_executor_type(_ON_THIS_THREAD):
+            with _without_graphs():
                 return self._sample_features(m, nu, int(seed))
 
         features = tf.numpy_function(draw, [m, seed, *nu], tf.float64, stateful=True)
