@@ -189,7 +189,10 @@ def test_event_weights_count(sidebands):
     flow = train_flow(data, ["a"], given="m", seed=1, flow=SMALL, preset="quick")
     a_grid = np.linspace(0.05, 0.65, 50)[:, None]
     for m in (95.0, 125.0, 170.0):
-        np.testing.assert_allclose(np.exp(flow.log_prob_array(a_grid, m)), 1 / 0.7, rtol=0.15)
+        relative = 0.7 * np.exp(flow.log_prob_array(a_grid, m)) - 1.0
+        # 16,000 effective events in a dozen splines: 3 % each; the mean of 50 points less, the largest of 150 more
+        assert np.sqrt(np.mean(relative**2)) < 0.06
+        assert np.abs(relative).max() < 0.15
 
 
 def test_limits_of_the_space_are_edges_of_the_support(sidebands):

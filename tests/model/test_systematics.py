@@ -127,7 +127,9 @@ def test_the_weight_is_no_free_signal():
     # the data alone know nu to 1 / (0.3 sqrt(8000)) = 0.04
     assert np.all(t > 100.0)
     quadratic = ((np.array([-3.0, -2.0, 2.0, 3.0]) - profiler.best) / profiler.error) ** 2
-    np.testing.assert_allclose(t, quadratic, rtol=0.6)
+    # Gaussians that are moved are parabolas; N(m, nu) is good to 2e-2 at three standard deviations (test_morphing),
+    # which is 330 of 6400 with 8200 events, and the signal, which is no parabola beside the background, has 110
+    np.testing.assert_allclose(t, quadratic, rtol=0.07)
 
 
 def test_in_the_sidebands_nothing_varies_if_only_the_mass_counts():
