@@ -361,6 +361,8 @@ def test_every_flag_of_the_first_version_is_understood():
         "features": ("a", "b"),
         "columns": {"pt_over_m": "pt/mass", "flag": "(x==1)"},
         "sideband_training": ("m.root", "n.root"),
+        "backgrounds": {},  # these two stand in files only
+        "categories": {},
         "systematic": {"jes": ("u.root", "d.root"), "jer": ("a.root", "b.root")},
         "background_systematic": {"jes": ("bu.root", "bd.root")},
         "yield_systematic": {"jes": 0.97, "lumi": 1.02},

@@ -74,7 +74,8 @@ def test_result_json_has_every_key_of_the_contract(finished_run):
     assert set(raw["mass_only"]) == set(raw["nominal"]) == {"value", "error", "z"}
     assert set(raw["significance"]) == {"poi", "z", "p0", "q0"}
     assert set(raw["n_events"]) == {"read", "used", "dropped", "signal_simulation", "sideband_training"}
-    assert set(raw["closure"]["misfit"]) == {"a", "b"}
+    # about 130 of 2,500 sideband events are held out
+    assert set(raw["closure"]["misfit"]) == (set() if raw["closure"]["too_few"] else {"a", "b"})
     assert set(raw["closure"]["flagged"]) <= {"a", "b"}
 
 
@@ -227,7 +228,7 @@ def test_members_of_another_run_are_not_trained_again(finished_run, tmp_path, mo
     def train_stack(*_, **__):
         raise _StoppedError
 
-    monkeypatch.setattr(training, "train_stack", train_stack)
+    monkeypatch.setattr(members, "train_stack", train_stack)
     files = {name: finished_run.inputs / f"{name}.root" for name in ("data", "signal")}
     shutil.copy(files["signal"], tmp_path / "up.root")
     varied = {"systematic": {"jes": (tmp_path / "up.root", files["signal"])}}
