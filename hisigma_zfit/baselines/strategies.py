@@ -19,7 +19,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import zfit
 
 from hisigma_zfit.baselines.cuts import Candidates
@@ -40,7 +39,7 @@ from hisigma_zfit.model.shapes import ExpQuadratic, evaluate, finite_limits, fit
 from hisigma_zfit.results.strategies import StrategyResult
 
 if TYPE_CHECKING:
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.baselines.classifiers import Classifier
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.inference.expected import Truth
@@ -181,7 +180,7 @@ def _expected(pdf: zfit.pdf.BasePDF, edges: Array) -> Array:
     return np.asarray(width * np.squeeze(pdf.get_yield().value()) * density)
 
 
-def _masks(events: Dataset, classifier: Classifier | None, edges: tuple[float, ...]) -> list[npt.NDArray[np.bool_]]:
+def _masks(events: Dataset, classifier: Classifier | None, edges: tuple[float, ...]) -> list[Mask]:
     """Which events have log odds between neighbouring edges."""
     if classifier is None:
         return [np.ones(len(events), dtype=bool)]

@@ -26,7 +26,7 @@ from hisigma_zfit.toys.asimov import sample_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.likelihood.protocol import Likelihood
 
 __all__ = ["ScoreBins", "TemplateLikelihood"]
@@ -70,7 +70,7 @@ class ScoreBins:
             for scores, weights in ((signal, signal_weights), (background, background_weights))
         ]
 
-        def joined(column: int, n: int, *kept: npt.NDArray[np.bool_]) -> Array:
+        def joined(column: int, n: int, *kept: Mask) -> Array:
             (s, v), (b, w) = ((x[at, column], y[at]) for (x, y), at in zip(samples, kept, strict=True))
             return joined_quantiles(s, b, n, signal_weights=v, background_weights=w)
 

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 import zfit.z.numpy as znp
 from scipy.special import logsumexp
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     import zfit
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.data import SignalRegion
     from hisigma_zfit.density.flows import ConditionalFlow
     from hisigma_zfit.model.systematics import Variation
@@ -143,7 +142,7 @@ class Morph:
         with np.errstate(invalid="ignore"):  # -inf - -inf
             return [[clean(r) for r in v.log_ratios(x, m, log_nominal, log_prob)] for v in self.variations]
 
-    def acts(self, m: Array) -> npt.NDArray[np.bool_]:
+    def acts(self, m: Array) -> Mask:
         """Where the variations act, of m's shape."""
         return np.ones(m.shape, dtype=bool) if self.region is None else self.region.contains(m)
 

@@ -207,7 +207,7 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
             self._restricted[region] = self.morph.replace(region=region)
         return self._restricted[region]
 
-    def _sample_features(self, m: npt.NDArray[np.float64], nu: Sequence[float], seed: int) -> npt.NDArray[np.float64]:
+    def _sample_features(self, m: Array, nu: Sequence[float], seed: int) -> Array:
         if self.morph is None or not np.any(nu):
             return self.flow.sample(m, seed=seed)
         varied = self.morph.acts(m)
@@ -217,7 +217,7 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
         x[varied] = self.morph.sample(m[varied], np.asarray(nu), seed=seed)
         return x
 
-    def sample_features(self, m: npt.ArrayLike, *, seed: int) -> npt.NDArray[np.float64]:
+    def sample_features(self, m: npt.ArrayLike, *, seed: int) -> Array:
         """Draw features for masses of shape (n,) at the nuisances' current values; shape (n, d)."""
         nu = [float(variation.nuisance.value()) for variation in self.variations]
         return self._sample_features(np.asarray(m, dtype=np.float64), nu, seed)
@@ -264,7 +264,7 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
         seed = random_seed()
         nu = [variation.nuisance.value() for variation in self.variations]
 
-        def draw(m: npt.NDArray[np.float64], seed: int, *nu: float) -> npt.NDArray[np.float64]:
+        def draw(m: Array, seed: int, *nu: float) -> Array:
             with _without_graphs():
                 return self._sample_features(m, nu, int(seed))
 

@@ -17,7 +17,7 @@ from hisigma_zfit.results import Projection
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.data import SignalRegion
     from hisigma_zfit.density.flows import ConditionalFlow
     from hisigma_zfit.model.compose import SignalPlusBackground
@@ -106,7 +106,7 @@ class ModelSample:
             selection=", ".join(w for w in words if w),
         )
 
-    def _selection(self, region: SignalRegion | None, efficiency: float | None) -> dict[str, npt.NDArray[np.bool_]]:
+    def _selection(self, region: SignalRegion | None, efficiency: float | None) -> dict[str, Mask]:
         everything: Mapping[str, Mapping[str, Array]] = {"data": self.data, **self.columns}
         masks = {
             name: np.ones(len(columns[self.mass]), dtype=bool)

@@ -13,7 +13,7 @@ from hisigma_zfit.model.normalisation import weights
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.model.interpolation import Coefficients, Interpolation
     from hisigma_zfit.model.normalisation import Normaliser
 
@@ -32,7 +32,7 @@ class MorphColumns:
 
     columns: tuple[Array, ...]
     basis: Array
-    active: npt.NDArray[np.bool_]
+    active: Mask
 
     def take(self, at: npt.NDArray[Any]) -> MorphColumns:
         """The same for some of the events, by index or mask."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    import numpy.typing as npt
+    from hisigma_zfit.arrays import Array
 
 __all__ = ["ToyFolder", "load_toys"]
 
@@ -97,7 +97,7 @@ class ToyFolder:
             path.parent.mkdir(exist_ok=True)
             write_bytes(path, content)
 
-    def read(self, start: int) -> dict[str, npt.NDArray[np.float64]] | None:
+    def read(self, start: int) -> dict[str, Array] | None:
         """Arrays of the chunk that begins with toy number `start`; None where it is missing or damaged."""
         try:
             with np.load(self._chunk(start), allow_pickle=False) as stored:
@@ -105,7 +105,7 @@ class ToyFolder:
         except (OSError, ValueError, zipfile.BadZipFile):
             return None
 
-    def write(self, start: int, arrays: Mapping[str, npt.NDArray[np.float64]]) -> None:
+    def write(self, start: int, arrays: Mapping[str, Array]) -> None:
         """Keep a chunk, whole or not at all."""
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]

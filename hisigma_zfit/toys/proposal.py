@@ -22,7 +22,7 @@ from hisigma_zfit.model.terms import Term, reference_of, terms_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Mask
 
 __all__ = ["Proposal", "parameters_restored"]
 
@@ -91,7 +91,7 @@ class Proposal:
                 density += events * (row if term.frozen else row * evaluate(term.mass, columns.masses))
         return cls(model, terms, values, columns, density)
 
-    def take(self, keep: npt.NDArray[np.bool_]) -> Proposal:
+    def take(self, keep: Mask) -> Proposal:
         """Those of the events where `keep`, shape (n,), is true."""
         if keep.all():
             return self

@@ -23,7 +23,7 @@ from hisigma_zfit.fitting.profiler import Profiler
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.toys.pool import Pool
 
 __all__ = ["ConditionalFits", "ToyFits", "ToyPlan", "conditional_fits", "fit_toys", "require_fitted"]
@@ -87,7 +87,7 @@ class ToyFits:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
-    def fitted(self) -> npt.NDArray[np.bool_]:
+    def fitted(self) -> Mask:
         """Toys whose fits converged, shape (n,)."""
         return np.isfinite(self.t_true) & np.isfinite(self.q0)
 
@@ -189,7 +189,7 @@ def conditional_fits(pool: Pool, poi: str, values: npt.ArrayLike, *, toys: int, 
     return ConditionalFits(best, minimum, conditional)
 
 
-def require_fitted(fitted: npt.NDArray[np.bool_]) -> None:
+def require_fitted(fitted: Mask) -> None:
     """Say how many toys could not be fitted.
 
     Args:

@@ -30,9 +30,7 @@ from hisigma_zfit.toys.toy_fits import ToyFits, ToyPlan, fit_toys, require_fitte
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import numpy as np
-    import numpy.typing as npt
-
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.toys.pool import Pool
 
 __all__ = ["Chunks", "make_pool", "run_toys"]
@@ -48,10 +46,10 @@ _Task = tuple[int, int]
 class Chunks(Protocol):
     """Where finished toys are kept, so that an interrupted study goes on."""
 
-    def read(self, start: int) -> Mapping[str, npt.NDArray[np.float64]] | None:
+    def read(self, start: int) -> Mapping[str, Array] | None:
         """Arrays of the toys from number `start` on, or None."""
 
-    def write(self, start: int, arrays: Mapping[str, npt.NDArray[np.float64]]) -> None:
+    def write(self, start: int, arrays: Mapping[str, Array]) -> None:
         """Keep them."""
 
 
