@@ -16,7 +16,7 @@ from hisigma_zfit.likelihood.nll import ExtendedNLL
 class Hill:
     """-log L = -x^2 / 2 between -1 and 1: the best fit is at a limit, where no parabola gives an error."""
 
-    parameters = (SimpleNamespace(name="x", floating=True, has_limits=True, lower=-1.0, upper=1.0),)
+    parameters = (SimpleNamespace(name="x", floating=True, lower=-1.0, upper=1.0),)
 
     def evaluator(self, *, around=None):
         return self

@@ -72,10 +72,11 @@ def test_asymptotic_tests_in_five_dimensions_agree_with_our_own(five_dimensions)
     assert limits["observed"] == pytest.approx(ours.limit, rel=5e-3)
     for band, name in BANDS.items():
         assert limits[name] == pytest.approx(ours.expected[band], rel=0.03, abs=0.2)
-    wide = POIarray(poi, np.linspace(-20.0, 80.0, 17))
+    wide = POIarray(poi, np.linspace(-20.0, 80.0, 65))  # hepstats interpolates p-values linearly
     bands = ConfidenceInterval(calculator, wide).interval(alpha=1 - 0.6827)
     interval = hypotests.interval(result, poi)
-    assert (bands["lower"], bands["upper"]) == pytest.approx((interval.lower, interval.upper), rel=5e-3)
+    edges = (interval.lower, interval.upper)
+    assert (bands["lower"], bands["upper"]) == pytest.approx(edges, abs=0.01 * interval.error)
     fine = POIarray(poi, np.linspace(0.0, 50.0, 41))  # p-values bend where t-tilde meets the boundary
     bounded = ConfidenceInterval(calculator, fine, qtilde=True).interval(alpha=0.1)
     found = unified.feldman_cousins(result, poi, cl=0.9, sample=sample)

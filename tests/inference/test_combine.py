@@ -36,8 +36,8 @@ class Counting:
         shape = np.exp(-slope * CENTRES)
         self.templates = np.stack([SIGNAL, shape / shape.sum()])
         self.parameters = tuple(
-            SimpleNamespace(name=name, floating=True, has_limits=name == "b", lower=0.0, upper=None)
-            for name in ("s", "b")
+            SimpleNamespace(name=name, floating=True, lower=lower, upper=None)
+            for name, lower in (("s", None), ("b", 0.0))
         )
 
     def evaluator(self, *, around=None):
@@ -286,7 +286,7 @@ def test_the_seed_of_a_limit_is_that_of_its_asimov_set():
 def test_a_limit_where_the_parameter_cannot_be_negative():
     loss = Counting(0.75, OBSERVED - 80 * SIGNAL)
     free = cls_limit([Profiler(loss, "s")], [0.0], cl=0.95)
-    loss.parameters[0].has_limits = True  # at zero, as for b
+    loss.parameters[0].lower = 0.0
     bounded = Profiler(loss, "s")
     assert bounded.best == 0.0
     # q-tilde compares with zero in both cases
