@@ -373,7 +373,7 @@ def test_twelve_sigma_have_a_finite_significance():
 
 def test_hepstats_discovery_is_ours():
     """With a signal of about five standard deviations: beyond eight hepstats loses the digits of p."""
-    model = models.model(n_sig=100.0)
+    model = models.model(n_sig=50.0)
     loss = ExtendedNLL(model, models.toy(model, seed=12))
     calculator = AsymptoticCalculator(loss, Newton())
     poi = POI(loss.model[0].poi, 0)
