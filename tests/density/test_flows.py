@@ -71,7 +71,8 @@ def test_samples_are_deterministic_and_inside(flows, name):
     m = np.full(2000, 121.0)
     sample = flow.sample(m, seed=5)
     assert sample.shape == (2000, 2)
-    assert flow.inside(sample).all()
+    # a flow of two regions asks both of its parts, and draws from the one that the mass is in
+    assert getattr(flow, "inner", flow).inside(sample).all()
     np.testing.assert_array_equal(flow.sample(m, seed=5), sample)
     assert not np.array_equal(flow.sample(m, seed=6), sample)
     assert len(np.unique(sample[:, 0])) > 1990
