@@ -12,7 +12,15 @@ import pytest
 from hisigma_zfit.results import LikelihoodScan, Measurement
 
 SHIPPED = importlib.resources.files("hisigma_zfit.results") / "measurement.schema.json"
-TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None)}
+TYPES = {
+    "boolean": bool,
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "null": type(None),
+}
 
 
 def without_what_says_nothing(schema):
@@ -28,7 +36,7 @@ def follows(value, schema, whole):
     checks = {
         "$ref": lambda ref: follows(value, whole["$defs"][ref.removeprefix("#/$defs/")], whole),
         "anyOf": lambda options: any(follows(value, option, whole) for option in options),
-        "type": lambda name: isinstance(value, TYPES[name]) and not isinstance(value, bool),
+        "type": lambda name: isinstance(value, TYPES[name]) and isinstance(value, bool) == (name == "boolean"),
         "const": lambda only: value == only,
         "enum": lambda options: value in options,
         "required": lambda names: set(names) <= set(value),

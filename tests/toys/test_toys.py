@@ -258,7 +258,7 @@ def test_limits_of_toys_are_those_of_their_data():
     Toys share the set of their truth, which is right to 1 %.  Over eleven events of background under the signal Wald's
     form is 2 to 12 % too high.
     """
-    loss, events = sparse(), 20_000
+    loss, events = sparse(), 60_000
     pool = make_pool(loss, "s", 3.0, events=events, seed=2, limits=True)
     exact = run_toys(pool, "s", n=4, seed=5, limit=0.95).limit
     wald = run_toys(replace(pool, background=None), "s", n=4, seed=5, limit=0.95).limit
