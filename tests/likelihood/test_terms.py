@@ -135,8 +135,8 @@ def test_toys_of_ratios_return_what_is_put_in(loss, tmp_path):
     summary = summarise(fits, pool, "s", seed=4)
     # 5 sigma each: 6e-7
     for found in summary.parameters.values():
-        assert abs(found["pull_mean"]) < 5 * found["pull_mean_error"]
-        assert abs(found["pull_width"] - 1.0) < 5 * found["pull_width_error"]
+        assert abs(found.pull_mean) < 5 * found.pull_mean_error
+        assert abs(found.pull_width - 1.0) < 5 * found.pull_width_error
     # Poisson numbers: 5 sigma
     assert abs(fits.events[:, 0].mean() - 1020.0) < 5 * np.sqrt(1020.0 / 200)
     with ToyFolder.open(tmp_path / "study", {"seed": 4, "pool": pool.digest}) as study:

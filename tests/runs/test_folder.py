@@ -1,46 +1,21 @@
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
+from counted_run import COUNTED, INPUTS, LAYOUT, OPTIONS, Count, start
 
 from hisigma_zfit.errors import InputError, RunFolderError
-from hisigma_zfit.files import write_bytes
-from hisigma_zfit.results.base import Result
 from hisigma_zfit.runs import folder as run_module
-from hisigma_zfit.runs.folder import RunFolder
-from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
 from hisigma_zfit.runs.stored import StoredResults, read_results
-
-INPUTS = {"data.root": "sha256:aa", "signal.root": "sha256:bb"}
-OPTIONS = {"seed": 1, "range": (90, 180), "features": ["pt_bb", "dr_bb"], "preset": "quick"}
-
-
-@dataclass(frozen=True)
-class Count(Result):
-    """The answer of a task that the folders have never heard of."""
-
-    schema: ClassVar[str] = "tests/count/1"
-    n: int
-
-
-LAYOUT = {"result": Count, "pages/*": Count}
-COUNTED = Count(42)
-
-
-def start(path: Path, *, resume: bool = True, **changes: Any) -> RunFolder:
-    fields: dict[str, Any] = {"task": "count", "inputs": INPUTS, "options": OPTIONS}
-    return RunFolder.open(path, Identity(**fields | changes), resume=resume)
 
 
 def fail(path: Path, error: BaseException, *, made: str | None = None) -> None:
@@ -301,73 +276,6 @@ def test_place_taken_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
         finish()
     assert (tmp_path / "out" / "thesis.tex").read_text() == "precious"
     assert (tmp_path / "out.partial" / "result.txt").read_text() == "42"
-
-
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_full_disk_is_one_line_and_keeps_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(code, os.strerror(code))
-
-    def write() -> None:
-        with start(tmp_path / "out") as run:
-            run.write_text("members/0", "first")
-            monkeypatch.setattr(os, "fsync", full)
-            run.write_text("members/0", "x" * 123_456)
-
-    with pytest.raises(RunFolderError, match=r"room for 'members/0' of 123\.5 kB, got a .* free") as caught:
-        write()
-    assert "\n" not in str(caught.value)
-    assert "run the same command again" in str(caught.value)
-    partial = tmp_path / "out.partial"
-    assert sorted(path.name for path in (partial / "members").iterdir()) == ["0"]
-    assert (partial / "members" / "0").read_text() == "first"
-
-
-def test_full_disk_met_by_others_is_explained(tmp_path: Path) -> None:
-    def train() -> None:
-        with start(tmp_path / "out") as run:
-            run.write_text("members/background/2.npz", "trained")
-            raise OSError(errno.ENOSPC, "No space left on device", str(run.member_folder("background") / "3.npz"))
-
-    with pytest.raises(RunFolderError, match=r"3\.npz.*full disk.*members trained so far are kept"):
-        train()
-    assert (tmp_path / "out.partial" / "members" / "background" / "2.npz").is_file()
-
-
-def test_full_disk_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    for place in ((Path, "mkdir"), (os, "fsync")):
-        with monkeypatch.context() as patch:
-            patch.setattr(*place, full)
-            with pytest.raises(RunFolderError, match="full disk"):
-                start(tmp_path / "out")
-        assert list(tmp_path.iterdir()) == []
-
-
-def test_other_system_errors_are_not_disguised(tmp_path: Path) -> None:
-    with pytest.raises(PermissionError), start(tmp_path / "out"):
-        raise PermissionError(errno.EACCES, "not the disk's fault")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
-def test_half_written_file_is_removed(tmp_path: Path) -> None:
-    target = tmp_path / "result.json"
-    target.write_text("old")
-    (tmp_path / ".result.json.tmp").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
-        write_bytes(target, b"new" * 100_000)
-    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
-    assert target.read_text() == "old"
-
-
-@pytest.mark.parametrize("name", ["../escape", "/etc/passwd", "a/../../b", ""])
-def test_names_stay_inside_the_folder(tmp_path: Path, name: str) -> None:
-    with start(tmp_path / "out") as run, pytest.raises(InputError, match="inside the run folder"):
-        run.write_text(name, "")
 
 
 def test_results_are_read_back(tmp_path: Path) -> None:

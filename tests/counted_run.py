@@ -1,0 +1,33 @@
+"""A run folder of a task that the folders have never heard of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from hisigma_zfit.results.base import Result
+from hisigma_zfit.runs.folder import RunFolder
+from hisigma_zfit.runs.identity import Identity
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INPUTS = {"data.root": "sha256:aa", "signal.root": "sha256:bb"}
+OPTIONS = {"seed": 1, "range": (90, 180), "features": ["pt_bb", "dr_bb"], "preset": "quick"}
+
+
+@dataclass(frozen=True)
+class Count(Result):
+    """The answer of a task that the folders have never heard of."""
+
+    schema: ClassVar[str] = "tests/count/1"
+    n: int
+
+
+LAYOUT = {"result": Count, "pages/*": Count}
+COUNTED = Count(42)
+
+
+def start(path: Path, *, resume: bool = True, **changes: Any) -> RunFolder:
+    fields: dict[str, Any] = {"task": "count", "inputs": INPUTS, "options": OPTIONS}
+    return RunFolder.open(path, Identity(**fields | changes), resume=resume)
