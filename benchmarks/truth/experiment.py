@@ -40,16 +40,14 @@ def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int
     sidebands = world.sidebands(n, seed=(number, _SIDEBANDS))
     simulation = world.simulation(seed=(number, _SIMULATION))
     start = time.process_time()
-    plain = _train(world, sidebands, members=members, seed=2 * number + 1)
-    plain_s = time.process_time() - start
-    resampled = _train(world, sidebands, bootstraps=bootstraps, seed=2 * number + 1)
-    signal = _train(world, simulation, members=members, seed=2 * number + 2)
-    signal_resampled = _train(world, simulation, bootstraps=bootstraps, seed=2 * number + 2)
+    plain = _train(world, sidebands, members=members, bootstraps=bootstraps, seed=2 * number + 1)
+    background_s = time.process_time() - start
+    signal = _train(world, simulation, members=members, bootstraps=bootstraps, seed=2 * number + 2)
     trained_s = time.process_time() - start
     log_b = _score(plain, truth, world)
     log_s = _score(signal, truth, world)
-    boots_b = [_score(flow, truth, world) for flow in resampled.bootstraps]
-    boots_s = [_score(flow, truth, world) for flow in signal_resampled.bootstraps]
+    boots_b = [_score(flow, truth, world) for flow in plain.bootstraps]
+    boots_s = [_score(flow, truth, world) for flow in signal.bootstraps]
     exact_b, exact_s = truth.exact_background, truth.exact_signal
     fits: dict[str, AsimovFit | list[AsimovFit]] = {
         "exact": truth.fit(exact_b, exact_s),
@@ -72,7 +70,8 @@ def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int
             "mixture": _divergence(exact_b, _mean(boots_b), background),
             "single": float(np.mean([_divergence(exact_b, own, background) for own in boots_b])),
         },
-        "cpu_s": {"plain": plain_s, "all": trained_s, "total": time.process_time() - start},
+        "stopped": None if plain.history is None else plain.history.kept_step,
+        "cpu_s": {"background": background_s, "all": trained_s, "total": time.process_time() - start},
     }
 
 
