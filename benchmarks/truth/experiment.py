@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from asimov import AsimovFit, TruthSample
+from rivals import copula, reweighted
 from worlds import WORLDS, World
 
 import hisigma_zfit as hz
@@ -49,6 +50,10 @@ def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int
     boots_b = [_score(flow, truth, world) for flow in plain.bootstraps]
     boots_s = [_score(flow, truth, world) for flow in signal.bootstraps]
     exact_b, exact_s = truth.exact_background, truth.exact_signal
+    rivals = {
+        "copula": copula(world, sidebands, truth.x),
+        "reweighted": reweighted(world, sidebands, truth.x, truth.m, seed=number),
+    }
     fits: dict[str, AsimovFit | list[AsimovFit]] = {
         "exact": truth.fit(exact_b, exact_s),
         "plain": truth.fit(log_b, log_s),
@@ -57,7 +62,7 @@ def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int
         "mixture": truth.fit(_mean(boots_b), log_s),
         "bootstraps": [truth.fit(own, log_s) for own in boots_b],
         "signal bootstraps": [truth.fit(log_b, own) for own in boots_s],
-    }
+    } | {rival: truth.fit(log, exact_s) for rival, log in rivals.items()}
     background = truth.weights[: len(log_b)] * (np.arange(len(log_b)) < np.argmax(truth.weights != truth.weights[0]))
     return {
         "world": name,
@@ -69,6 +74,7 @@ def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int
             "plain": _divergence(exact_b, log_b, background),
             "mixture": _divergence(exact_b, _mean(boots_b), background),
             "single": float(np.mean([_divergence(exact_b, own, background) for own in boots_b])),
+            **{rival: _divergence(exact_b, log, background) for rival, log in rivals.items()},
         },
         "stopped": None if plain.history is None else plain.history.kept_step,
         "cpu_s": {"background": background_s, "all": trained_s, "total": time.process_time() - start},

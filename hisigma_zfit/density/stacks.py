@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Members", "Resampled", "TrainingTask"]
 
 BLOCK = 65_536
+LANES = 1024  # any multiple of what a processor computes at once
 FEW = 20_000  # below them five per cent of held-out events tell too little, and even a single member leaves out a fifth
 
 
@@ -64,8 +65,13 @@ class TrainingTask:
         blocks = []
         for start in range(0, len(x), BLOCK):
             part = slice(start, start + BLOCK)
-            u = transform.forward(x[part])[0].astype(np.float32)
-            blocks.append([np.asarray(a) for a in config.prepare(tf.constant(u), tf.constant(c[part]))])
+            u, own = transform.forward(x[part])[0].astype(np.float32), c[part]
+            # filled up: what is left over behind the last whole vector is rounded otherwise, whichever events these are
+            padding = ((0, -len(own) % LANES), (0, 0))
+            prepared = config.prepare(
+                tf.constant(np.pad(u, padding, mode="edge")), tf.constant(np.pad(own, padding[0], mode="edge"))
+            )
+            blocks.append([np.asarray(array)[: len(own)] for array in prepared])
         return tuple(np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
 
     def starts(self, config: FlowConfig, *, bootstrap: int, members: int) -> Float32:

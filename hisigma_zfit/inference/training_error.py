@@ -90,7 +90,7 @@ def with_training_error(models: Sequence[SignalPlusBackground], sigma: float) ->
         models: Of all categories, which share the parameter of interest.
         sigma: Events of the parameter of interest by one standard deviation of the nuisance.
     """
-    shift = nuisance(NUISANCE)
+    shift = nuisance(NUISANCE, limits=None)  # far from the best fit a few standard deviations are not enough
 
     def shifted(term: Term) -> Term:
         if not term.is_signal:

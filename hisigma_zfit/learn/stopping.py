@@ -25,6 +25,7 @@ TOLERANCE = 0.004  # nats by event; what the yield gains from longer training ou
 FIRST = 12  # steps before the first check
 GROWTH = 1.25  # of the steps from one check to the next
 HOPELESS = 0.05  # nats by event above the smallest loss, from where it has never come back
+LATELY = 3  # checks in a row that must be there: twice the steps of the best one
 
 
 def checks(n_steps: int) -> tuple[int, ...]:
@@ -55,4 +56,5 @@ def hopeless(losses: Sequence[float]) -> bool:
     Args:
         losses: As for `kept`, so far.
     """
-    return len(losses) > 1 and bool(losses[-1] > np.nanmin(losses) + HOPELESS)
+    lately = np.asarray(losses[-LATELY:], dtype=np.float64)
+    return len(losses) > LATELY and bool(np.all(lately > np.nanmin(losses) + HOPELESS))
