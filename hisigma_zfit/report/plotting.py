@@ -89,7 +89,7 @@ def _scan_range(what: LikelihoodScan, top: float) -> tuple[float, float]:
 
 
 def training(histories: Sequence[TrainingHistory], *, label: str = LABEL, right_label: str = "") -> Figure:
-    """Losses of density trainings, one panel each: members thin, their mean thick, held-out events as points, and what is kept.
+    """Losses of density trainings, one panel each: members thin, their mean thick, held-out events as points.
 
     Raises:
         InputError: There is no history.
