@@ -64,6 +64,8 @@ class Purpose(IntEnum):
     """What the steps of the task `measure` take as their seeds."""
     FOLD = 18
     """Which part of the events a member does not see."""
+    HALF = 19
+    """Which half of the events an event is in."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:
