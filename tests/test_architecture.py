@@ -33,8 +33,11 @@ WORKER = [
     "model.interpolation",
     "model.normalisation",
     "model.variation_weights",
+    "toys.joint",
     "toys.pool",
+    "toys.source",
     "toys.toy_fits",
+    "baselines.binned",
 ]
 
 

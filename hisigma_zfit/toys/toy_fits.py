@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hisigma_zfit.arrays import Array, Mask
-    from hisigma_zfit.toys.pool import Pool
+    from hisigma_zfit.toys.source import ToySource
 
 __all__ = ["ConditionalFits", "ToyFits", "ToyPlan", "conditional_fits", "fit_toys", "require_fitted"]
 
@@ -37,14 +37,14 @@ class ToyPlan:
     """What is done in every toy.
 
     Attributes:
-        pool: Where its events come from.
+        pool: Where its data come from.
         poi: Index of the parameter of interest.
         seed: Seed of the toys.
         limit: Confidence level of an upper limit, or None for none.
         background: Background-only Asimov value of t for the limits; None for Wald's form, see `limits.cls_limit`.
     """
 
-    pool: Pool
+    pool: ToySource
     poi: int
     seed: int
     limit: float | None = None
@@ -114,7 +114,7 @@ class ConditionalFits:
 
 
 def _toys(
-    pool: Pool, poi: str, seed: int | Sequence[int], numbers: range
+    pool: ToySource, poi: str, seed: int | Sequence[int], numbers: range
 ) -> Iterator[tuple[Profiler | None, list[int], Array]]:
     """Profile, numbers of events and auxiliary observations of toys; no profile where the fit failed."""
     for k in numbers:
@@ -148,7 +148,7 @@ def fit_toys(plan: ToyPlan, start: int, stop: int) -> ToyFits:
     pool, n = plan.pool, stop - start
     size = pool.theta.size
     shapes = {"values": (n, size), "errors": (n, size), "t_true": (n,), "q0": (n,), "limit": (n,)}
-    shapes |= {"events": (n, len(pool.categories)), "observation": (n, pool.auxiliary.observed.size)}
+    shapes |= {"events": (n, pool.n_categories), "observation": (n, pool.n_auxiliary)}
     rows = {name: np.full(shape, np.nan) for name, shape in shapes.items()}
     for k, (profile, events, observation) in enumerate(
         _toys(pool, pool.parameters[plan.poi], plan.seed, range(start, stop))
@@ -163,7 +163,9 @@ def fit_toys(plan: ToyPlan, start: int, stop: int) -> ToyFits:
     return ToyFits(**rows)
 
 
-def conditional_fits(pool: Pool, poi: str, values: npt.ArrayLike, *, toys: int, seed: Sequence[int]) -> ConditionalFits:
+def conditional_fits(
+    pool: ToySource, poi: str, values: npt.ArrayLike, *, toys: int, seed: Sequence[int]
+) -> ConditionalFits:
     """Draw and fit pseudo-experiments of one hypothesis, with as many conditional fits as there are `values`.
 
     Args:
