@@ -22,6 +22,7 @@ WORKER = [
     "fitting.newton",
     "fitting.profiler",
     "learn.splines",
+    "learn.streams",
     "likelihood.auxiliary",
     "likelihood.cached",
     "likelihood.compiled",

@@ -62,6 +62,16 @@ class Purpose(IntEnum):
     """Events of a whole model that stand for data."""
     MEASUREMENT = 17
     """What the steps of the task `measure` take as their seeds."""
+    TOY = 18
+    """One pseudo-experiment of a study."""
+    TEST_TOY = 19
+    """One pseudo-experiment of a hypothesis, for the distribution of a test statistic."""
+    GOODNESS_OF_FIT = 20
+    """Events of the fitted model that data are tested with, and the test."""
+    RESPONSE = 21
+    """Events of the model's signal that simulation is compared with."""
+    BASELINE = 22
+    """Masses, starts and orders of the classifiers that the method is compared with."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:
