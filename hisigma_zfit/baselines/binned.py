@@ -90,7 +90,7 @@ class BinnedEvaluator:
         return Evaluation(float(value), jacobian @ by_yield, hessian)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TemplatePool(PlainSource):
     """Toys of a histogram: contents that are Poisson-distributed about those expected; a `ToySource`.
 

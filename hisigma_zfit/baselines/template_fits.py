@@ -107,6 +107,8 @@ def _bin(edges: Array, values: Array) -> npt.NDArray[np.intp]:
 class TemplateLikelihood(BinnedEvaluator):
     """-log L of a histogram, n_i ~ Poisson(sum_k y_k T_ki), without constants; it is its own evaluator.
 
+    Constraints of nuisances are no part of it: in a sum they come with an `ExtendedNLL` of the same nuisances.
+
     Args:
         yields: zfit parameters, or yields that depend on some and know their derivatives, such as `PolynomialYield`.
         templates: Share of each component in every bin, shape (K, bins).

@@ -83,9 +83,6 @@ class JointPool(PlainSource):
     parts: tuple[ToySource, ...]
     background: ToySource | None = None
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(repr(part) for part in self.parts)})"
-
     @property
     def n_categories(self) -> int:
         """See `ToySource`."""

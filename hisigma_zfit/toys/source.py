@@ -121,7 +121,7 @@ class Sample(Protocol):
         """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PlainSource:
     """The part of a `ToySource` that its parameters tell.
 
@@ -132,6 +132,10 @@ class PlainSource:
 
     fit_parameters: tuple[PlainParameter, ...]
     theta: Array
+
+    def __repr__(self) -> str:
+        truth = zip(self.fit_parameters, self.theta.tolist(), strict=True)
+        return f"{type(self).__name__}({', '.join(f'{p.name}={value:.6g}' for p, value in truth if p.floating)})"
 
     @property
     def parameters(self) -> tuple[str, ...]:

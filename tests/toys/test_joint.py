@@ -101,6 +101,7 @@ def test_other_processes_can_have_it():
     both = on_off(60.0, 120.0)
     pool, other = (make_pool(both, "s", value, others={"b": B}, events=200) for value in (S, S + 1.0))
     assert pool.portable
+    assert repr(pool) == "JointPool(s=25, b=40)"
     again = pickle.loads(pickle.dumps(pool))
     assert again.digest == pool.digest != other.digest
     mine, theirs = (each.draw(np.random.default_rng(1)) for each in (pool, again))
