@@ -30,10 +30,12 @@ from hisigma_zfit.likelihood.protocol import Likelihood
 from hisigma_zfit.results import Discovery, Interval, UpperLimit
 from hisigma_zfit.results.limits import LimitScan
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
-from hisigma_zfit.toys.asimov import AsimovSet, ImportanceSample, sample_of
+from hisigma_zfit.toys.samples import sample_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from hisigma_zfit.toys.source import Hypothesis, Sample
 
 __all__ = [
     "as_discovery",
@@ -143,7 +145,7 @@ def interval(result: Any, poi: str | Any, *, cl: float = ONE_SIGMA) -> Interval:
     return Interval(poi=profiler.name, value=profiler.best, lower=lower, upper=upper, cl=cl)
 
 
-def asimov_set(profiler: Profiler, value: float, sample: ImportanceSample | None, seed: int) -> AsimovSet:
+def asimov_set(profiler: Profiler, value: float, sample: Sample | None, seed: int) -> Hypothesis:
     """Asimov set of poi = value with the other parameters as the data fit them there."""
     sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, seed=seed)
     return sample.asimov(profiler.at(value).theta, poi=profiler.name)
@@ -204,7 +206,7 @@ def upper_limit(
     *,
     cl: float = 0.95,
     expected: bool = False,
-    sample: ImportanceSample | None = None,
+    sample: Sample | None = None,
     seed: int = 0,
 ) -> UpperLimit:
     """Asymptotic CLs upper limit with the q-tilde test statistic (arXiv:1007.1727).
@@ -214,8 +216,8 @@ def upper_limit(
         poi: The parameter of interest, or its name; not negative under the hypotheses that are tested.
         cl: Confidence level, between 0 and 1.
         expected: Also find the background-only median and its bands; see `expected_limits`.
-        sample: Events for the Asimov set, to save drawing them again.
-        seed: Seed of those events if they are drawn here.
+        sample: What the Asimov set is made of, to save making it again.
+        seed: Seed of the events, if some are drawn here.
 
     Raises:
         InputError: `cl` is not between 0 and 1, or the likelihood cannot be sampled.
@@ -240,7 +242,7 @@ def limit_scan(
     values: npt.ArrayLike | None = None,
     *,
     cl: float = 0.95,
-    sample: ImportanceSample | None = None,
+    sample: Sample | None = None,
     seed: int = 0,
 ) -> LimitScan:
     """CLs of many tested values, observed and as background-only data give them; for `report.limit_figures.limit`.
@@ -250,8 +252,8 @@ def limit_scan(
         poi: The parameter of interest, or its name.
         values: Tested values, not negative, shape (n,); by default 61 from zero to beyond all limits.
         cl: Confidence level of the limits, between 0 and 1.
-        sample: Events for the Asimov set, to save drawing them again.
-        seed: Seed of those events if they are drawn here.
+        sample: What the Asimov set is made of, to save making it again.
+        seed: Seed of the events, if some are drawn here.
 
     Raises:
         InputError: `cl` is not between 0 and 1, a value is negative, or the likelihood cannot be sampled.
@@ -296,7 +298,7 @@ def expected_discovery(
     value: float,
     *,
     others: Mapping[str, float] | None = None,
-    sample: ImportanceSample | None = None,
+    sample: Sample | None = None,
     seed: int = 0,
 ) -> Discovery:
     """Median significance of an injected signal, from its Asimov set (arXiv:1007.1727, eq. 50).
@@ -308,8 +310,8 @@ def expected_discovery(
         poi: The parameter of interest, or its name.
         value: Its injected value, positive.
         others: Values of other parameters by name; by default those that fit the data best at poi = `value`.
-        sample: Events for the Asimov set, to save drawing them again.
-        seed: Seed of those events if they are drawn here.
+        sample: What the Asimov set is made of, to save making it again.
+        seed: Seed of the events, if some are drawn here.
 
     Raises:
         InputError: `value` is not positive, or a name in `others` is unknown.

@@ -11,11 +11,13 @@ from scipy.stats import norm
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.inference.hypotests import as_profiler, asimov_set, check_level
 from hisigma_zfit.results import Interval
-from hisigma_zfit.toys.asimov import ImportanceSample, sample_of
+from hisigma_zfit.toys.samples import sample_of
 from hisigma_zfit.toys.toy_fits import conditional_fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hisigma_zfit.toys.source import Sample
 
 __all__ = ["boundary_pvalue", "feldman_cousins"]
 
@@ -42,7 +44,7 @@ def feldman_cousins(
     *,
     cl: float = 0.95,
     toys: int = 0,
-    sample: ImportanceSample | None = None,
+    sample: Sample | None = None,
     seed: int = 0,
 ) -> Interval:
     """Unified interval of a parameter that cannot be negative (arXiv:physics/9711021).
@@ -56,8 +58,8 @@ def feldman_cousins(
         cl: Confidence level, between 0 and 1.
         toys: Pseudo-experiments at each of five points around either edge; 0 takes the asymptotic distribution, which
             is exact for Gaussian estimates.
-        sample: Events for Asimov sets and toys, to save drawing them again.
-        seed: Seed of those events if they are drawn here, and of the toys.
+        sample: What Asimov sets and toys are made of, to save making it again.
+        seed: Seed of that, if events are drawn here, and of the toys.
 
     Raises:
         InputError: `cl` is not between 0 and 1, or `toys` is negative.

@@ -19,6 +19,7 @@ import zfit.z.numpy as znp
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.likelihood.columns import Columns, Term, build_columns, data_version, terms_of
+from hisigma_zfit.likelihood.compiled import bases_of
 from hisigma_zfit.likelihood.compression import compress, covers
 from hisigma_zfit.likelihood.constraints import constraint_evaluators
 from hisigma_zfit.likelihood.evaluate import Evaluation, Evaluator, EvaluatorSum
@@ -191,6 +192,11 @@ class ExtendedNLL(OpenLoss):
         if self._near is None or not covers(self._near, around):
             self._near = compress(full, around)
         return self._near
+
+    @property
+    def yields(self) -> tuple[str, ...]:
+        """Names of the parameters that are numbers of events or factors of one; couplings may be negative."""
+        return bases_of(term.extended for terms in self._terms for term in terms)
 
     def theta(self) -> Array:
         """Current values of `parameters`, shape (P,)."""

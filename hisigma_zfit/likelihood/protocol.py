@@ -32,6 +32,7 @@ __all__ = [
     "limits_of",
     "names_of",
     "shown_parameters",
+    "yields_in",
 ]
 
 
@@ -80,7 +81,8 @@ class PlainParameter:
 class Likelihood(Protocol):
     """-log L of some data.
 
-    One with constraint terms of zfit has them as ``constraints``; see `constraints_in`.
+    One with constraint terms of zfit has them as ``constraints``, see `constraints_in`, and one of expected numbers of
+    events names those among its parameters as ``yields``, see `yields_in`.
     """
 
     @property
@@ -119,6 +121,11 @@ def limits_of(parameters: Sequence[FitParameter]) -> tuple[Array, Array]:
 def constraints_in(likelihood: Likelihood) -> tuple[Any, ...]:
     """The zfit constraints that a likelihood holds as terms, none if it knows of no such thing."""
     return tuple(getattr(likelihood, "constraints", None) or ())
+
+
+def yields_in(likelihood: Likelihood) -> tuple[str, ...]:
+    """Names of the parameters that are numbers of events or factors of one, none if it knows of no such thing."""
+    return tuple(getattr(likelihood, "yields", ()))
 
 
 def shown_parameters(likelihood: Likelihood) -> dict[str, float]:
@@ -171,6 +178,7 @@ class LikelihoodSum:
     Attributes:
         parts: The likelihoods.
         parameters: Theirs, each once, in the order in which they come.
+        places: Where each part finds its own among them.
     """
 
     def __init__(self, parts: Sequence[Likelihood]) -> None:
@@ -186,19 +194,24 @@ class LikelihoodSum:
                 )
         self.parameters = tuple(found.values())
         position = {name: k for k, name in enumerate(found)}
-        self._at: list[Integers] = [
+        self.places: tuple[Integers, ...] = tuple(
             np.array([position[name] for name in names_of(part.parameters)], dtype=np.intp) for part in self.parts
-        ]
+        )
 
     @property
     def constraints(self) -> tuple[Any, ...]:
         """The zfit constraints of all parts."""
         return tuple(constraint for part in self.parts for constraint in constraints_in(part))
 
+    @property
+    def yields(self) -> tuple[str, ...]:
+        """Those of all parts."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in yields_in(part)))
+
     def theta(self) -> Array:
         """See `Likelihood`; where several parts share a parameter, the first has the word."""
         theta = np.empty(len(self.parameters))
-        for part, at in zip(reversed(self.parts), reversed(self._at), strict=True):
+        for part, at in zip(reversed(self.parts), reversed(self.places), strict=True):
             theta[at] = part.theta()
         return theta
 
@@ -207,7 +220,7 @@ class LikelihoodSum:
         return EvaluatorSum(
             [
                 _Placed(part.evaluator(around=None if around is None else around[at]), at)
-                for part, at in zip(self.parts, self._at, strict=True)
+                for part, at in zip(self.parts, self.places, strict=True)
             ]
         )
 

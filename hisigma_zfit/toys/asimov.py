@@ -10,7 +10,8 @@ calibrated so that the score of the likelihood vanishes at theta, as it does for
 *is* theta, and what is left of the sampling noise is in the curvature (0.2 % of Z for 100,000 events).
 
 What to use when: `ImportanceSample` once for a likelihood, its `asimov` for every hypothesis (no density is evaluated
-again), `AsimovSet.profiler` for the test statistic, `AsimovSet.pool` for pseudo-experiments.
+again), `AsimovSet.profiler` for the test statistic, `AsimovSet.pool` for pseudo-experiments.  `samples.sample_of` for
+the same of a likelihood of any kind.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import dataclasses
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, singledispatch
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.likelihood.evaluate import Evaluator
+    from hisigma_zfit.toys.source import ToySource
 
-__all__ = ["AsimovSet", "ImportanceSample", "sample_of"]
+__all__ = ["AsimovSet", "ImportanceSample"]
 
 
 _log = logging.getLogger(__name__)
@@ -136,22 +138,6 @@ class ImportanceSample:
             return _calibrated(AsimovSet(kept, theta, tuple(weights), self.auxiliary.asimov(theta)), free)
 
 
-@singledispatch
-def sample_of(loss: Any, *, theta: Array | None = None, events: int = 50_000, seed: int = 0) -> Any:
-    """What the Asimov sets and toys of a likelihood are made of; other kinds of likelihoods register their own.
-
-    Args:
-        loss: The likelihood.
-        theta: See `ImportanceSample`.
-        events: See `ImportanceSample`.
-        seed: See `ImportanceSample`.
-
-    Raises:
-        InputError: This kind of likelihood has no pseudo-data.
-    """
-    return ImportanceSample(loss, theta=theta, events=events, seed=seed)
-
-
 def _calibrated(asimov: AsimovSet, free: npt.NDArray[np.intp]) -> AsimovSet:
     """Multiply the weights by 1 + lambda . h, a small change that makes the score vanish.
 
@@ -240,8 +226,12 @@ class AsimovSet:
         """
         return Profiler(self.likelihood, poi)
 
-    def pool(self) -> Pool:
-        """Pseudo-experiments of the fitted model: the bias of fits to them is that of the fit alone."""
+    def pool(self, *, background: ToySource | None = None) -> Pool:
+        """Pseudo-experiments of the fitted model: the bias of fits to them is that of the fit alone.
+
+        Args:
+            background: Those of the background-only hypothesis, which upper limits of the toys need.
+        """
         sample = self.sample
         categories = [
             PoolCategory(
@@ -251,7 +241,8 @@ class AsimovSet:
             )
             for category, weights in zip(sample.categories, self.weights, strict=True)
         ]
-        return Pool.build(sample.parameters, self.theta, categories, sample.auxiliary)
+        pool = Pool.build(sample.parameters, self.theta, categories, sample.auxiliary)
+        return dataclasses.replace(pool, background=background)
 
     def data(self) -> list[zfit.Data]:
         """The weighted events as zfit data, one set for each category."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import counting
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ from hisigma_zfit.inference.hypotests import expected_discovery, upper_limit
 from hisigma_zfit.inference.unified import feldman_cousins
 from hisigma_zfit.model.kappa import PolynomialYield
 from hisigma_zfit.toys.asimov import ImportanceSample
+from hisigma_zfit.toys.summary import summarise
 from hisigma_zfit.toys.toy_fits import conditional_fits
+from hisigma_zfit.toys.toys import make_pool, run_toys
 
 
 def parameters(*names):
@@ -152,3 +156,27 @@ def test_limits_and_significances_are_those_of_a_counting_experiment():
     assert toys.best.mean() == pytest.approx(0.0, abs=5.0 * np.sqrt(50.0 / 200.0))
     with pytest.raises(FitError, match="less than nothing at s = -60"):
         TemplateSample(bins).asimov(np.array([-60.0, 50.0]))
+
+
+def test_toys_of_a_histogram_are_studied_as_those_of_events():
+    s, b = parameters("s", "b")
+    b.set_value(50.0)
+    b.floating = False
+    bins = TemplateLikelihood([s, b], np.ones((2, 1)), np.array([62.0]))
+    pool = make_pool(bins, "s", 30.0, limits=True)
+    fits = run_toys(pool, "s", n=300, seed=3)
+    # one number over a known background: the fit is the number
+    np.testing.assert_allclose(fits.values[:, 0], fits.events[:, 0] - 50.0, atol=1e-2)
+    np.testing.assert_allclose(fits.errors[:, 0], np.sqrt(fits.events[:, 0]), rtol=1e-3)
+    # 4.5 sigma, 7e-6 each; the error of a toy goes with its number, which moves the mean pull by half of 1/sqrt(80)
+    own = summarise(fits, pool, "s", seed=3).parameters["s"]
+    assert abs(own.bias) < 4.5 * own.bias_error
+    assert abs(own.pull_mean) < 4.5 * own.pull_mean_error + 0.06
+    assert abs(own.pull_width - 1.0) < 4.5 * own.pull_width_error + 0.03
+    limited = run_toys(pool, "s", n=3, seed=3, limit=0.95)
+    for n, limit in zip(limited.events, limited.limit, strict=True):
+        data = TemplateLikelihood([s, b], np.ones((2, 1)), n)
+        assert limit == pytest.approx(upper_limit(data, "s").limit, rel=2e-3)
+    assert pickle.loads(pickle.dumps(pool)).digest == pool.digest != make_pool(bins, "s", 30.0).digest
+    with pytest.raises(InputError, match="not negative, got -1"):
+        make_pool(bins, "s", -1.0)
