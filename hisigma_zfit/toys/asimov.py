@@ -31,7 +31,7 @@ from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.likelihood.constraints import auxiliary_data, shifted
 from hisigma_zfit.likelihood.nll import ExtendedNLL
-from hisigma_zfit.likelihood.protocol import PseudoLikelihood
+from hisigma_zfit.likelihood.protocol import PseudoLikelihood, has_weights
 from hisigma_zfit.results.show import table
 from hisigma_zfit.toys.pool import Pool, PoolCategory
 from hisigma_zfit.toys.proposal import Proposal, parameters_restored
@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.likelihood.evaluate import Evaluator
+    from hisigma_zfit.likelihood.protocol import Likelihood
 
-__all__ = ["AsimovSet", "ImportanceSample", "sample_of"]
+__all__ = ["AsimovSet", "ImportanceSample", "require_no_weights", "sample_of"]
 
 
 _log = logging.getLogger(__name__)
@@ -152,6 +153,20 @@ def sample_of(loss: Any, *, theta: Array | None = None, events: int = 50_000, se
     return ImportanceSample(loss, theta=theta, events=events, seed=seed)
 
 
+def require_no_weights(loss: Likelihood) -> None:
+    """Refuse to make pseudo-experiments of a likelihood whose events have weights.
+
+    Raises:
+        InputError: They have: a model of the events' density says nothing of their weights.
+    """
+    if has_weights(loss):
+        raise InputError.from_parts(
+            expected="events without weights for pseudo-experiments",
+            got="weights, whose distribution no model knows",
+            do="use asymptotic answers, or pass expected=True to hz.ExtendedNLL if they stand for expected numbers",
+        )
+
+
 def _calibrated(asimov: AsimovSet, free: npt.NDArray[np.intp]) -> AsimovSet:
     """Multiply the weights by 1 + lambda . h, a small change that makes the score vanish.
 
@@ -241,8 +256,13 @@ class AsimovSet:
         return Profiler(self.likelihood, poi)
 
     def pool(self) -> Pool:
-        """Pseudo-experiments of the fitted model: the bias of fits to them is that of the fit alone."""
+        """Pseudo-experiments of the fitted model: the bias of fits to them is that of the fit alone.
+
+        Raises:
+            InputError: The data's events have weights.
+        """
         sample = self.sample
+        require_no_weights(sample.loss)
         categories = [
             PoolCategory(
                 dataclasses.replace(category.columns, weights=None),
@@ -267,4 +287,6 @@ class AsimovSet:
     def loss(self) -> ExtendedNLL:
         """The same as a zfit loss; it evaluates the densities again, which `profiler` does not."""
         with _own_constraints_set_aside(self.sample.parameters):
-            return ExtendedNLL(list(self.sample.loss.model), self.data(), constraints=self.constraints() or None)
+            return ExtendedNLL(
+                list(self.sample.loss.model), self.data(), constraints=self.constraints() or None, expected=True
+            )

@@ -76,12 +76,14 @@ def make_pool(
         limits: Also prepare the background-only hypothesis, which upper limits of the toys need.
 
     Raises:
-        InputError: The likelihood has no such parameter, or fewer signal events than none are to be injected.
+        InputError: The likelihood has no such parameter, fewer signal events than none are to be injected, or the
+            data's events have weights.
         FitError: The events do not represent the hypothesis; ask for more of them.
     """
-    from hisigma_zfit.toys.asimov import ImportanceSample
+    from hisigma_zfit.toys.asimov import ImportanceSample, require_no_weights
 
     loss = getattr(result, "loss", result)
+    require_no_weights(loss)
     names = [p.name for p in loss.parameters]
     truth = {poi: inject, **(others or {})}
     for name in truth:
