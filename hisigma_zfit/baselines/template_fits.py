@@ -21,7 +21,7 @@ from hisigma_zfit.likelihood.compiled import ComposedYield
 from hisigma_zfit.likelihood.evaluate import Evaluation
 from hisigma_zfit.likelihood.protocol import PseudoLikelihood, add, names_of, shown_parameters
 from hisigma_zfit.results.show import table
-from hisigma_zfit.toys.asimov import sample_of
+from hisigma_zfit.toys.asimov import require_no_weights, sample_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,6 +110,8 @@ class TemplateLikelihood:
         yields: zfit parameters, or yields that depend on some and know their derivatives, such as `PolynomialYield`.
         templates: Share of each component in every bin, shape (K, bins).
         counts: Contents of the histogram, shape (bins,).
+        variance: Sums of squared weights in every bin, shape (bins,), if the contents are sums of weights; see
+            `protocol.has_weights`.
 
     Attributes:
         parameters: The independent parameters, P of them.
@@ -118,7 +120,11 @@ class TemplateLikelihood:
         InputError: The shapes do not match.
     """
 
-    def __init__(self, yields: Sequence[Any], templates: Array, counts: Array) -> None:
+    def __init__(self, yields: Sequence[Any], templates: Array, counts: Array, variance: Array | None = None) -> None:
+        if variance is not None and variance.shape != counts.shape:
+            raise InputError.from_parts(
+                expected=f"a variance of shape {counts.shape}", got=str(variance.shape), do="give that of each bin"
+            )
         if templates.shape != (len(yields), counts.size):
             raise InputError.from_parts(
                 expected=f"templates of shape ({len(yields)}, {counts.size})",
@@ -130,7 +136,7 @@ class TemplateLikelihood:
         names = [p.name for p in self.parameters]
         self._at = [[names.index(p.name) for p in each] for each in sources]
         self._sizes = [y.size if isinstance(y, ComposedYield) else None for y in yields]
-        self._yields, self._templates, self._counts = tuple(yields), templates, counts
+        self._yields, self._templates, self._counts, self._variance = tuple(yields), templates, counts, variance
 
     def expected(self, theta: Array) -> Array:
         """Expected contents at `theta`, shape (bins,)."""
@@ -141,7 +147,7 @@ class TemplateLikelihood:
         return np.asarray(np.array(sizes) @ self._templates)
 
     def observing(self, counts: Array) -> TemplateLikelihood:
-        """The likelihood of other contents, shape (bins,)."""
+        """The likelihood of other contents, which are numbers of events, shape (bins,)."""
         return TemplateLikelihood(self._yields, self._templates, counts)
 
     def evaluator(self, *, around: Array | None = None) -> TemplateLikelihood:
@@ -168,12 +174,29 @@ class TemplateLikelihood:
         """See `Likelihood`."""
         return add(self, other)
 
-    def value(self, theta: Array) -> float:
-        """-log L at `theta`, shape (P,); inf where a bin is expected to hold less than nothing, or its events."""
-        return self.evaluate(theta).value
+    @property
+    def weighted(self) -> bool:
+        """See `protocol.has_weights`."""
+        return self._variance is not None
 
-    def evaluate(self, theta: Array) -> Evaluation:
-        """-log L, gradient and Hessian at `theta`, shape (P,)."""
+    def scatter(self, theta: Array) -> Array:
+        """Covariance of the gradient when the events are drawn again, shape (P, P).
+
+        As `evaluate.WeightedEvaluator.scatter`, with the events of a bin together.
+        """
+        hessian = self.evaluate(theta).hessian
+        if self._variance is None:
+            return hessian
+        yields, jacobian, _ = self._sizes_at(theta)
+        expected, changes = yields @ self._templates, jacobian @ self._templates
+        typical = float(self._variance.sum() / max(np.abs(self._counts).sum(), 1e-300))
+        excess = self._variance - typical * self._counts
+        filled = (expected > 0.0) & (excess != 0.0)
+        weights = np.divide(excess, expected**2, out=np.zeros_like(expected), where=filled)
+        return np.asarray(typical * hessian + (changes * weights) @ changes.T)
+
+    def _sizes_at(self, theta: Array) -> tuple[Array, Array, list[tuple[int, list[int], Array]]]:
+        """Yields, their derivatives by all parameters, shape (P, K), and second ones of those that are composed."""
         yields = np.empty(len(self._at))
         jacobian, bends = np.zeros((theta.size, yields.size)), []
         for k, (at, size) in enumerate(zip(self._at, self._sizes, strict=True)):
@@ -183,6 +206,15 @@ class TemplateLikelihood:
                 yields[k], slope, bend = size.derivatives(theta[at])
                 jacobian[at, k] = slope
                 bends.append((k, at, bend))
+        return yields, jacobian, bends
+
+    def value(self, theta: Array) -> float:
+        """-log L at `theta`, shape (P,); inf where a bin is expected to hold less than nothing, or its events."""
+        return self.evaluate(theta).value
+
+    def evaluate(self, theta: Array) -> Evaluation:
+        """-log L, gradient and Hessian at `theta`, shape (P,)."""
+        yields, jacobian, bends = self._sizes_at(theta)
         expected = yields @ self._templates
         filled = self._counts > 0
         if (expected < 0.0).any() or (expected[filled] == 0.0).any():
@@ -256,7 +288,12 @@ class TemplateAsimov:
         return Profiler(self.likelihood, poi)
 
     def pool(self) -> TemplateAsimov:
-        """Itself: toys need no more."""
+        """Itself: toys need no more.
+
+        Raises:
+            InputError: The contents are sums of weights.
+        """
+        require_no_weights(self.loss)
         return self
 
     def draw(self, rng: np.random.Generator) -> tuple[PseudoLikelihood, list[int], Array]:
