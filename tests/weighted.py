@@ -44,7 +44,10 @@ def sample(seed=1):
 
 def counts(weights, background, *, sigma=None, off=None):
     """Sum of w over a background that is known, or measured with an error, or in unweighted control events."""
-    s, b = counting.parameter("s", 10.0), counting.parameter("b", background, floating=sigma is not None or off is not None)
+    s, b = (
+        counting.parameter("s", 10.0),
+        counting.parameter("b", background, floating=sigma is not None or off is not None),
+    )
     constraints = [] if sigma is None else [zfit.constraint.GaussianConstraint(b, observation=background, sigma=sigma)]
     model, data = zfit.pdf.SumPDF([counting.flat(s), counting.flat(b)]), data_of(np.full(len(weights), 0.5), weights)
     if off is None:

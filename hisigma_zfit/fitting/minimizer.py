@@ -58,7 +58,7 @@ class NewtonResult(OpenResult, hesse="approx", error="profile", methods={"profil
         return minimum.covariance(scatter_of(self.loss, minimum.theta))[np.ix_(at, at)]
 
 
-def _exact_covariance(result: FitResult, params: Any) -> dict[tuple[Any, Any], float]:
+def _weighted_errors(result: FitResult, params: Any) -> dict[tuple[Any, Any], float]:
     """Covariance of another minimiser's result with event weights, in zfit's layout."""
     with result:
         theta = result.loss.theta()
@@ -201,7 +201,7 @@ def fit(loss: ExtendedNLL, *, minimizer: Any = None) -> FitResult:
     if isinstance(result, NewtonResult):
         result.hesse(method="approx", name="hesse")
     elif any(data.has_weights for data in loss.data):
-        result.hesse(method=_exact_covariance, name="hesse", weightcorr=False)
+        result.hesse(method=_weighted_errors, name="hesse", weightcorr=False)
     else:
         result.hesse(method="hesse_np", name="hesse")
     return result

@@ -113,7 +113,7 @@ class _ThroughParameters:
 
         self._value = tf.function(value, jit_compile=jit, autograph=False)
         self._derivatives = tf.function(derivatives, jit_compile=jit, autograph=False)
-        self._mixed = tf.function(mixed, jit_compile=jit, autograph=False)
+        self._mixed = tf.function(mixed, autograph=False)  # asked for once in a fit: compiling it takes longer
 
     def value(self, theta: Array, *arguments: Any) -> float:
         """The function's value at `theta`; inf instead of NaN."""
