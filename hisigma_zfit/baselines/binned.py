@@ -40,11 +40,20 @@ class Templates:
 
     def expected(self, theta: Array) -> Array:
         """Expected contents at `theta`, shape (bins,)."""
-        sizes = [
-            float(theta[at[0]]) if size is None else size.derivatives(theta[at])[0]
-            for at, size in zip(self.places, self.sizes, strict=True)
-        ]
-        return np.asarray(np.array(sizes) @ self.shares)
+        return np.asarray(self.yields(theta)[0] @ self.shares)
+
+    def yields(self, theta: Array) -> tuple[Array, Array, list[tuple[int, Integers, Array]]]:
+        """Yields, their derivatives by all parameters, shape (P, K), and second ones of those that are composed."""
+        yields = np.empty(len(self.shares))
+        jacobian, bends = np.zeros((theta.size, yields.size)), []
+        for k, (at, size) in enumerate(zip(self.places, self.sizes, strict=True)):
+            if size is None:
+                yields[k], jacobian[at[0], k] = theta[at[0]], 1.0
+            else:
+                yields[k], slope, bend = size.derivatives(theta[at])
+                jacobian[at, k] = slope
+                bends.append((k, at, bend))
+        return yields, jacobian, bends
 
 
 class BinnedEvaluator:
@@ -53,10 +62,27 @@ class BinnedEvaluator:
     Args:
         templates: What is expected.
         counts: The contents, shape (bins,).
+        variance: Sums of squared weights, shape (bins,), if the contents are sums of weights; None for events.
     """
 
-    def __init__(self, templates: Templates, counts: Array) -> None:
-        self.templates, self.counts = templates, counts
+    def __init__(self, templates: Templates, counts: Array, variance: Array | None = None) -> None:
+        self.templates, self.counts, self.variance = templates, counts, variance
+
+    def scatter(self, theta: Array) -> Array:
+        """Covariance of the gradient when the events are drawn again, shape (P, P).
+
+        As `evaluate.WeightedEvaluator.scatter`, with the events of a bin together.
+        """
+        hessian = self.evaluate(theta).hessian
+        if self.variance is None:
+            return hessian
+        yields, jacobian, _ = self.templates.yields(theta)
+        expected, changes = yields @ self.templates.shares, jacobian @ self.templates.shares
+        typical = float(self.variance.sum() / max(np.abs(self.counts).sum(), 1e-300))
+        excess = self.variance - typical * self.counts
+        filled = (expected > 0.0) & (excess != 0.0)
+        weights = np.divide(excess, expected**2, out=np.zeros_like(expected), where=filled)
+        return np.asarray(typical * hessian + (changes * weights) @ changes.T)
 
     def value(self, theta: Array) -> float:
         """-log L at `theta`, shape (P,); inf where a bin is expected to hold less than nothing, or its events."""
@@ -65,15 +91,7 @@ class BinnedEvaluator:
     def evaluate(self, theta: Array) -> Evaluation:
         """-log L, gradient and Hessian at `theta`, shape (P,)."""
         counts, shares = self.counts, self.templates.shares
-        yields = np.empty(len(shares))
-        jacobian, bends = np.zeros((theta.size, yields.size)), []
-        for k, (at, size) in enumerate(zip(self.templates.places, self.templates.sizes, strict=True)):
-            if size is None:
-                yields[k], jacobian[at[0], k] = theta[at[0]], 1.0
-            else:
-                yields[k], slope, bend = size.derivatives(theta[at])
-                jacobian[at, k] = slope
-                bends.append((k, at, bend))
+        yields, jacobian, bends = self.templates.yields(theta)
         expected = yields @ shares
         filled = counts > 0
         if (expected < 0.0).any() or (expected[filled] == 0.0).any():

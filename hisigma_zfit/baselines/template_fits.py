@@ -22,6 +22,7 @@ from hisigma_zfit.likelihood.compiled import ComposedYield, bases_of
 from hisigma_zfit.likelihood.protocol import PlainParameter, PseudoLikelihood, add, names_of, shown_parameters
 from hisigma_zfit.results.show import table
 from hisigma_zfit.toys.samples import sample_of
+from hisigma_zfit.toys.source import require_no_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,6 +114,8 @@ class TemplateLikelihood(BinnedEvaluator):
         yields: zfit parameters, or yields that depend on some and know their derivatives, such as `PolynomialYield`.
         templates: Share of each component in every bin, shape (K, bins).
         counts: Contents of the histogram, shape (bins,).
+        variance: Sums of squared weights in every bin, shape (bins,), if the contents are sums of weights; see
+            `protocol.has_weights`.
 
     Attributes:
         parameters: The independent parameters, P of them.
@@ -122,7 +125,11 @@ class TemplateLikelihood(BinnedEvaluator):
         InputError: The shapes do not match.
     """
 
-    def __init__(self, yields: Sequence[Any], templates: Array, counts: Array) -> None:
+    def __init__(self, yields: Sequence[Any], templates: Array, counts: Array, variance: Array | None = None) -> None:
+        if variance is not None and variance.shape != counts.shape:
+            raise InputError.from_parts(
+                expected=f"a variance of shape {counts.shape}", got=str(variance.shape), do="give that of each bin"
+            )
         if templates.shape != (len(yields), counts.size):
             raise InputError.from_parts(
                 expected=f"templates of shape ({len(yields)}, {counts.size})",
@@ -135,7 +142,7 @@ class TemplateLikelihood(BinnedEvaluator):
         names = names_of(self.parameters)
         places = tuple(np.array([names.index(p.name) for p in each], dtype=np.intp) for each in sources)
         sizes = tuple(y.size if isinstance(y, ComposedYield) else None for y in yields)
-        super().__init__(Templates(places, sizes, templates), counts)
+        super().__init__(Templates(places, sizes, templates), counts, variance)
 
     def evaluator(self, *, around: Array | None = None) -> TemplateLikelihood:
         """Itself, wherever it is evaluated."""
@@ -160,6 +167,11 @@ class TemplateLikelihood(BinnedEvaluator):
     def __add__(self, other: Any) -> Likelihood:
         """See `Likelihood`."""
         return add(self, other)
+
+    @property
+    def weighted(self) -> bool:
+        """See `protocol.has_weights`."""
+        return self.variance is not None
 
 
 @dataclass(frozen=True)
@@ -213,7 +225,12 @@ class TemplateAsimov:
         return Profiler(self.likelihood, poi)
 
     def pool(self, *, background: ToySource | None = None) -> TemplatePool:
-        """Its toys; see `Hypothesis`."""
+        """Its toys; see `Hypothesis`.
+
+        Raises:
+            InputError: The contents are sums of weights.
+        """
+        require_no_weights(self.loss)
         parameters = tuple(PlainParameter.of(p) for p in self.loss.parameters)
         return TemplatePool(parameters, self.theta, self.loss.templates, background)
 

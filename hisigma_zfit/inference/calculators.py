@@ -37,6 +37,7 @@ from hisigma_zfit.inference.hepstats_internals import OpenAsymptotic, OpenFreque
 from hisigma_zfit.inference.hepstats_tests import ConfidenceInterval, Discovery, UpperLimit
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.toys.asimov import AsimovSet, ImportanceSample
+from hisigma_zfit.toys.source import require_no_weights
 from hisigma_zfit.toys.toy_fits import conditional_fits
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class _Sampled:
     def obs_nll(self, pois: POIarray) -> Array:
         """Observed -log L, profiled at the values of a parameter of interest."""
         profiler = self._profiler(pois.name)
-        return np.array([profiler.at(float(p.value)).value for p in pois])
+        return np.array([profiler.nll(profiler.at(float(p.value))) for p in pois])
 
     def qobs(
         self, poinull: POIarray, onesided: bool = True, onesideddiscovery: bool = True, qtilde: bool = False
@@ -98,10 +99,10 @@ class _Sampled:
         """Observed values of the test statistic; see hepstats."""
         profiler = self._profiler(poinull.name)
         best = POI(poinull.parameter, 0.0 if qtilde and profiler.best < 0 else profiler.best)
-        reference = profiler.minimum.value if best.value == profiler.best else profiler.at(0.0).value
+        reference = profiler.minimum if best.value == profiler.best else profiler.at(0.0)
         return self.q(  # type: ignore[attr-defined]
             nll1=self.obs_nll(poinull),
-            nll2=np.array([reference]),
+            nll2=np.array([profiler.nll(reference)]),
             poi1=poinull,
             poi2=best,
             onesided=onesided,
@@ -163,9 +164,10 @@ class AsymptoticCalculator(_Sampled, OpenAsymptotic):
         self.check_pois(pois)
         self.check_pois(poialt)
         if poialt not in self._asimov_profilers:
-            self._asimov_profilers[poialt] = self._asimov(poialt).profiler(poialt.name)
+            inflation = self._profiler(poialt.name).inflation
+            self._asimov_profilers[poialt] = self._asimov(poialt).profiler(poialt.name).scaled(inflation)
         profiler = self._asimov_profilers[poialt]
-        return np.array([profiler.at(float(p.value)).value for p in pois])
+        return np.array([profiler.nll(profiler.at(float(p.value))) for p in pois])
 
     def pnull(
         self,
@@ -240,7 +242,7 @@ class FrequentistCalculator(_Sampled, OpenFrequentist):
         seed: Same seed, same toys.
 
     Raises:
-        InputError: The loss is not an `ExtendedNLL`, or a sampler of one's own.
+        InputError: The loss is not an `ExtendedNLL`, its events have weights, or a sampler of one's own.
     """
 
     def __init__(
@@ -261,6 +263,7 @@ class FrequentistCalculator(_Sampled, OpenFrequentist):
             )
         super().__init__(input, minimizer, ntoysnull, ntoysalt)
         self._prepare(events, seed)
+        require_no_weights(self.loss)
 
     def generate_and_fit_toys(self, ntoys: int, poigen: POI, poieval: POIarray) -> None:
         """Generate toys at `poigen` and profile them at `poieval`; called by hepstats when toys are missing."""

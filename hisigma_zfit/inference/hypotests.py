@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "as_discovery",
     "as_profiler",
+    "asimov_profiler",
     "asimov_set",
     "background_t",
     "check_level",
@@ -88,8 +89,13 @@ def significance(q0: float) -> tuple[float, float]:
     return z, float(norm.sf(z))
 
 
-def as_discovery(poi: str, q0: float) -> Discovery:
+def as_discovery(poi: str, q0: float, *, weighted: bool = False) -> Discovery:
     """The answer of a test statistic q0.
+
+    Args:
+        poi: Name of the parameter of interest.
+        q0: The test statistic.
+        weighted: Whether the fluctuation of event weights is part of it.
 
     Raises:
         FitError: It is infinite, as an event that only the signal explains makes it.
@@ -100,7 +106,7 @@ def as_discovery(poi: str, q0: float) -> Discovery:
             "background's domain (flow.inside tells which)"
         )
     z, p0 = significance(q0)
-    return Discovery(poi=poi, z=z, p0=p0, q0=q0)
+    return Discovery(poi=poi, z=z, p0=p0, q0=q0, weights_corrected=weighted)
 
 
 def discovery(result: Any, poi: str | Any) -> Discovery:
@@ -121,7 +127,8 @@ def discovery(result: Any, poi: str | Any) -> Discovery:
         n_sig = 0 is excluded with Z = 4.6 sigma (p0 = 2.0e-06, q0 = 21.3)
     """
     profiler = as_profiler(result, poi)
-    return as_discovery(profiler.name, profiler.t(0.0) if profiler.best > 0 else 0.0)
+    q0 = profiler.t(0.0) if profiler.best > 0 else 0.0
+    return as_discovery(profiler.name, q0, weighted=profiler.weighted)
 
 
 def interval(result: Any, poi: str | Any, *, cl: float = ONE_SIGMA) -> Interval:
@@ -142,13 +149,25 @@ def interval(result: Any, poi: str | Any, *, cl: float = ONE_SIGMA) -> Interval:
     check_level(cl)
     profiler = as_profiler(result, poi)
     lower, upper = profiler.interval(float(chi2.ppf(cl, 1)))
-    return Interval(poi=profiler.name, value=profiler.best, lower=lower, upper=upper, cl=cl)
+    return Interval(
+        poi=profiler.name,
+        value=profiler.best,
+        lower=lower,
+        upper=upper,
+        cl=cl,
+        weights_corrected=profiler.weighted,
+    )
 
 
 def asimov_set(profiler: Profiler, value: float, sample: Sample | None, seed: int) -> Hypothesis:
     """Asimov set of poi = value with the other parameters as the data fit them there."""
     sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, seed=seed)
     return sample.asimov(profiler.at(value).theta, poi=profiler.name)
+
+
+def asimov_profiler(profiler: Profiler, value: float, sample: Sample | None, seed: int) -> Profiler:
+    """Profile of the Asimov set of poi = value; if the data's events have weights, of such that fluctuate as theirs."""
+    return asimov_set(profiler, value, sample, seed).profiler(profiler.name).scaled(profiler.inflation)
 
 
 def background_t(profiler: Profiler, *, events: int = 20_000, seed: int = 0) -> Callable[[float], float] | None:
@@ -165,7 +184,7 @@ def background_t(profiler: Profiler, *, events: int = 20_000, seed: int = 0) -> 
     """
     try:
         sample = sample_of(profiler.loss, theta=profiler.minimum.theta, events=events, seed=seed)
-        return asimov_set(profiler, 0.0, sample, seed).profiler(profiler.name).t
+        return asimov_profiler(profiler, 0.0, sample, seed).t
     except (InputError, FitError) as error:
         _log.warning("no Asimov set for the limit, which takes Wald's form instead: %s", error)
         return None
@@ -230,10 +249,10 @@ def upper_limit(
     """
     check_level(cl)
     profiler = as_profiler(result, poi)
-    background = asimov_set(profiler, 0.0, sample, seed).profiler(profiler.name)
+    background = asimov_profiler(profiler, 0.0, sample, seed)
     limit = cls_limit([profiler], np.zeros(1), cl=cl, asimov=background.t)
     bands = expected_limits(background, cl=cl) if expected else {}
-    return UpperLimit(poi=profiler.name, limit=limit, cl=cl, expected=bands)
+    return UpperLimit(poi=profiler.name, limit=limit, cl=cl, expected=bands, weights_corrected=profiler.weighted)
 
 
 def limit_scan(
@@ -269,7 +288,7 @@ def limit_scan(
     """
     check_level(cl)
     profiler = as_profiler(result, poi)
-    background = asimov_set(profiler, 0.0, sample, seed).profiler(profiler.name)
+    background = asimov_profiler(profiler, 0.0, sample, seed)
     limit = cls_limit([profiler], np.zeros(1), cl=cl, asimov=background.t)
     limits = expected_limits(background, cl=cl)
     tested = np.linspace(0.0, 1.2 * max(limit, *limits.values()), 61) if values is None else np.array(values, float)
@@ -289,6 +308,7 @@ def limit_scan(
         cl=cl,
         limit=limit,
         limits=limits,
+        weights_corrected=profiler.weighted,
     )
 
 
@@ -334,4 +354,5 @@ def expected_discovery(
             )
         theta[names.index(name)] = other
     sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, seed=seed)
-    return discovery(sample.asimov(theta, poi=profiler.name).profiler(profiler.name), profiler.name)
+    asimov = sample.asimov(theta, poi=profiler.name).profiler(profiler.name)
+    return discovery(asimov.scaled(profiler.inflation), profiler.name)

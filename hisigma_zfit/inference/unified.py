@@ -9,9 +9,10 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from hisigma_zfit.errors import FitError, InputError
-from hisigma_zfit.inference.hypotests import as_profiler, asimov_set, check_level
+from hisigma_zfit.inference.hypotests import as_profiler, asimov_profiler, asimov_set, check_level
 from hisigma_zfit.results import Interval
 from hisigma_zfit.toys.samples import sample_of
+from hisigma_zfit.toys.source import require_no_weights
 from hisigma_zfit.toys.toy_fits import conditional_fits
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def feldman_cousins(
         seed: Seed of that, if events are drawn here, and of the toys.
 
     Raises:
-        InputError: `cl` is not between 0 and 1, or `toys` is negative.
+        InputError: `cl` is not between 0 and 1, `toys` is negative, or toys are asked for of events with weights.
         FitError: An edge was not found, or too many toys could not be fitted.
 
     Example:
@@ -74,8 +75,10 @@ def feldman_cousins(
     if toys < 0:
         raise InputError.from_parts(expected="toys of 0 or more", got=str(toys), do="correct it")
     profiler = as_profiler(result, poi)
+    if toys:
+        require_no_weights(profiler.loss)
     sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, seed=seed)
-    background = asimov_set(profiler, 0.0, sample, seed).profiler(profiler.name)
+    background = asimov_profiler(profiler, 0.0, sample, seed)
     best, sigma, alpha = max(profiler.best, 0.0), profiler.step, 1.0 - cl
     reference = profiler.t(0.0) if profiler.best < 0.0 else 0.0
 
@@ -101,7 +104,15 @@ def feldman_cousins(
         upper = _smoothed_root(z_toys, upper, sigma, target)
         if best > 0.0:
             lower = _smoothed_root(z_toys, lower, sigma, target) if z_toys(0.0) > target else 0.0
-    return Interval(poi=profiler.name, value=profiler.best, lower=lower, upper=upper, cl=cl, method="Feldman-Cousins")
+    return Interval(
+        poi=profiler.name,
+        value=profiler.best,
+        lower=lower,
+        upper=upper,
+        cl=cl,
+        method="Feldman-Cousins",
+        weights_corrected=profiler.weighted,
+    )
 
 
 def _falls_below_zero(function: Callable[[float], float], start: float, step: float, name: str) -> float:

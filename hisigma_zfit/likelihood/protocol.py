@@ -29,8 +29,10 @@ __all__ = [
     "PseudoLikelihood",
     "add",
     "constraints_in",
+    "has_weights",
     "limits_of",
     "names_of",
+    "scatter_of",
     "shown_parameters",
     "yields_in",
 ]
@@ -82,7 +84,8 @@ class Likelihood(Protocol):
     """-log L of some data.
 
     One with constraint terms of zfit has them as ``constraints``, see `constraints_in`, and one of expected numbers of
-    events names those among its parameters as ``yields``, see `yields_in`.
+    events names those among its parameters as ``yields``, see `yields_in`.  One of events with weights says so as
+    ``weighted``, and has ``scatter``; see `has_weights` and `scatter_of`.
     """
 
     @property
@@ -128,6 +131,24 @@ def yields_in(likelihood: Likelihood) -> tuple[str, ...]:
     return tuple(getattr(likelihood, "yields", ()))
 
 
+def has_weights(likelihood: Likelihood) -> bool:
+    """Whether a likelihood has events with weights that fluctuate with them: its curvature says less than it seems."""
+    return bool(getattr(likelihood, "weighted", False))
+
+
+def scatter_of(likelihood: Likelihood, theta: Array) -> Array | None:
+    """Covariance of a likelihood's gradient when the data are drawn again, shape (P, P).
+
+    Args:
+        likelihood: The likelihood.
+        theta: All parameters, shape (P,), at the best fit.
+
+    Returns:
+        None if it is the Hessian, as for events without weights; see `evaluate.WeightedEvaluator.scatter`.
+    """
+    return likelihood.scatter(theta) if has_weights(likelihood) else None  # type: ignore[attr-defined]
+
+
 def shown_parameters(likelihood: Likelihood) -> dict[str, float]:
     """Where fits of a likelihood start, of its floating parameters, by name: what a notebook shows."""
     theta = likelihood.theta().tolist()
@@ -136,6 +157,8 @@ def shown_parameters(likelihood: Likelihood) -> dict[str, float]:
 
 class PseudoLikelihood(EvaluatorSum):
     """-log L of pseudo-data, up to a constant; it is its own evaluator.
+
+    Its events may have weights, as those of an Asimov set, which stand for expected numbers and do not fluctuate.
 
     Args:
         parameters: All parameters, P of them.
@@ -207,6 +230,19 @@ class LikelihoodSum:
     def yields(self) -> tuple[str, ...]:
         """Those of all parts."""
         return tuple(dict.fromkeys(name for part in self.parts for name in yields_in(part)))
+
+    @property
+    def weighted(self) -> bool:
+        """See `has_weights`."""
+        return any(has_weights(part) for part in self.parts)
+
+    def scatter(self, theta: Array) -> Array:
+        """See `scatter_of`; that of parts without weights is their Hessian."""
+        total = np.zeros((theta.size, theta.size))
+        for part, at in zip(self.parts, self.places, strict=True):
+            own = scatter_of(part, theta[at])
+            total[np.ix_(at, at)] += part.evaluator().evaluate(theta[at]).hessian if own is None else own
+        return total
 
     def theta(self) -> Array:
         """See `Likelihood`; where several parts share a parameter, the first has the word."""

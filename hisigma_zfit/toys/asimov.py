@@ -36,6 +36,7 @@ from hisigma_zfit.likelihood.protocol import PseudoLikelihood
 from hisigma_zfit.results.show import table
 from hisigma_zfit.toys.pool import Pool, PoolCategory
 from hisigma_zfit.toys.proposal import Proposal, parameters_restored
+from hisigma_zfit.toys.source import require_no_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -231,8 +232,12 @@ class AsimovSet:
 
         Args:
             background: Those of the background-only hypothesis, which upper limits of the toys need.
+
+        Raises:
+            InputError: The data's events have weights.
         """
         sample = self.sample
+        require_no_weights(sample.loss)
         categories = [
             PoolCategory(
                 dataclasses.replace(category.columns, weights=None),
@@ -258,4 +263,6 @@ class AsimovSet:
     def loss(self) -> ExtendedNLL:
         """The same as a zfit loss; it evaluates the densities again, which `profiler` does not."""
         with _own_constraints_set_aside(self.sample.parameters):
-            return ExtendedNLL(list(self.sample.loss.model), self.data(), constraints=self.constraints() or None)
+            return ExtendedNLL(
+                list(self.sample.loss.model), self.data(), constraints=self.constraints() or None, expected=True
+            )

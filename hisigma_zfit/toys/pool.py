@@ -219,7 +219,7 @@ class Pool:
         """-log L of the events themselves with their weights, and auxiliary observations that agree with the truth."""
         return self._sum([category.weighted() for category in self.categories], self.auxiliary.asimov(self.theta))
 
-    def _sum(self, parts: list[Evaluator], observation: Array) -> PseudoLikelihood:
+    def _sum(self, parts: Sequence[Evaluator], observation: Array) -> PseudoLikelihood:
         own = [self.auxiliary.evaluator(observation)] if observation.size else []
         return PseudoLikelihood(self.fit_parameters, [*parts, *own], self.theta)
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from hisigma_zfit.likelihood.protocol import limits_of, names_of
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.likelihood.protocol import has_weights, limits_of, names_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +27,21 @@ if TYPE_CHECKING:
     from hisigma_zfit.fitting.profiler import Profiler
     from hisigma_zfit.likelihood.protocol import Likelihood, PlainParameter
 
-__all__ = ["Hypothesis", "PlainSource", "Sample", "ToySource"]
+__all__ = ["Hypothesis", "PlainSource", "Sample", "ToySource", "require_no_weights"]
+
+
+def require_no_weights(loss: Likelihood) -> None:
+    """Refuse to make pseudo-experiments of a likelihood whose events have weights.
+
+    Raises:
+        InputError: They have: a model of the events' density says nothing of their weights.
+    """
+    if has_weights(loss):
+        raise InputError.from_parts(
+            expected="events without weights for pseudo-experiments",
+            got="weights, whose distribution no model knows",
+            do="use asymptotic answers, or pass expected=True to hz.ExtendedNLL if they stand for expected numbers",
+        )
 
 
 class ToySource(Protocol):

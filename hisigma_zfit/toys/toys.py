@@ -25,6 +25,7 @@ from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.limits import AsimovCurve
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.likelihood.protocol import yields_in
+from hisigma_zfit.toys.source import require_no_weights
 from hisigma_zfit.toys.toy_fits import ToyFits, ToyPlan, fit_toys, require_fitted
 
 if TYPE_CHECKING:
@@ -78,12 +79,13 @@ def make_pool(
 
     Raises:
         InputError: The likelihood has no such parameter or no pseudo-data, or fewer signal events than none are to be
-            injected.
+            injected, or the data's events have weights.
         FitError: The events do not represent the hypothesis; ask for more of them.
     """
     from hisigma_zfit.toys.samples import sample_of
 
     loss = getattr(result, "loss", result)
+    require_no_weights(loss)
     names = [p.name for p in loss.parameters]
     truth = {poi: inject, **(others or {})}
     for name in truth:

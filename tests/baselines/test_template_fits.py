@@ -42,6 +42,38 @@ def test_two_templates_give_the_yield_of_the_one_parameter_fit():
     assert profiler.error == pytest.approx(error, rel=1e-3)
 
 
+def test_contents_that_are_sums_of_weights_have_the_errors_of_weights():
+    """Against the same fit of events, linear algebra, and the one-parameter fit."""
+    templates, rng = shapes(2, 12, 1), np.random.default_rng(2)
+    counts = rng.poisson(np.array([80.0, 900.0]) @ templates).astype(float)
+    plain = Profiler(TemplateLikelihood(parameters("s", "b"), templates, counts), "s")
+    heavy = Profiler(TemplateLikelihood(parameters("s", "b"), templates, 4.0 * counts, 16.0 * counts), "s")
+    assert not plain.weighted
+    assert heavy.error == pytest.approx(4.0 * plain.error, rel=1e-6)
+    assert heavy.t(0.0) == pytest.approx(plain.t(0.0), rel=1e-6)
+    variance = counts * rng.uniform(1.0, 9.0, counts.size)
+    likelihood = TemplateLikelihood(parameters("s", "b"), templates, counts, variance)
+    profiler = Profiler(likelihood, "s")
+    expected = likelihood.expected(profiler.minimum.theta)
+    inverse = np.linalg.inv((templates * counts / expected**2) @ templates.T)
+    covariance = inverse @ ((templates * variance / expected**2) @ templates.T) @ inverse
+    assert profiler.error == pytest.approx(np.sqrt(covariance[0, 0]), rel=1e-9)
+    value, error, z = fit_yields(templates[0] / templates[1], counts, variance)
+    assert (value, error) == pytest.approx((profiler.best, profiler.error), rel=1e-3)
+    assert z == pytest.approx(np.sqrt(profiler.t(0.0)), rel=1e-3)
+    with pytest.raises(InputError, match="events without weights"):
+        TemplateSample(likelihood).asimov(profiler.minimum.theta).pool()
+    with pytest.raises(InputError, match=r"a variance of shape \(12,\), got \(3,\)"):
+        TemplateLikelihood(parameters("s", "b"), templates, counts, np.ones(3))
+
+
+def test_fourfold_weights_of_a_yield_at_its_limit():
+    """The upper side of the interval is that of the events, fourfold; their variance is four by count."""
+    ratio, counts = np.array([1 / 14, 0.6, 16.0]), np.array([100.0, 40.0, 0.0])
+    plain, heavy = fit_yields(ratio, counts), fit_yields(ratio, 4.0 * counts, 16.0 * counts)
+    assert heavy[:2] == pytest.approx((4.0 * plain[0], 4.0 * plain[1]), rel=1e-5)
+
+
 def test_derivatives_with_a_composed_yield_equal_differences():
     kappa, (n_bkg,) = zfit.Parameter("kappa", 1.2, -5.0, 5.0), parameters("n_bkg")
     yields = [PolynomialYield("first", kappa, [3.0, -20.0, 90.0]), PolynomialYield("second", kappa, [15.0, 5.0]), n_bkg]
