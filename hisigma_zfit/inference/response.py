@@ -84,7 +84,7 @@ def _influences(profiler: Profiler, events: Dataset) -> Array:
     inside = np.ones(len(events), dtype=bool)
     for component in model.components:
         if not component.is_signal:
-            inside &= component.pdf.flow.inside(events.array(component.pdf.flow.features))
+            inside &= component.pdf.flow.inside(events.array(component.pdf.flow.features), events[model.mass])
     found = np.zeros(len(events))
     if not inside.any():
         return found

@@ -62,6 +62,8 @@ class Purpose(IntEnum):
     """Events of a whole model that stand for data."""
     MEASUREMENT = 17
     """What the steps of the task `measure` take as their seeds."""
+    PILOT = 18
+    """Events and starts of the short trainings that choose coordinates."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:
