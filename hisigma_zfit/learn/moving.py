@@ -69,8 +69,9 @@ class Edge:
     def __str__(self) -> str:
         if not self.moves:
             return f"{self.intercept:.4g}"
-        factor = self.other if self.slope == 1 else f"{self.slope:.4g} {self.other}"
-        line = factor if self.intercept == 0 else f"{self.intercept:.4g} + {factor}"
+        size = self.other if abs(self.slope) == 1 else f"{abs(self.slope):.4g} {self.other}"
+        sign = "-" if self.slope < 0 else "+"
+        line = f"{self.intercept:.4g} {sign} {size}" if self.intercept else f"{sign.strip('+')}{size}"
         bounds = [f"{name} {value:.4g}" for name, value in (("least", self.least), ("most", self.most))]
         told = [words for words, value in zip(bounds, (self.least, self.most), strict=True) if np.isfinite(value)]
         return f"[{line}, at {' and '.join(told)}]" if told else line if " " not in line else f"({line})"
@@ -122,9 +123,10 @@ class Coordinate:
         if self.lower is None or self.upper is None:
             edge = self.upper if self.lower is None else self.lower
             return f"{self.feature} as {self.feature} - {edge}"
-        low = "" if self.lower == Edge.fixed(0.0) else f" - {self.lower}"
-        above = f"({self.feature}{low})" if low else self.feature
-        return f"{self.feature} as {above} / " + (f"({self.upper}{low})" if low else f"{self.upper}")
+        if self.lower == Edge.fixed(0.0):
+            return f"{self.feature} as {self.feature} / {self.upper}"
+        upper = str(self.upper).removeprefix("(").removesuffix(")")
+        return f"{self.feature} as ({self.feature} - {self.lower}) / ({upper} - {self.lower})"
 
     def to_json(self) -> dict[str, Any]:
         """Reduce to plain values; infinite bounds become None."""
