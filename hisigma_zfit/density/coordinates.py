@@ -35,7 +35,8 @@ class CoordinateFlow(ConditionalFlow):
         >>> inner = hz.examples.flow("signal")  # pt of any size, angle in [0, 1]
         >>> edges = Coordinate("angle", Edge.fixed(0.0), Edge("pt", 0.0, 0.1))
         >>> flow = CoordinateFlow(inner, Coordinates(inner.features, inner.given, (edges,)))
-        >>> bool((flow.sample([125.0] * 1000, seed=1) @ [0.1, -1.0] >= 0).all())  # angle < 0.1 pt
+        >>> x = flow.sample([125.0] * 1000, seed=1)
+        >>> bool((x[:, 1] <= 0.1 * x[:, 0]).all())
         True
     """
 

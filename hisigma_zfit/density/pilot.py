@@ -38,7 +38,8 @@ _log = logging.getLogger(__name__)
 MAX_EVENTS = 30_000
 PASSES = 12  # over its half; fewer than where held-out losses of few events begin to rise
 STEPS = (40, 360)  # least and most of them
-BETTER = 0.003  # nats by which another coordinate has to be better, besides its error
+BETTER = 0.003  # nats by which another coordinate has to be better ...
+ERRORS = 2.0  # ... and standard errors: one in forty of those that make no difference is taken
 _BLOCK = 8192
 
 
@@ -57,7 +58,7 @@ class Comparison:
     @property
     def better(self) -> bool:
         """Whether the other coordinates are to be taken."""
-        return self.gain > max(self.error, BETTER)
+        return self.gain > max(ERRORS * self.error, BETTER)
 
 
 def choose_coordinates(

@@ -9,8 +9,9 @@ Candidate lines are sides of the convex hull.  They touch the data by constructi
 notice; and lines that are simpler than the hull's (through the origin, of slope one) and bound the events as closely
 are preferred, because they are what kinematics and cuts make.
 
-Smooth samples of 500 to 30,000 events and two to six features (normal, log-normal, with edges that stand still, and
-correlated) gave no edge in 6,000 tries: false alarms are rarer than 1 in 2,000 samples at 95 % confidence.
+Of 400 smooth samples of 1,000 events (two to six features and a mass: normal, copulas of ten marginals with and without
+edges that stand still, with correlations up to 0.97, with heavy tails) one had a false edge, of 340 with 3,000 to 30,000
+events none had.  Whether a coordinate is used is decided by held-out events.
 """
 
 from __future__ import annotations
@@ -74,12 +75,12 @@ class _Feature:
         declared = self.declared[0] if below else self.declared[1]
         if np.isfinite(declared):
             return Edge.fixed(declared)
-        if below and np.min(self.values) >= 0:
-            # what scales with another column, or comes close to zero, begins at zero
-            soft = np.min(self.values) < SOFT * np.median(self.values)
-            if soft or found.edge.intercept == 0:
-                return Edge.fixed(0.0)
         place, tail = (support.lower, support.lower_tail) if below else (support.upper, support.upper_tail)
+        if below and np.min(self.values) >= 0:
+            # what comes close to zero, or thins out downwards and scales with another column, begins at zero
+            soft = np.min(self.values) < SOFT * np.median(self.values)
+            if soft or (tail and found.edge.intercept == 0):
+                return Edge.fixed(0.0)
         return None if tail else Edge.fixed(place)
 
 
@@ -142,35 +143,44 @@ def _edges_following(
     other: str, columns: dict[str, Array], features: dict[str, _Feature], given: str
 ) -> Iterator[_Found]:
     """Edges of all features that follow one column."""
-    u = columns[other]
-    order = np.argsort(u, kind="stable")
-    step = max(len(u) // MAX_EVENTS, 1)
+    order = np.argsort(columns[other], kind="stable")
+    u = columns[other][order]
+    # far masses were not seen: beyond these an edge stands still
+    within = (u[0], u[-1]) if other == given else (features[other].support.lower, features[other].support.upper)
     for name, feature in features.items():
         if name == other:
             continue
-        support = feature.support
-        for sign, limit, tail in ((1, support.upper, support.upper_tail), (-1, -support.lower, support.lower_tail)):
-            line = _upper_edge(u[order], sign * feature.values[order], step=step)
+        values, support = feature.values[order], feature.support
+        for sign, limit in ((1, support.upper), (-1, -support.lower)):
+            line = _upper_edge(u, sign * values)
             if line is None:
                 continue
-            intercept, slope, capped, score = line
-            ends = intercept + slope * u[order[[0, -1]]]
-            # beyond its own limit the feature has no events, whatever the line says; and far masses were not seen
-            most = limit if np.isfinite(limit) and (capped or not tail) and ends.max() > limit else np.inf
+            ends = line.intercept + line.slope * np.array(within)
+            # beyond its own limit the feature has no events, whatever the line says
+            most = limit if np.isfinite(limit) and ends.max() > limit else np.inf
             least = -np.inf
             if other == given:
                 least, most = float(ends.min()), min(most, float(ends.max()))
             bounds = (least, most) if sign > 0 else (-most, -least)
-            yield _Found(name, sign, Edge(other, sign * intercept, sign * slope, *bounds), score)
+            yield _Found(name, sign, Edge(other, sign * line.intercept, sign * line.slope, *bounds), line.score)
 
 
-def _upper_edge(u: Array, v: Array, *, step: int) -> tuple[float, float, bool, float] | None:
-    """The best moving upper edge of v in u, which is sorted: intercept, slope, whether v ends before it, score."""
-    top, spread = v.max(), float(np.subtract(*np.quantile(v[::step], [0.75, 0.25])))
+class _Line(NamedTuple):
+    """u -> intercept + slope u, and how good an edge it is."""
+
+    intercept: float
+    slope: float
+    score: float
+
+
+def _upper_edge(u: Array, v: Array) -> _Line | None:
+    """The best moving upper edge of v in u, which is sorted."""
+    step = max(len(u) // MAX_EVENTS, 1)
+    few, top = (u[::step], v[::step]), v.max()
+    spread = float(np.subtract(*np.quantile(few[1], [0.75, 0.25])))
     best = None
-    for slope in _hull_slopes(u, v):
-        intercept = float(np.max(v - slope * u))
-        s = _slices(u[::step], v[::step], intercept, slope, top)
+    for intercept, slope in _hull_lines(u, v):
+        s = _slices(*few, intercept, slope, top)
         below = s.places < top
         moving = s.steps & below
         if np.sum(s.steps) < ENOUGH or np.sum(moving) < MOVING or np.ptp(s.places[moving]) < MOVE * spread:
@@ -178,16 +188,13 @@ def _upper_edge(u: Array, v: Array, *, step: int) -> tuple[float, float, bool, f
         if np.sum(s.nearer[below]) < POOLED * np.sum(s.strip[below]) or np.mean(s.gaps[below]) < EMPTY:
             continue
         score = float(np.sum(s.steps) + 0.1 * np.ptp(s.places[moving]) / spread)
-        if best is None or score > best[-1]:
-            best = (intercept, slope, bool(np.any(s.steps & ~below)), score)
-    if best is None:
-        return None
-    intercept, slope = _simplest(u, v, *best[:2])
-    return intercept, slope, *best[2:]
+        if best is None or score > best.score:
+            best = _Line(intercept, slope, score)
+    return None if best is None else _simplest(u, v, best)
 
 
-def _hull_slopes(u: Array, v: Array) -> list[float]:
-    """Slopes of the upper hull above the slices, each once."""
+def _hull_lines(u: Array, v: Array) -> list[tuple[float, float]]:
+    """Intercepts and slopes of the upper hull's sides above the slices, each once."""
     bins = np.linspace(0, len(u), min(len(u), 2000) + 1).astype(np.intp)
     rows = np.array([start + np.argmax(v[start:stop]) for start, stop in pairwise(bins)])
     hull: list[int] = []
@@ -203,7 +210,7 @@ def _hull_slopes(u: Array, v: Array) -> list[float]:
     sides = np.unique(np.clip(np.searchsorted(corners, middles, side="right") - 1, 0, len(corners) - 2))
     run, rise = u[corners[sides + 1]] - u[corners[sides]], v[corners[sides + 1]] - v[corners[sides]]
     slopes = [float(b / a) for a, b in zip(run, rise, strict=True) if a > 0 and b != 0]
-    return [slope for slope in slopes if np.isfinite(slope)]
+    return [(float(np.max(v[corners] - b * u[corners])), b) for b in slopes if np.isfinite(b)]
 
 
 class _Slices(NamedTuple):
@@ -234,28 +241,24 @@ def _slices(u: Array, v: Array, intercept: float, slope: float, top: float) -> _
     return _Slices(*np.array(rows, dtype=np.float64).T)
 
 
-def _simplest(u: Array, v: Array, intercept: float, slope: float) -> tuple[float, float]:
-    """A simple line that bounds the events about as closely, otherwise the given one a few gaps further outside."""
+def _simplest(u: Array, v: Array, line: _Line) -> _Line:
+    """A simple line that bounds all events about as closely, otherwise the given one a few gaps further outside."""
     k = min(NEAR, len(u) // 10)
 
     def width(a: float, b: float) -> float:
         return float(np.partition(a + b * u - v, k)[k])
 
-    strip = width(intercept, slope)
+    intercept = float(np.max(v - line.slope * u))
+    strip = width(intercept, line.slope)
     gap = GAPS * strip / k
-    candidates = [
-        (0.0, 1.0, 0.0),
-        (0.0, -1.0, 0.0),
-        (float(np.max(v - u)), 1.0, gap),
-        (float(np.max(v + u)), -1.0, gap),
-    ]
+    candidates = [(0.0, 1.0, 0.0), (0.0, -1.0, 0.0)]
     if u[0] > 0:  # sorted
-        through = float(np.max(v / u))
-        candidates.insert(2, (0.0, through + gap / float(np.median(u)), 0.0))
+        candidates.append((0.0, float(np.max(v / u)) + gap / float(np.median(u)), 0.0))
+    candidates += [(float(np.max(v - u)), 1.0, gap), (float(np.max(v + u)), -1.0, gap)]
     for a, b, more in candidates:
         if np.all(v <= a + b * u) and width(a, b) < CLOSE * strip:
-            return a + more, b
-    return intercept + gap, slope
+            return _Line(a + more, b, line.score)
+    return _Line(intercept + gap, line.slope, line.score)
 
 
 def _with(

@@ -23,6 +23,7 @@ class TrainingHistory(Result):
         train: Mean negative log-likelihood on the cube in nats, by member, shape (E, n).
         validation: The same on held-out events, shape (E, k), or None.
         validation_steps: Steps of the validation records, shape (k,), or None.
+        coordinates: Features that were learned relative to edges that move, in words; empty where there are none.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/training/1"
@@ -32,3 +33,4 @@ class TrainingHistory(Result):
     train: JsonArray
     validation: JsonArray | None = None
     validation_steps: JsonArray | None = None
+    coordinates: tuple[str, ...] = ()

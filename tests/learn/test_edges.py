@@ -1,6 +1,6 @@
 """Edges that move are found, with their lines; smooth samples and edges that stand still are left alone.
 
-False alarms of the finder: none in 400 smooth samples of 3,000 events or more, one in 400 of 1,000 (normal, copulas of
+False alarms of the finder: none in 340 smooth samples of 3,000 events or more, one in 400 of 1,000 (normal, copulas of
 ten marginals with and without edges, strong correlations, heavy tails; two to six features).  Seeds are fixed.
 """
 
