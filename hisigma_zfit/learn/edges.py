@@ -9,8 +9,8 @@ Candidate lines are sides of the convex hull.  They touch the data by constructi
 notice; and lines that are simpler than the hull's (through the origin, of slope one) and bound the events as closely
 are preferred, because they are what kinematics and cuts make.
 
-Of 400 smooth samples of 1,000 events (two to six features and a mass: normal, copulas of ten marginals with and without
-edges that stand still, with correlations up to 0.97, with heavy tails) one had a false edge, of 340 with 3,000 to 30,000
+Of 400 smooth samples of 1,000 events (two to six features and a mass: normal, copulas of ten marginals with and
+without edges that stand still, strong correlations, heavy tails) one had a false edge, of 340 with 3,000 to 30,000
 events none had.  Whether a coordinate is used is decided by held-out events.
 """
 
