@@ -130,7 +130,7 @@ def _influences(profiler: Profiler, model: SignalPlusBackground, events: Dataset
     inside = np.ones(len(events), dtype=bool)
     for component in model.components:
         if not component.is_signal:
-            inside &= component.pdf.flow.inside(events.array(component.pdf.flow.features))
+            inside &= component.pdf.flow.inside(events.array(component.pdf.flow.features), events[model.mass])
     found = np.zeros(len(events))
     if inside.any():
         found[inside] = influence(profiler, _value(profiler), of=ExtendedNLL(model, events.select(inside)))[0]

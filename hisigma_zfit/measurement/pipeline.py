@@ -166,7 +166,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         }
         data = [
             part.data.select(
-                densities[category].background.flow.inside(part.data.array(part.features)),
+                densities[category].background.flow.inside(part.data.array(part.features), part.data[part.mass.obs[0]]),
                 reason="outside the domain of the background density",
             )
             for category, part in inputs.items()
