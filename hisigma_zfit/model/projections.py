@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.density.flows import ConditionalFlow
     from hisigma_zfit.model.compose import SignalPlusBackground
 
-__all__ = ["ModelSample", "project", "sample_model"]
+__all__ = ["ModelSample", "draw_model", "project", "sample_model"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,16 @@ class ModelSample:
             name: _score(*self.densities, sample, self.mass)
             for name, sample in {"data": self.data, **self.columns}.items()
         }
+
+    def backgrounds_outside(self, region: SignalRegion) -> ModelSample:
+        """The backgrounds beside a mass region, with the part of their yields that is there; the data as they are."""
+        columns, yields = {}, {}
+        for name, sample in self.columns.items():
+            if name not in self.signal:
+                outside = ~region.contains(sample[self.mass])
+                columns[name] = {observable: values[outside] for observable, values in sample.items()}
+                yields[name] = self.yields[name] * float(outside.mean())
+        return replace(self, columns=columns, yields=yields, signal=())
 
     def project(
         self,
@@ -153,19 +163,34 @@ def sample_model(
             of each, which is as good for choosing a region of data and model, and many times quicker.
         category: Which of the models of a simultaneous fit.
     """
-    model: SignalPlusBackground = result.loss.model[category]
-    data = result.loss.data[category]
+    with result:
+        return draw_model(
+            result.loss.model[category], result.loss.data[category], n=n, seed=seed, every_member=every_member
+        )
+
+
+def draw_model(
+    model: SignalPlusBackground, data: Any, *, n: int = 200_000, seed: int = 0, every_member: bool = False
+) -> ModelSample:
+    """The same for a model as its parameters are now.
+
+    Args:
+        model: The model.
+        data: zfit Data to be shown beside, in the model's observables.
+        n: As for `sample_model`.
+        seed: As for `sample_model`.
+        every_member: As for `sample_model`.
+    """
     names = list(model.obs)
     columns, yields = {}, {}
-    with result:
-        # backgrounds first: the order in which they are stacked
-        ordered = sorted(enumerate(model.pdfs), key=lambda term: model.components[term[0]].is_signal)
-        for k, pdf in ordered:
-            rng = stream(seed, Purpose.PROJECTION, k)
-            m = shapes.sample_mass(pdf.mass, n, rng, stratified=True)
-            x = pdf.sample_features(m, seed=int(rng.integers(2**31)))
-            columns[pdf.name] = {model.mass: m} | dict(zip(pdf.flow.features, x.T, strict=True))
-            yields[pdf.name] = float(np.squeeze(pdf.get_yield().value()))
+    # backgrounds first: the order in which they are stacked
+    ordered = sorted(enumerate(model.pdfs), key=lambda term: model.components[term[0]].is_signal)
+    for k, pdf in ordered:
+        rng = stream(seed, Purpose.PROJECTION, k)
+        m = shapes.sample_mass(pdf.mass, n, rng, stratified=True)
+        x = pdf.sample_features(m, seed=int(rng.integers(2**31)))
+        columns[pdf.name] = {model.mass: m} | dict(zip(pdf.flow.features, x.T, strict=True))
+        yields[pdf.name] = float(np.squeeze(pdf.get_yield().value()))
     values = np.asarray(data.value())
     observed = {name: values[:, names.index(name)] for name in names}
     signal = next(c.pdf.flow for c in model.components if c.is_signal)

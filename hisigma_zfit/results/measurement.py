@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from hisigma_zfit.results.answers import Discovery
 from hisigma_zfit.results.base import Result
 from hisigma_zfit.results.earlier import measurement_1
+from hisigma_zfit.results.unblinding import Unblinding
 
 __all__ = [
     "ClosureReport",
@@ -159,6 +160,7 @@ class Measurement(Result):
         options: The options that change numbers.
         closure: Whether the density of the background describes the sidebands.
         signal_response: What part of the true signal the fit returns; None where too few simulated events are left.
+        unblinding: When and after which blind result the signal region was opened; None where it was never closed.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/measurement/2"
@@ -184,6 +186,7 @@ class Measurement(Result):
     options: dict[str, Any] = field(default_factory=dict)
     closure: ClosureReport | None = None
     signal_response: SignalResponse | None = None
+    unblinding: Unblinding | None = None
 
     def shown(self) -> dict[str, Any]:
         """See `Result.shown`; what only says where the numbers come from is left out."""
