@@ -120,10 +120,10 @@ def _measure(arguments: argparse.Namespace) -> str:
 
 
 def _unblind(arguments: argparse.Namespace) -> str:
-    from hisigma_zfit.measurement import unblind
+    from hisigma_zfit.measurement.unblinding import unblind, unblinded_folder
     from hisigma_zfit.report import tables
 
-    place = arguments.out or f"{os.path.normpath(arguments.folder)}-unblinded"
+    place = arguments.out or unblinded_folder(arguments.folder)
     measurement = unblind(arguments.folder, out=place, quiet=False)
     return f"{tables.measurement(measurement)}\n\nwritten to {place}"
 

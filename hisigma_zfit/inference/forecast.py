@@ -22,7 +22,8 @@ from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import combination
 from hisigma_zfit.inference.hypotests import discovery, expected_limits
 from hisigma_zfit.likelihood.columns import Columns, columns_and_reference, terms_of
-from hisigma_zfit.likelihood.protocol import PseudoLikelihood
+from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.likelihood.protocol import PseudoLikelihood, names_of
 from hisigma_zfit.likelihood.recipes import Recipe, likelihood_recipe
 from hisigma_zfit.results import ExpectedMeasurement, FitSummary, LikelihoodScan, MemberFit, UpperLimit
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.inference.combine import Combination, Method
-    from hisigma_zfit.likelihood.nll import ExtendedNLL
     from hisigma_zfit.toys.asimov import AsimovSet
 
 __all__ = ["Forecast", "Foreseen"]
@@ -82,17 +82,12 @@ class _Scored:
     recipe: Recipe
 
     @classmethod
-    def of(cls, model: Any, values: Array, names: Sequence[str], parameters: tuple[Any, ...]) -> _Scored:
-        terms, chosen = terms_of(model), [names.index(name) for name in model.obs]
-        keep = np.ones(len(values), dtype=bool)
-        for component in getattr(model, "components", ()):
-            if not component.is_signal:
-                # as of the data: what is outside of the background's domain is left out
-                features = [names.index(name) for name in component.pdf.flow.features]
-                keep &= component.pdf.flow.inside(values[:, features])
-                break
-        events = np.ascontiguousarray(values[keep][:, chosen])
-        columns, reference = columns_and_reference(terms, zfit.Data.from_numpy(obs=model.space, array=events))
+    def of(cls, model: Any, values: Array, parameters: tuple[Any, ...]) -> _Scored:
+        terms, names = terms_of(model), list(model.obs)
+        # as of the data: what is outside of the background's domain is left out
+        flow = next(c.pdf.flow for c in model.components if not c.is_signal)
+        keep = flow.inside(values[:, [names.index(name) for name in flow.features]])
+        columns, reference = columns_and_reference(terms, zfit.Data.from_numpy(obs=model.space, array=values[keep]))
         return cls(values, keep, columns, reference, likelihood_recipe(terms, columns, parameters))
 
     def evaluator(self, weights: Array) -> tuple[Any, float]:
@@ -159,7 +154,7 @@ class Forecast:
         models = list(loss.model)
         resamples = [list(model.bootstraps()) for model in models] if method != "mixture" else []
         self._members = list(zip(*resamples, strict=True))
-        self._mass_only = [model.mass_only() for model in models]
+        self._mass_only = _mass_only_sample(loss, models, self.theta, events=events, seed=seed)
         self._known: dict[int, list[_Scored]] = {}
 
     def asimov(self, signal: float) -> AsimovSet:
@@ -185,18 +180,20 @@ class Forecast:
         models, parts = list(self.sample.loss.model), asimov.events_likelihood().parts
         nominal = Profiler(_ForeseenLikelihood(asimov, models, parts, constant=0.0, sample=self.sample), self.poi)
         members = tuple(self._profiler(asimov, member, k) for k, member in enumerate(self._members))
-        mass_only = self._profiler(asimov, self._mass_only, -1)
         combined = combination(self.method, nominal, members, penalties=self._penalties)
+        known = dict(zip(names_of(self.sample.parameters), asimov.theta, strict=True))
+        alone = np.array([known[name] for name in names_of(self._mass_only.parameters)])
+        mass_only = self._mass_only.asimov(alone, poi=self.poi).profiler(self.poi)
         return Foreseen(nominal, members, combined, mass_only)
 
     def _profiler(self, asimov: AsimovSet, models: Sequence[Any], key: int) -> Profiler:
-        """Profile of a set under other models; `key` tells these apart."""
+        """Profile of a set under the models of one bootstrap; `key` is its number."""
         parameters, categories = asimov.sample.parameters, asimov.sample.categories
         known = self._known.get(key, [])
         # which events are possible does not depend on the signal, so that they are scored for the first set only
         if [len(each.values) for each in known] != [len(category.values) for category in categories]:
             known = [
-                _Scored.of(model, category.values, list(category.model.obs), parameters)
+                _Scored.of(model, category.values, parameters)
                 for model, category in zip(models, categories, strict=True)
             ]
             self._known[key] = known
@@ -217,18 +214,18 @@ class Forecast:
             FitError: As for `at`.
         """
         fits = self.at(signal)
-        nominal, alone = fits.nominal, fits.mass_only
         interval = fits.combined.interval(cl=ONE_SIGMA)
-        constrained = [p.name for p in nominal.loss.parameters if getattr(p, "constraint_term", None) is not None]
+        constrained = [p.name for p in fits.nominal.loss.parameters if getattr(p, "constraint_term", None) is not None]
         return ExpectedMeasurement(
             name=name,
             signal=signal,
-            error=interval.error,
+            value=interval.value,
+            error=interval.error if signal > 0.0 else interval.upper - interval.value,
             interval_68=(interval.lower, interval.upper),
             z=fits.combined.discovery().z,
-            nominal=_summary(nominal),
-            stat_only=nominal.error_without(constrained),
-            mass_only=_summary(alone),
+            nominal=_summary(fits.nominal, signal),
+            stat_only=_error(fits.nominal, signal, held=constrained),
+            mass_only=_summary(fits.mass_only, signal),
             members=tuple(MemberFit(k, p.best, p.error, discovery(p, p.name).z) for k, p in enumerate(fits.members)),
         )
 
@@ -283,5 +280,28 @@ class Forecast:
         return fits.combined.scan(grid, statistical=fits.nominal.scan(grid), reference=fits.mass_only.scan(grid))
 
 
-def _summary(profiler: Profiler) -> FitSummary:
-    return FitSummary(profiler.best, profiler.error, discovery(profiler, profiler.name).z)
+def _mass_only_sample(
+    loss: ExtendedNLL, models: Sequence[Any], theta: Array, *, events: int, seed: int
+) -> ImportanceSample:
+    """Events for the sets of the mass alone: of their own, so that nothing fluctuates in them either."""
+    data = [
+        zfit.Data.from_numpy(obs=model.mass, array=columns.masses[:, None])
+        for model, columns in zip(models, loss.columns(), strict=True)
+    ]
+    alone = ExtendedNLL([model.mass_only() for model in models], data)
+    known = dict(zip(names_of(loss.parameters), theta, strict=True))
+    at = np.array([known[name] for name in names_of(alone.parameters)])
+    return ImportanceSample(alone, theta=at, events=events, seed=seed)
+
+
+def _error(profiler: Profiler, signal: float, *, held: Sequence[str] = ()) -> float:
+    """Error of the fit of an Asimov set; see `ExpectedMeasurement`."""
+    if signal > 0.0:
+        return profiler.error_without(held)
+    # at zero the curvature is that of rare events which only signal explains, and says nothing
+    upwards = Profiler(profiler.loss, profiler.name, held=held) if held else profiler
+    return upwards.crossing(1.0, upwards=True) - upwards.best
+
+
+def _summary(profiler: Profiler, signal: float) -> FitSummary:
+    return FitSummary(profiler.best, _error(profiler, signal), discovery(profiler, profiler.name).z)

@@ -101,9 +101,9 @@ def measure_open(
         if run.complete:
             _log.info("%s is complete; reading it back", out)
             return load_results(run.path).measurement
+        record = None if unblinding is None else unblinding()
         if reuse is not None:
             run.take_members(reuse)
-        record = None if unblinding is None else unblinding()
         stages = Stages(_STAGES, quiet=quiet, counting=("read", "train"))
         results = _results(settings, identity, run, stages)
         results = replace(results, measurement=replace(results.measurement, unblinding=record))

@@ -7,7 +7,8 @@ projections/NAME.json        an observable in data and in the fitted model
 projections_enriched/NAME.json   the same where signal is enriched
 model/                       the fitted model: densities, shapes and yields
 
-A blind run has a `BlindMeasurement`, and projections of the sidebands only; the scan is that of an Asimov set.
+A blind run has a `BlindMeasurement` and sidebands/NAME.json in the place of the projections, its scan is that of an
+Asimov set, and once its region was opened, unblinding.json is the record of that.
 """
 
 from __future__ import annotations

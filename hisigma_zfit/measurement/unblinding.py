@@ -21,9 +21,15 @@ if TYPE_CHECKING:
     from hisigma_zfit.results import BlindMeasurement, Measurement
     from hisigma_zfit.runs.identity import Identity
 
-__all__ = ["RECORD", "unblind"]
+__all__ = ["RECORD", "unblind", "unblinded_folder"]
 
 RECORD = "unblinding.json"
+
+
+def unblinded_folder(folder: str | Path) -> Path:
+    """Where the measurement that follows a blind run is written if nothing else is said: beside it."""
+    blind = Path(folder).resolve()
+    return blind.with_name(f"{blind.name}-unblinded")
 
 
 def unblind(folder: str | Path, *, out: str | Path | None = None, quiet: bool = True) -> Measurement:
@@ -51,11 +57,12 @@ def unblind(folder: str | Path, *, out: str | Path | None = None, quiet: bool = 
         raise _changed(blind, "option 'blind' false instead of true")
     identity = blind_identity(settings)
     _require_unchanged(blind, result, identity)
+    known = _known_record(blind)
 
     def open_region() -> Unblinding:
-        return _record(blind, identity)
+        return known or _new_record(blind, identity)
 
-    place = blind.with_name(f"{blind.resolve().name}-unblinded") if out is None else out
+    place = unblinded_folder(blind) if out is None else out
     return measure_open(settings.opened(), out=place, quiet=quiet, reuse=blind, unblinding=open_region)
 
 
@@ -78,24 +85,28 @@ def _require_unchanged(folder: Path, result: BlindMeasurement, identity: Identit
             raise _changed(folder, f"other trained members of '{name}'")
 
 
-def _record(folder: Path, identity: Identity) -> Unblinding:
-    """The record of the first unblinding of a blind run, made now where there is none."""
-    file, blind_result = folder / RECORD, file_digest(folder / "result.json")
-    if file.exists():
-        try:
-            record = Unblinding.from_json(file.read_text(encoding="utf-8"))
-        except (InputError, UnicodeDecodeError) as error:
-            raise _changed(folder, f"a damaged '{RECORD}'") from error
-        if record.blind_result != blind_result:
-            raise _changed(folder, f"a '{RECORD}' of another result")
-        return record
+def _known_record(folder: Path) -> Unblinding | None:
+    """The record of the first unblinding of a blind run, None where it is still closed."""
+    file = folder / RECORD
+    if not file.exists():
+        return None
+    try:
+        record = Unblinding.from_json(file.read_text(encoding="utf-8"))
+    except (InputError, UnicodeDecodeError) as error:
+        raise _changed(folder, f"a damaged '{RECORD}'") from error
+    if record.blind_result != file_digest(folder / "result.json"):
+        raise _changed(folder, f"a '{RECORD}' of another result")
+    return record
+
+
+def _new_record(folder: Path, identity: Identity) -> Unblinding:
     record = Unblinding(
         time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        blind_result=blind_result,
+        blind_result=file_digest(folder / "result.json"),
         inputs=dict(identity.inputs),
         versions=package_versions(),
     )
     content = f"{record.to_json()}\n".encode()
     with disk_errors(folder, RECORD, needed=len(content)):
-        write_bytes(file, content)
+        write_bytes(folder / RECORD, content)
     return record

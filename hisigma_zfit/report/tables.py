@@ -128,15 +128,18 @@ def blind_measurement(what: BlindMeasurement) -> str:
     events += [("signal simulation", number(counts.signal_simulation))]
     events += [("sideband training", number(counts.sideband_training))]
     lines += section("Events", aligned(events))
-    head = ["signal", "events", "error", "Z", "stat. error", "mass-only error", "its Z"]
-    numbers = [
-        [(e.signal, e.error, e.z, e.stat_only, e.mass_only.error, e.mass_only.z)[k] for e in what.expected]
-        for k in range(len(head) - 1)
-    ]
+    head = ["signal", "events", "value", "error", "Z", "stat. error", "average's Z", "mass-only error", "its Z"]
+    numbers = zip(
+        *(
+            (e.signal, e.value, e.error, e.z, e.stat_only, e.nominal.z, e.mass_only.error, e.mass_only.z)
+            for e in what.expected
+        ),
+        strict=True,
+    )
     rows = map(list, zip([e.name for e in what.expected], *map(column, numbers), strict=True))
     lines += section(f"Expected ({what.combine})", grid([head, *rows]))
-    bands = [(f"{reach} sigma", f"{number(limit.expected[f'-{reach}'])} to {number(limit.expected[f'{reach}'])}")
-             for reach in (1, 2)]  # fmt: skip
+    reaches = {reach: (limit.expected[f"-{reach}"], limit.expected[f"{reach}"]) for reach in (1, 2)}
+    bands = [(f"{reach} sigma", f"{number(low)} to {number(high)}") for reach, (low, high) in reaches.items()]
     median = f"{number(limit.limit)}, of the average of all members {number(limit.expected['0'])}"
     lines += section(f"Expected {_percent(limit.cl)} upper limit without signal", listing([("median", median), *bands]))
     parameters = [(name, pair(p.value, p.error)) for name, p in what.parameters.items()]

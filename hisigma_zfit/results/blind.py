@@ -37,7 +37,9 @@ class ExpectedMeasurement(Result):
     Attributes:
         name: Why this signal was chosen, such as ``"3 sigma"``.
         signal: Signal in the set.
-        error: Half the width of `interval_68`.
+        value: Best value, of the combination; where it is another, the bootstraps find signal in their own average.
+        error: Half the width of `interval_68`.  Without signal all errors here are distances to the upper edge, because
+            somewhere in such a set a negative signal has no density.
         interval_68: Lower and upper edge of the interval of one standard deviation, of the combination.
         z: Median significance, of the combination.
         nominal: The fit with the average of all trained members.
@@ -49,6 +51,7 @@ class ExpectedMeasurement(Result):
     schema: ClassVar[str] = "hisigma-zfit/expected-measurement/1"
     name: str
     signal: float
+    value: float
     error: float
     interval_68: tuple[float, float]
     z: float
