@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from hisigma_zfit.runs.identity import Identity
 
 __all__ = ["RECORD", "unblind", "unblinded_folder"]
+
+_log = logging.getLogger(__name__)
 
 RECORD = "unblinding.json"
 
@@ -57,6 +60,8 @@ def unblind(folder: str | Path, *, out: str | Path | None = None, quiet: bool = 
         raise _changed(blind, "option 'blind' false instead of true")
     identity = blind_identity(settings)
     _require_unchanged(blind, result, identity)
+    if result.versions != identity.versions:
+        _log.warning("the blind run at %s was made with other versions of the packages", blind)
     known = _known_record(blind)
 
     def open_region() -> Unblinding:
