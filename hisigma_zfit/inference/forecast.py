@@ -105,13 +105,11 @@ class Foreseen:
         nominal: With the average of all trained members.
         members: With each bootstrap alone.
         combined: Their combination.
-        mass_only: Without the features.
     """
 
     nominal: Profiler
     members: tuple[Profiler, ...]
     combined: Combination
-    mass_only: Profiler
 
 
 class Forecast:
@@ -156,6 +154,7 @@ class Forecast:
         self._members = list(zip(*resamples, strict=True))
         self._mass_only = _mass_only_sample(loss, models, self.theta, events=events, seed=seed)
         self._known: dict[int, list[_Scored]] = {}
+        self._last: tuple[float, Foreseen] | None = None
 
     def asimov(self, signal: float) -> AsimovSet:
         """The Asimov set with some signal.
@@ -176,15 +175,26 @@ class Forecast:
         Raises:
             FitError: A fit did not converge, or as for `asimov`.
         """
+        if self._last is not None and self._last[0] == signal:
+            return self._last[1]
         asimov = self.asimov(signal)
         models, parts = list(self.sample.loss.model), asimov.events_likelihood().parts
         nominal = Profiler(_ForeseenLikelihood(asimov, models, parts, constant=0.0, sample=self.sample), self.poi)
         members = tuple(self._profiler(asimov, member, k) for k, member in enumerate(self._members))
         combined = combination(self.method, nominal, members, penalties=self._penalties)
-        known = dict(zip(names_of(self.sample.parameters), asimov.theta, strict=True))
-        alone = np.array([known[name] for name in names_of(self._mass_only.parameters)])
-        mass_only = self._mass_only.asimov(alone, poi=self.poi).profiler(self.poi)
-        return Foreseen(nominal, members, combined, mass_only)
+        found = Foreseen(nominal, members, combined)
+        self._last = signal, found
+        return found
+
+    def mass_only(self, signal: float) -> Profiler:
+        """The fit without features of an Asimov set of masses; see `asimov`.
+
+        Raises:
+            FitError: The fit did not converge, or as for `asimov`.
+        """
+        known = dict(zip(names_of(self.sample.parameters), self.theta, strict=True)) | {self.poi: signal}
+        theta = np.array([known[name] for name in names_of(self._mass_only.parameters)])
+        return self._mass_only.asimov(theta, poi=self.poi).profiler(self.poi)
 
     def _profiler(self, asimov: AsimovSet, models: Sequence[Any], key: int) -> Profiler:
         """Profile of a set under the models of one bootstrap; `key` is its number."""
@@ -225,7 +235,7 @@ class Forecast:
             z=fits.combined.discovery().z,
             nominal=_summary(fits.nominal, signal),
             stat_only=_error(fits.nominal, signal, held=constrained),
-            mass_only=_summary(fits.mass_only, signal),
+            mass_only=_summary(self.mass_only(signal), signal),
             members=tuple(MemberFit(k, p.best, p.error, discovery(p, p.name).z) for k, p in enumerate(fits.members)),
         )
 
@@ -238,15 +248,20 @@ class Forecast:
         Raises:
             FitError: No signal is large enough, or as for `at`.
         """
+        known = {0.0: -z}
 
         def excess(signal: float) -> float:
-            return self.at(signal).combined.discovery().z - z
+            if signal not in known:
+                known[signal] = self.at(signal).combined.discovery().z - z
+            return known[signal]
 
-        high = z * self.at(0.0).nominal.step
+        # errors grow with the signal, so that this is below; a root finder begins with both ends, which are known then
+        nominal = self.at(0.0).nominal
+        low, high = 0.0, z * (nominal.crossing(1.0, upwards=True) - nominal.best)
         for _ in range(30):
             if excess(high) > 0.0:
-                return float(brentq(lambda s: excess(s) if s > 0.0 else -z, 0.0, high, rtol=_PRECISION))
-            high *= 1.5
+                return float(brentq(excess, low, high, rtol=_PRECISION))
+            low, high = high, 1.3 * high
         raise FitError(f"no {self.poi} below {high:g} is expected to be found with {z:g} sigma; check the model")
 
     def upper_limit(self, *, cl: float, seed: int) -> UpperLimit:
@@ -277,18 +292,21 @@ class Forecast:
         interval = fits.combined.interval(cl=ONE_SIGMA)
         centre, reach = 0.5 * (interval.lower + interval.upper), 3.2 * max(interval.error, fits.nominal.step)
         grid = np.linspace(centre - reach, centre + reach, points)
-        return fits.combined.scan(grid, statistical=fits.nominal.scan(grid), reference=fits.mass_only.scan(grid))
+        return fits.combined.scan(
+            grid, statistical=fits.nominal.scan(grid), reference=self.mass_only(signal).scan(grid)
+        )
 
 
 def _mass_only_sample(
     loss: ExtendedNLL, models: Sequence[Any], theta: Array, *, events: int, seed: int
 ) -> ImportanceSample:
     """Events for the sets of the mass alone: of their own, so that nothing fluctuates in them either."""
+    shapes = [model.mass_only() for model in models]
     data = [
-        zfit.Data.from_numpy(obs=model.mass, array=columns.masses[:, None])
-        for model, columns in zip(models, loss.columns(), strict=True)
+        zfit.Data.from_numpy(obs=shape.space, array=columns.masses[:, None])
+        for shape, columns in zip(shapes, loss.columns(), strict=True)
     ]
-    alone = ExtendedNLL([model.mass_only() for model in models], data)
+    alone = ExtendedNLL(shapes, data)
     known = dict(zip(names_of(loss.parameters), theta, strict=True))
     at = np.array([known[name] for name in names_of(alone.parameters)])
     return ImportanceSample(alone, theta=at, events=events, seed=seed)

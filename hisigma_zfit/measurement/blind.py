@@ -205,7 +205,7 @@ def _projections(
     for (category, model), data in zip(models.items(), loss.data, strict=True):
         part: Any = prepared.inputs[category]
         seed = stream_seed(prepared.settings.seed, Stream.SAMPLE, category)
-        sample = draw_model(model, data, seed=seed).backgrounds_outside(part.region)
+        sample = draw_model(model, data, seed=seed, outside=part.region)
         words = ", ".join(filter(None, (category, "sidebands")))
         shown += [
             dataclasses.replace(sample.project(name), selection=words, category=category)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -54,16 +54,6 @@ class ModelSample:
             name: _score(*self.densities, sample, self.mass)
             for name, sample in {"data": self.data, **self.columns}.items()
         }
-
-    def backgrounds_outside(self, region: SignalRegion) -> ModelSample:
-        """The backgrounds beside a mass region, with the part of their yields that is there; the data as they are."""
-        columns, yields = {}, {}
-        for name, sample in self.columns.items():
-            if name not in self.signal:
-                outside = ~region.contains(sample[self.mass])
-                columns[name] = {observable: values[outside] for observable, values in sample.items()}
-                yields[name] = self.yields[name] * float(outside.mean())
-        return replace(self, columns=columns, yields=yields, signal=())
 
     def project(
         self,
@@ -170,7 +160,13 @@ def sample_model(
 
 
 def draw_model(
-    model: SignalPlusBackground, data: Any, *, n: int = 200_000, seed: int = 0, every_member: bool = False
+    model: SignalPlusBackground,
+    data: Any,
+    *,
+    n: int = 200_000,
+    seed: int = 0,
+    every_member: bool = False,
+    outside: SignalRegion | None = None,
 ) -> ModelSample:
     """The same for a model as its parameters are now.
 
@@ -180,17 +176,21 @@ def draw_model(
         n: As for `sample_model`.
         seed: As for `sample_model`.
         every_member: As for `sample_model`.
+        outside: Only the backgrounds beside this region, with the part of their yields that is there.
     """
     names = list(model.obs)
     columns, yields = {}, {}
     # backgrounds first: the order in which they are stacked
     ordered = sorted(enumerate(model.pdfs), key=lambda term: model.components[term[0]].is_signal)
     for k, pdf in ordered:
+        if outside is not None and model.components[k].is_signal:
+            continue
         rng = stream(seed, Purpose.PROJECTION, k)
         m = shapes.sample_mass(pdf.mass, n, rng, stratified=True)
         x = pdf.sample_features(m, seed=int(rng.integers(2**31)))
-        columns[pdf.name] = {model.mass: m} | dict(zip(pdf.flow.features, x.T, strict=True))
-        yields[pdf.name] = float(np.squeeze(pdf.get_yield().value()))
+        shown = np.ones(n, dtype=bool) if outside is None else ~outside.contains(m)
+        columns[pdf.name] = {model.mass: m[shown]} | dict(zip(pdf.flow.features, x[shown].T, strict=True))
+        yields[pdf.name] = float(np.squeeze(pdf.get_yield().value())) * float(shown.mean())
     values = np.asarray(data.value())
     observed = {name: values[:, names.index(name)] for name in names}
     signal = next(c.pdf.flow for c in model.components if c.is_signal)
@@ -200,7 +200,7 @@ def draw_model(
     return ModelSample(
         columns=columns,
         yields=yields,
-        signal=tuple(c.name for c in model.components if c.is_signal),
+        signal=tuple(c.name for c in model.components if c.is_signal and c.name in columns),
         densities=(signal, background),
         data=observed,
         weights=None if data.weights is None else np.asarray(data.weights),

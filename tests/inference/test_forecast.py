@@ -87,7 +87,8 @@ def test_without_signal_errors_are_those_of_the_upper_edge(envelope):
     """Where t of the set is one: at zero the Hessian is that of a few events which only signal explains."""
     found, fits = envelope.expect("none", 0.0), envelope.at(0.0)
     assert found.nominal.value == pytest.approx(0.0, abs=1e-3)
-    for profiler, error in ((fits.nominal, found.nominal.error), (fits.mass_only, found.mass_only.error)):
+    alone = envelope.mass_only(0.0)
+    for profiler, error in ((fits.nominal, found.nominal.error), (alone, found.mass_only.error)):
         assert profiler.t(profiler.best + error) == pytest.approx(1.0, abs=1e-3)
     assert found.stat_only == pytest.approx(found.nominal.error, rel=1e-3)  # luminosity does nothing to no signal
     assert found.value + found.error == pytest.approx(found.interval_68[1])
@@ -118,7 +119,7 @@ def test_the_scan_shows_the_members_and_what_is_beside_them(envelope):
     scan = envelope.scan(60.0, points=15)
     assert scan.members.shape == (3, 15)
     np.testing.assert_array_equal(scan.combined, scan.members.min(axis=0))
-    profiler = envelope.at(60.0).mass_only
+    profiler = envelope.mass_only(60.0)
     np.testing.assert_allclose(scan.reference, profiler.scan(scan.values), atol=1e-3)
 
 
