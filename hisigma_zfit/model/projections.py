@@ -176,7 +176,7 @@ def draw_model(
         n: As for `sample_model`.
         seed: As for `sample_model`.
         every_member: As for `sample_model`.
-        outside: Only the backgrounds beside this region, with the part of their yields that is there.
+        outside: Only what the backgrounds have beside this region, with that part of their yields.
     """
     names = list(model.obs)
     columns, yields = {}, {}
@@ -189,6 +189,8 @@ def draw_model(
         m = shapes.sample_mass(pdf.mass, n, rng, stratified=True)
         x = pdf.sample_features(m, seed=int(rng.integers(2**31)))
         shown = np.ones(n, dtype=bool) if outside is None else ~outside.contains(m)
+        if not shown.any():
+            continue
         columns[pdf.name] = {model.mass: m[shown]} | dict(zip(pdf.flow.features, x[shown].T, strict=True))
         yields[pdf.name] = float(np.squeeze(pdf.get_yield().value())) * float(shown.mean())
     values = np.asarray(data.value())

@@ -82,8 +82,10 @@ def blind(inputs, tmp_path, monkeypatch):
 
 
 def test_what_the_sidebands_cannot_see_stays_where_it_was_expected(blind):
-    known = blind("known", backgrounds={"VH": blind.vh | {"uncertainty": 0.2}}).measurement
+    results = blind("known", backgrounds={"VH": blind.vh | {"uncertainty": 0.2}})
+    known = results.measurement
     free = blind("free", backgrounds={"VH": blind.vh | {"uncertainty": "free"}}).measurement
+    assert all(list(p.components) == ["background"] for p in results.sidebands)  # the rest has no event there
     assert set(known.parameters) == {"n_bkg", "p1", "p2", "VH_yield"}
     # the peak has no event beside the region to speak of: what was known is all that is known
     assert known.parameters["VH_yield"].value == pytest.approx(0.0, abs=0.1)
