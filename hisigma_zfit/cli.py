@@ -1,4 +1,4 @@
-"""The command line: `hisigma measure | toys | plot | info`.  Thin; only commands that fit import TensorFlow."""
+"""The command line: `hisigma measure | unblind | toys | plot | info`.  Thin; only what fits imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -55,6 +55,16 @@ def parser() -> argparse.ArgumentParser:
     measure.fill = _measure_arguments
     measure.set_defaults(run=_measure)
 
+    unblind = commands.add_parser(
+        "unblind",
+        help="open the signal region of a blind run",
+        description="Measure what a blind run has prepared, with its options and trained members, and record when the "
+        "signal region was first opened.  Refused if inputs, options or members have changed since.",
+    )
+    unblind.add_argument("folder", metavar="RUNFOLDER", help="a complete run of measure --blind")
+    unblind.add_argument("--out", metavar="FOLDER", help="run folder to be made; RUNFOLDER-unblinded by default")
+    unblind.set_defaults(run=_unblind)
+
     toys = commands.add_parser(
         "toys",
         help="draw and fit pseudo-experiments of a run's model",
@@ -102,11 +112,20 @@ def _measure(arguments: argparse.Namespace) -> str:
     from hisigma_zfit.configuration.arguments import given_options
     from hisigma_zfit.measurement import measure
     from hisigma_zfit.measurement.options import MeasureOptions
-    from hisigma_zfit.report import tables
+    from hisigma_zfit.measurement.stored import load_any
 
     options = given_options(arguments, MeasureOptions, required=("out",))
-    measurement = measure(out=arguments.out, config=arguments.config, quiet=False, **options)
-    return f"{tables.measurement(measurement)}\n\nwritten to {arguments.out}"
+    measure(out=arguments.out, config=arguments.config, quiet=False, **options)
+    return f"{load_any(arguments.out).table()}\n\nwritten to {arguments.out}"
+
+
+def _unblind(arguments: argparse.Namespace) -> str:
+    from hisigma_zfit.measurement.unblinding import unblind, unblinded_folder
+    from hisigma_zfit.report import tables
+
+    place = arguments.out or unblinded_folder(arguments.folder)
+    measurement = unblind(arguments.folder, out=place, quiet=False)
+    return f"{tables.measurement(measurement)}\n\nwritten to {place}"
 
 
 def _toys(arguments: argparse.Namespace) -> str:
@@ -119,16 +138,13 @@ def _toys(arguments: argparse.Namespace) -> str:
 
 
 def _plot(arguments: argparse.Namespace) -> str:
-    from hisigma_zfit.measurement.stored import load_results
+    from hisigma_zfit.measurement.stored import load_any
     from hisigma_zfit.report import plotting
-    from hisigma_zfit.report.figures import measurement_figures
 
-    results = load_results(arguments.folder)
+    results = load_any(arguments.folder)
     target = Path(arguments.to) if arguments.to else Path(arguments.folder) / "figures"
     target.mkdir(parents=True, exist_ok=True)
-    figures = measurement_figures(
-        results.measurement, results.projections, results.projections_enriched, results.scan, results.histories
-    )
+    figures = results.figures()
     for name, figure in figures.items():
         plotting.save(figure, target / name)
     return f"{len(figures)} figures written to {target}"
@@ -142,10 +158,9 @@ def _info(arguments: argparse.Namespace) -> str:
         return "\n".join([*lines, f"{'processor cores':24s} {os.cpu_count()}"])
     path = Path(arguments.path)
     if path.is_dir():
-        from hisigma_zfit.measurement.stored import load_results
-        from hisigma_zfit.report import tables
+        from hisigma_zfit.measurement.stored import load_any
 
-        return tables.measurement(load_results(path).measurement)
+        return load_any(path).table()
     from hisigma_zfit.data import describe
 
     return describe(path)

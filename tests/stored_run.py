@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from hisigma_zfit.results import (
+    BlindCounts,
+    BlindMeasurement,
     ClosureReport,
     ConfidenceLevels,
     Discovery,
     Estimate,
     EventCounts,
+    ExpectedMeasurement,
     FitSummary,
     LikelihoodScan,
     Measurement,
@@ -18,6 +21,7 @@ from hisigma_zfit.results import (
     Projection,
     SignalResponse,
     TrainingHistory,
+    UpperLimit,
 )
 
 
@@ -91,6 +95,50 @@ def measured() -> Measurement:
         inputs={"/far/away/data.root": "sha256:" + "ab" * 32},
         versions={"zfit": "0.28.0"},
         options={"preset": "quick", "range": [90.0, 180.0]},
+        closure=ClosureReport(flagged=("pt_bb",), misfit={"pt_bb": 0.0219, "dr_bb": -0.0003}),
+        signal_response=SignalResponse(0.981, 0.014, 6862),
+    )
+
+
+@pytest.fixture
+def foreseen() -> BlindMeasurement:
+    """A blind run: what it expects without signal and of 187.2 events."""
+    expected = tuple(
+        ExpectedMeasurement(
+            name=name,
+            signal=signal,
+            value=signal + 1.5,
+            error=0.1 * signal + 14.5,
+            interval_68=(0.9 * signal - 14.5, 1.1 * signal + 14.5),
+            z=signal / 30,
+            nominal=FitSummary(signal, 0.1 * signal + 13.5, signal / 28),
+            stat_only=0.1 * signal + 13.25,
+            mass_only=FitSummary(signal, 0.05 * signal + 60.0, signal / 65),
+            members=(MemberFit(0, signal - 2, 14.0, 6.0), MemberFit(1, signal + 1, 13.0, 6.2)),
+        )
+        for name, signal in (("none", 0.0), ("injected", 187.2))
+    )
+    return BlindMeasurement(
+        poi="n_sig",
+        signal_region=(115.0, 135.0),
+        parameters={"n_bkg": Estimate(40013.2, 203.1), "p1": Estimate(1.8123, 0.021)},
+        region_background=Estimate(8123.4, 61.2),
+        expected=expected,
+        upper_limit_95=UpperLimit(
+            "n_sig",
+            limit=31.0,
+            cl=0.95,
+            expected={"-2": 14.8, "-1": 19.9, "0": 27.6, "1": 38.3, "2": 51.4},
+            method="CLs, envelope",
+        ),
+        combine="envelope",
+        n_events=BlindCounts(31876, {"outside the domain": 12}, 69625, 182503),
+        timings_s={"train": 88.31, "total": 93.3},
+        seed=7,
+        inputs={"/far/away/data.root": "sha256:" + "ab" * 32},
+        versions={"zfit": "0.28.0"},
+        options={"preset": "quick", "blind": True},
+        trained={"background": "sha256:" + "cd" * 32},
         closure=ClosureReport(flagged=("pt_bb",), misfit={"pt_bb": 0.0219, "dr_bb": -0.0003}),
         signal_response=SignalResponse(0.981, 0.014, 6862),
     )

@@ -57,13 +57,16 @@ def test_the_command_line_is_understood():
     from hisigma_zfit.configuration.arguments import given_options
     from hisigma_zfit.measurement.options import MeasureOptions
 
-    (command, with_file) = [block for block in blocks("bash") if "hisigma measure" in block]
+    (command, with_file, blind) = [block for block in blocks("bash") if "hisigma measure" in block]
     words = re.sub(r"\\\n", " ", command).replace('"', "").split()
     options = MeasureOptions.build(**given_options(parser().parse_args(words[1:]), MeasureOptions))
     assert options.signal_region == (115.0, 135.0)
     assert options.columns["pt_gg_over_m"] == "Hgg_pt/Hgg_mass"
     for words in with_file.split("&&"):
         assert set(given_options(parser().parse_args(words.split()[1:]), MeasureOptions)) == set()
+    measure, unblind = (parser().parse_args(line.split("#")[0].split()[1:]) for line in blind.splitlines())
+    assert given_options(measure, MeasureOptions) == {"blind": True}
+    assert f"{unblind.folder}" == measure.out
 
 
 def test_the_configuration_file_is_understood(tmp_path):

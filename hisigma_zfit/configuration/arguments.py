@@ -134,7 +134,7 @@ def _how(field: FieldInfo) -> dict[str, Any]:
         how |= {"type": _bare(parts[0]), "nargs": "+" if parts[-1] is ... else len(parts)}
     elif kind in {int, float}:
         how["type"] = kind
-    if isinstance(field.default, (int, float, str)):
+    if isinstance(field.default, (int, float, str)) and kind is not bool:
         notes.append(f"default {field.default}")
     return how | {"help": help_text + (f" ({'; '.join(notes)})" if notes else "")}
 

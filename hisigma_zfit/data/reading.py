@@ -91,7 +91,8 @@ def read(
         ReadReport(n_read, n_used, dropped, loaded.sources),
         identity=read_only(loaded.rows),
     )
-    _log.info("read %d events from %d files, used %d", n_read, len(loaded.sources), n_used)
+    # below what --verbose shows: a blind run must not tell how many events there are
+    _log.debug("read %d events from %d files, used %d", n_read, len(loaded.sources), n_used)
     return data.require_nonnegative_weights() if nonnegative_weights else data
 
 

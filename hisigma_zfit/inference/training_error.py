@@ -33,7 +33,14 @@ if TYPE_CHECKING:
     from hisigma_zfit.density.flows import ConditionalFlow
     from hisigma_zfit.model.compose import SignalPlusBackground
 
-__all__ = ["NUISANCE", "redrawn_profilers", "training_bias", "training_error", "with_training_error"]
+__all__ = [
+    "NUISANCE",
+    "redrawn_models",
+    "redrawn_profilers",
+    "training_bias",
+    "training_error",
+    "with_training_error",
+]
 
 NUISANCE = "training"  # name of the parameter
 
@@ -56,6 +63,18 @@ def redrawn_profilers(
         FitError: A fit did not converge.
     """
     models, datasets = _listed(model, data)
+    return tuple(_fit(redrawn, datasets, constraints) for redrawn in redrawn_models(models))
+
+
+def redrawn_models(models: Sequence[SignalPlusBackground]) -> list[list[SignalPlusBackground]]:
+    """The models of all categories with each redrawn training of all densities, without variations.
+
+    Args:
+        models: As for `redrawn_profilers`.
+
+    Raises:
+        InputError: Densities have different numbers of redrawn trainings, or fewer than two.
+    """
     counts = {len(c.pdf.flow.bootstraps) for one in models for c in one.components} - {1}
     if len(counts) != 1:
         got = " and ".join(map(str, sorted(counts))) or "one"
@@ -69,7 +88,7 @@ def redrawn_profilers(
     def redrawn(flow: ConditionalFlow, k: int) -> ConditionalFlow:
         return flow.bootstraps[k] if len(flow.bootstraps) > 1 else flow
 
-    return tuple(_fit(models, datasets, partial(redrawn, k=k), constraints) for k in range(number))
+    return [_others(models, partial(redrawn, k=k)) for k in range(number)]
 
 
 def training_bias(
@@ -95,8 +114,9 @@ def training_bias(
     def half(flow: ConditionalFlow, k: int) -> ConditionalFlow:
         return _halves(flow)[k] if _halves(flow) else flow
 
-    whole = _fit(models, datasets, lambda flow: flow, constraints).best
-    return float(np.mean([_fit(models, datasets, partial(half, k=k), constraints).best for k in range(2)])) - whole
+    whole = _fit(_others(models, lambda flow: flow), datasets, constraints).best
+    halves = [_fit(_others(models, partial(half, k=k)), datasets, constraints).best for k in range(2)]
+    return float(np.mean(halves)) - whole
 
 
 def _halves(flow: ConditionalFlow) -> tuple[ConditionalFlow, ...]:
@@ -109,19 +129,19 @@ def _listed(
     return (list(model), list(data)) if isinstance(model, Sequence) else ([model], [data])
 
 
-def _fit(
-    models: list[SignalPlusBackground],
-    datasets: list[Any],
-    choose: Callable[[ConditionalFlow], ConditionalFlow],
-    constraints: Any,
-) -> Profiler:
-    """The fit of models with other densities, without their variations."""
+def _others(
+    models: Sequence[SignalPlusBackground], choose: Callable[[ConditionalFlow], ConditionalFlow]
+) -> list[SignalPlusBackground]:
+    """The models with other densities, without their variations."""
 
     def other(term: Term) -> Term:
         return Term(term.name, term.pdf.copy(flow=choose(term.pdf.flow), morph=None), term.extended, term.is_signal)
 
-    others = [model.copy(components=tuple(map(other, model.components))) for model in models]
-    return Profiler(ExtendedNLL(others, datasets, constraints=constraints), str(models[0].poi.name))
+    return [model.copy(components=tuple(map(other, model.components))) for model in models]
+
+
+def _fit(models: list[SignalPlusBackground], datasets: list[Any], constraints: Any) -> Profiler:
+    return Profiler(ExtendedNLL(models, datasets, constraints=constraints), str(models[0].poi.name))
 
 
 def training_error(redrawn: Sequence[Profiler]) -> float:

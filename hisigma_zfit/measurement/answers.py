@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.results import LikelihoodScan, Projection, SignalResponse
 
-__all__ = ["Answers", "ask", "closure"]
+__all__ = ["Answers", "ask", "closure", "response"]
 
 _log = logging.getLogger(__name__)
 

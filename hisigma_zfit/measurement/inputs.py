@@ -120,10 +120,14 @@ def require_disjoint(options: InputOptions, cuts: Mapping[str, str]) -> None:
     Raises:
         InputError: An event is, or a cut is none.
     """
+    # a category may have the name of a branch or of nothing that an expression may be called
+    columns = {f"category {name}": cut for name, cut in cuts.items()}
+    with_mass = columns | {options.mass: options.column_expressions()[options.mass]}
     for what, files in (("data", options.data), ("signal simulation", options.signal)):
-        # a category may have the name of a branch or of nothing that an expression may be called
-        columns = {f"category {name}": cut for name, cut in cuts.items()}
-        found = data.read(files, tree=options.tree, columns=columns, cut=options.cut)
+        closed = options.blind and what == "data"
+        found = data.read(files, tree=options.tree, columns=with_mass if closed else columns, cut=options.cut)
+        if closed:
+            found = _outside(found, options)
         for (column, cut), values in zip(columns.items(), map(found.__getitem__, columns), strict=True):
             if not np.isin(values, (0.0, 1.0)).all():
                 raise InputError.from_parts(
@@ -140,11 +144,16 @@ def require_disjoint(options: InputOptions, cuts: Mapping[str, str]) -> None:
                 )
 
 
+def _outside(events: Dataset, options: InputOptions) -> Dataset:
+    """Those events that are not in the signal region."""
+    return events.select(~options.region.contains(events[options.mass]), reason="closed signal region")
+
+
 def read(options: InputOptions) -> Inputs:
-    """Read everything that the options name.
+    """Read everything that the options name; of a blind run's data only what is outside of the signal region.
 
     Raises:
-        InputError: Files or columns are wrong, or no event is in the signal region.
+        InputError: Files or columns are wrong, or no event is in the signal region of what is not blind.
     """
     weighted = {"weight": options.weight, "nonnegative_weights": True}
 
@@ -157,11 +166,14 @@ def read(options: InputOptions) -> Inputs:
             {k: (load((u,), **weighted), load((d,), **weighted)) for k, (u, d) in varied.items()},
         )
 
-    events = load(options.data)
+    def observed(files: tuple[str, ...]) -> Dataset:
+        return _outside(load(files), options) if options.blind else load(files)
+
+    events = observed(options.data)
     signal = simulated(options.signal, options.systematic)
     backgrounds = {name: simulated(own.files, own.systematic) for name, own in options.backgrounds.items()}
-    varied_training = {name: (load((u,)), load((d,))) for name, (u, d) in options.background_systematic.items()}
-    pool = events.concatenate(load(options.sideband_training)) if options.sideband_training else events
+    varied_training = {name: (observed((u,)), observed((d,))) for name, (u, d) in options.background_systematic.items()}
+    pool = events.concatenate(observed(options.sideband_training)) if options.sideband_training else events
     # only now: importing zfit takes seconds, which a mistake in the files need not wait for
     import zfit
 
@@ -183,7 +195,8 @@ def read(options: InputOptions) -> Inputs:
         within(signal),
         {name: within(sample) for name, sample in backgrounds.items()},
     )
-    samples = {"data": inputs.data, "signal simulation": inputs.signal.events}
+    samples = {} if options.blind else {"data": inputs.data}
+    samples |= {"signal simulation": inputs.signal.events}
     samples |= {f"simulation of {name}": sample.events for name, sample in inputs.backgrounds.items()}
     for name, found in samples.items():
         if not region.contains(found[options.mass]).any():

@@ -112,6 +112,11 @@ class InputOptions(Options):
     backgrounds: dict[str, BackgroundOptions] = Field(
         {}, description="more backgrounds by name, learned from simulation, with numbers that are known beforehand"
     )
+    blind: bool = Field(
+        False,
+        description="say what may be known before the signal region is opened, from the sidebands and simulation; the "
+        "data in the region are dropped where they are read, and hisigma unblind opens it later",
+    )
     cut: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(None, description="selection applied to every file")
     weight: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(None, description="weight of simulated events")
 
@@ -201,6 +206,12 @@ class AskOptions(Options):
     )
     penalties: Annotated[tuple[float, ...], Flag(metavar="X")] = Field(
         (), description="what discrete profiling adds to -2 log L of each bootstrap"
+    )
+    inject: Annotated[float | None, Flag(metavar="S")] = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="signal for which a blind run also says what to expect, beside those of 3 and 5 sigma",
     )
 
 
@@ -297,6 +308,19 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
                 raise ValueError(f"categories.{name}: {text}") from error
         return self
 
+    @model_validator(mode="after")
+    def _blindness(self) -> Self:
+        if self.inject is not None and not self.blind:
+            raise ValueError(
+                f"inject: expected a blind run, got a signal of {self.inject:g} for an open one; add blind, or leave "
+                "it out (hisigma toys has it too)"
+            )
+        return self
+
+    def opened(self) -> Self:
+        """The same options for the run that follows a blind one."""
+        return self.model_copy(update={"blind": False, "inject": None})
+
     def numbers(self) -> dict[str, Any]:
         """Options that change numbers: all but the paths, whose content is hashed instead."""
         varied = ("systematic", "background_systematic")
@@ -305,7 +329,7 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
             del plain["backgrounds"][name]["files"]
             plain["backgrounds"][name]["systematic"] = sorted(own.systematic)
         # left out where they are not used: runs of before they were options stay what they are
-        for name in ("yield_systematic", "penalties", "backgrounds", "categories"):
+        for name in ("yield_systematic", "penalties", "backgrounds", "categories", "blind", "inject"):
             if not plain[name]:
                 del plain[name]
         return plain | {name: sorted(getattr(self, name)) for name in varied}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.measurement.inputs import input_digests, read, require_disjoint
+from hisigma_zfit.measurement.blind import measure_blind
+from hisigma_zfit.measurement.inputs import input_digests
 from hisigma_zfit.measurement.options import MeasureOptions
-from hisigma_zfit.measurement.stored import TASK, MeasurementResults, load_results
+from hisigma_zfit.measurement.preparation import prepare
+from hisigma_zfit.measurement.stored import TASK, MeasurementResults, load_any, load_results
 from hisigma_zfit.report import tables
 from hisigma_zfit.report.figures import measurement_figures
 from hisigma_zfit.results import EventCounts, Measurement
@@ -18,13 +21,14 @@ from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hisigma_zfit.data.dataset import ReadReport
     from hisigma_zfit.measurement.inputs import Inputs
     from hisigma_zfit.model.compose import SignalPlusBackground
+    from hisigma_zfit.results import BlindMeasurement, Unblinding
 
-__all__ = ["load_model", "load_models", "measure"]
+__all__ = ["load_model", "load_models", "measure", "measure_open"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +42,7 @@ def measure(
     quiet: bool = True,
     reuse: str | Path | None = None,
     **options: Any,
-) -> Measurement:
+) -> Measurement | BlindMeasurement:
     """Measure a signal yield from files and keep everything in a run folder.
 
     An interrupted run resumes when it is called again; a complete one with the same inputs and options is read back.
@@ -52,7 +56,8 @@ def measure(
         **options: See `MeasureOptions`.
 
     Returns:
-        The measurement, as in the folder's ``result.json``.
+        The measurement, as in the folder's ``result.json``; with ``blind=True`` what may be known before the signal
+        region is opened, which `hisigma_zfit.measurement.unblind` does later.
 
     Raises:
         InputError: Files, columns or options are wrong; nothing is left half-written.
@@ -69,15 +74,39 @@ def measure(
         True
     """
     settings = MeasureOptions.load(config, **options)
+    if settings.blind:
+        return measure_blind(settings, out=out, quiet=quiet, reuse=reuse)
+    return measure_open(settings, out=out, quiet=quiet, reuse=reuse)
+
+
+def measure_open(
+    settings: MeasureOptions,
+    *,
+    out: str | Path,
+    quiet: bool = True,
+    reuse: str | Path | None = None,
+    unblinding: Callable[[], Unblinding] | None = None,
+) -> Measurement:
+    """Measure with data in the signal region; see `measure`.
+
+    Args:
+        settings: All options, of a run that is not blind.
+        out: The run folder.
+        quiet: Do not announce the stages on stderr.
+        reuse: A complete run whose members need not be trained again.
+        unblinding: Called before anything is read; makes the record of opening the signal region.
+    """
     identity = Identity(TASK, input_digests(settings), settings.numbers())
     with RunFolder.open(out, identity) as run:
         if run.complete:
             _log.info("%s is complete; reading it back", out)
             return load_results(run.path).measurement
+        record = None if unblinding is None else unblinding()
         if reuse is not None:
             run.take_members(reuse)
         stages = Stages(_STAGES, quiet=quiet, counting=("read", "train"))
         results = _results(settings, identity, run, stages)
+        results = replace(results, measurement=replace(results.measurement, unblinding=record))
         with stages("draw"):
             for name, figure in measurement_figures(
                 results.measurement,
@@ -97,13 +126,13 @@ def load_model(folder: str | Path, category: str = "") -> SignalPlusBackground:
     """Rebuild the fitted model of a run: densities, shapes and yields at their best values, without the data.
 
     Args:
-        folder: A complete run folder.
+        folder: A complete run folder; the model of a blind one is that of its sidebands, without signal.
         category: Which of the models of a run with several categories.
 
     Raises:
         InputError: The folder is no such run, has no model in it, or has several, of which this is none.
     """
-    load_results(folder)  # says what is there if it is no run, before anything imports TensorFlow
+    load_any(folder)  # says what is there if it is no run, before anything imports TensorFlow
     place = Path(folder) / "model"
     known = sorted(path.parent.name for path in place.glob("*/model.json"))
     if category not in (known or [""]):
@@ -137,40 +166,18 @@ def load_models(folder: str | Path) -> dict[str, SignalPlusBackground]:
 
 def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stages: Stages) -> MeasurementResults:
     """All seven steps."""
-    parts = settings.parts()
-    with stages("read"):
-        if settings.categories:
-            require_disjoint(settings, {name: own.cut for name, own in settings.categories.items()})
-        inputs = {category: read(part) for category, part in parts.items()}
+    prepared = prepare(settings, run, stages)
     # only now: these import TensorFlow, which a mistake in the files need not wait for
     from hisigma_zfit.fitting.minimizer import fit
     from hisigma_zfit.inference.training_error import training_bias, training_error, with_training_error
     from hisigma_zfit.likelihood.nll import ExtendedNLL
     from hisigma_zfit.measurement.answers import ask, bootstrap_fits, closure
-    from hisigma_zfit.measurement.composition import compose, share_parameters
-    from hisigma_zfit.measurement.densities import choices, require_learnable, train
+    from hisigma_zfit.measurement.densities import choices
     from hisigma_zfit.model.stored import save_model
 
-    with stages("train"):
-        for category, part in inputs.items():
-            require_learnable(part, category=category)
-        densities = {
-            category: train(part, settings, value=settings.value, checkpoints=run.member_folder, category=category)
-            for category, part in inputs.items()
-        }
+    inputs, densities = prepared.inputs, prepared.densities
     with stages("score"):
-        shared = share_parameters(settings.poi, settings.nuisances(), settings.backgrounds, inputs.values())
-        models = {
-            category: compose(part, densities[category], shared, parts[category], seed=settings.seed, category=category)
-            for category, part in inputs.items()
-        }
-        data = [
-            part.data.select(
-                densities[category].background.flow.inside(part.data.array(part.features), part.data[part.mass.obs[0]]),
-                reason="outside the domain of the background density",
-            )
-            for category, part in inputs.items()
-        ]
+        models, data = prepared.models(), prepared.data()
         checks = closure(inputs, densities, seed=settings.seed)
     with stages("fit"):
         composed = list(models.values())
@@ -203,9 +210,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         projections=answers.projections,
         projections_enriched=answers.projections_enriched,
         scan=answers.scan,
-        histories=tuple(
-            flow.history for learned in densities.values() for flow in learned.flows if flow.history is not None
-        ),
+        histories=prepared.histories,
     )
 
 

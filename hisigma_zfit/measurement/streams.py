@@ -20,6 +20,7 @@ class Stream(IntEnum):
     RESONANT = 6
     NORMALISATION = 7
     LIMIT = 8
+    FORECAST = 9
 
 
 def stream_seed(seed: int, stream: Stream, *names: str) -> int:

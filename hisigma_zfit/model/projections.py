@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.density.flows import ConditionalFlow
     from hisigma_zfit.model.compose import SignalPlusBackground
 
-__all__ = ["ModelSample", "project", "sample_model"]
+__all__ = ["ModelSample", "draw_model", "project", "sample_model"]
 
 
 @dataclass(frozen=True)
@@ -153,19 +153,46 @@ def sample_model(
             of each, which is as good for choosing a region of data and model, and many times quicker.
         category: Which of the models of a simultaneous fit.
     """
-    model: SignalPlusBackground = result.loss.model[category]
-    data = result.loss.data[category]
+    with result:
+        return draw_model(
+            result.loss.model[category], result.loss.data[category], n=n, seed=seed, every_member=every_member
+        )
+
+
+def draw_model(
+    model: SignalPlusBackground,
+    data: Any,
+    *,
+    n: int = 200_000,
+    seed: int = 0,
+    every_member: bool = False,
+    outside: SignalRegion | None = None,
+) -> ModelSample:
+    """The same for a model as its parameters are now.
+
+    Args:
+        model: The model.
+        data: zfit Data to be shown beside, in the model's observables.
+        n: As for `sample_model`.
+        seed: As for `sample_model`.
+        every_member: As for `sample_model`.
+        outside: Only what the backgrounds have beside this region, with that part of their yields.
+    """
     names = list(model.obs)
     columns, yields = {}, {}
-    with result:
-        # backgrounds first: the order in which they are stacked
-        ordered = sorted(enumerate(model.pdfs), key=lambda term: model.components[term[0]].is_signal)
-        for k, pdf in ordered:
-            rng = stream(seed, Purpose.PROJECTION, k)
-            m = shapes.sample_mass(pdf.mass, n, rng, stratified=True)
-            x = pdf.sample_features(m, seed=int(rng.integers(2**31)))
-            columns[pdf.name] = {model.mass: m} | dict(zip(pdf.flow.features, x.T, strict=True))
-            yields[pdf.name] = float(np.squeeze(pdf.get_yield().value()))
+    # backgrounds first: the order in which they are stacked
+    ordered = sorted(enumerate(model.pdfs), key=lambda term: model.components[term[0]].is_signal)
+    for k, pdf in ordered:
+        if outside is not None and model.components[k].is_signal:
+            continue
+        rng = stream(seed, Purpose.PROJECTION, k)
+        m = shapes.sample_mass(pdf.mass, n, rng, stratified=True)
+        x = pdf.sample_features(m, seed=int(rng.integers(2**31)))
+        shown = np.ones(n, dtype=bool) if outside is None else ~outside.contains(m)
+        if not shown.any():
+            continue
+        columns[pdf.name] = {model.mass: m[shown]} | dict(zip(pdf.flow.features, x[shown].T, strict=True))
+        yields[pdf.name] = float(np.squeeze(pdf.get_yield().value())) * float(shown.mean())
     values = np.asarray(data.value())
     observed = {name: values[:, names.index(name)] for name in names}
     signal = next(c.pdf.flow for c in model.components if c.is_signal)
@@ -175,7 +202,7 @@ def sample_model(
     return ModelSample(
         columns=columns,
         yields=yields,
-        signal=tuple(c.name for c in model.components if c.is_signal),
+        signal=tuple(c.name for c in model.components if c.is_signal and c.name in columns),
         densities=(signal, background),
         data=observed,
         weights=None if data.weights is None else np.asarray(data.weights),

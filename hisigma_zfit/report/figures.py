@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from hisigma_zfit.results import LikelihoodScan, Measurement, Projection, TrainingHistory
+    from hisigma_zfit.results import BlindMeasurement, LikelihoodScan, Measurement, Projection, TrainingHistory
 
-__all__ = ["measurement_figures"]
+__all__ = ["blind_figures", "measurement_figures"]
 
 
 def measurement_figures(
@@ -56,4 +56,47 @@ def measurement_figures(
         )
     if histories:
         figures["training"] = plotting.training(histories, label=label, right_label=right_label)
+    return figures
+
+
+def blind_figures(
+    measurement: BlindMeasurement,
+    sidebands: Iterable[Projection] = (),
+    scan: LikelihoodScan | None = None,
+    histories: Sequence[TrainingHistory] = (),
+    *,
+    labels: Mapping[str, str] | None = None,
+    label: str = LABEL,
+) -> dict[str, Figure]:
+    """Draw everything that a blind run has results for.
+
+    Args:
+        measurement: The result; the interval that it expects last is marked in the scan.
+        sidebands: Observables of the sidebands.
+        scan: Profiled likelihood of the Asimov set with the signal that it expects last.
+        histories: Losses of the trainings.
+        labels: The user's own names of observables and components.
+        label: Text above the frames; its first word is set in bold.
+
+    Returns:
+        Figures by name: ``sidebands_NAME``, ``expected_scan``, ``training``; NAME is that of the observable, behind
+        that of its category where there are several.
+    """
+    figures = {
+        "_".join(filter(None, ("sidebands", what.category, what.observable))): plotting.projection(
+            what, labels=labels, label=label
+        )
+        for what in sidebands
+    }
+    if scan is not None:
+        shown = measurement.expected[-1]
+        figures["expected_scan"] = plotting.scan(
+            scan,
+            labels=labels,
+            interval=shown.interval_68,
+            label=label,
+            right_label=f"expected, {shown.signal:.4g} signal events",
+        )
+    if histories:
+        figures["training"] = plotting.training(histories, label=label)
     return figures

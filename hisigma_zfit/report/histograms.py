@@ -186,8 +186,11 @@ def _round_down(value: float) -> float:
 
 def _draw_data(axes: Axes, what: Projection) -> None:
     filled = np.flatnonzero(what.data)
-    # an empty bin between filled ones says something and keeps its error bar; beyond them it would only clutter
-    inside = slice(filled[0], filled[-1] + 1) if filled.size else slice(0, 0)
+    # an empty bin between filled ones says something and keeps its error bar, unless nothing is expected there either,
+    # as in a closed region; beyond them it would only clutter
+    inside = (what.data != 0) | (_total(what) != 0)
+    inside[: filled[0] if filled.size else None] = False
+    inside[filled[-1] + 1 if filled.size else 0 :] = False
     centres = 0.5 * (what.edges[1:] + what.edges[:-1])
     below, above = poisson_errors(what.data, what.data_variance)
     axes.errorbar(

@@ -1,8 +1,9 @@
 """Results as plain monospaced text, at most 100 characters wide.
 
-`measurement` is what ``hisigma measure`` prints; `members` lists the trained members of one measurement; `comparison`
-puts several data sets side by side, with the mean and the error of the mean; `strategies` compares ways to measure,
-`expectations` their errors for true densities; `impacts` explains the error of a fit.
+`measurement` is what ``hisigma measure`` prints, `blind_measurement` what it prints with ``--blind``; `members` lists
+the trained members of one measurement; `comparison` puts several data sets side by side, with the mean and the error of
+the mean; `strategies` compares ways to measure, `expectations` their errors for true densities; `impacts` explains the
+error of a fit.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from hisigma_zfit.results.strategies import PairedSummary
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hisigma_zfit.results import EventCounts, Measurement
+    from hisigma_zfit.results import BlindMeasurement, ClosureReport, EventCounts, Measurement, SignalResponse
     from hisigma_zfit.results.explanations import Impacts
     from hisigma_zfit.results.strategies import Expectation, StrategySummary
 
-__all__ = ["comparison", "expectations", "impacts", "measurement", "members", "strategies"]
+__all__ = ["blind_measurement", "comparison", "expectations", "impacts", "measurement", "members", "strategies"]
 
 
 def _event_facts(counts: EventCounts) -> list[tuple[str, str]]:
@@ -76,14 +77,13 @@ def _training_facts(what: Measurement) -> list[tuple[str, str]]:
     return [("training", f"+- {number(what.training_error, 2)} in the error{bias}")]
 
 
-def _closure_facts(what: Measurement) -> list[tuple[str, str]]:
+def _closure_facts(closure: ClosureReport | None, found: SignalResponse | None) -> list[tuple[str, str]]:
     facts = []
-    if what.closure is not None:
-        misfit = ", ".join(f"{name} {number(nats, 2)}" for name, nats in what.closure.misfit.items())
-        facts = [("background in the sidebands", str(what.closure))]
+    if closure is not None:
+        misfit = ", ".join(f"{name} {number(nats, 2)}" for name, nats in closure.misfit.items())
+        facts = [("background in the sidebands", str(closure))]
         facts += [("misfit in nats", misfit)] if misfit else []
-    if what.signal_response is not None:
-        found = what.signal_response
+    if found is not None:
         facts.append(("fitted signal by true signal", f"{found.value:.3f} +- {found.error:.3f}"))
     return facts
 
@@ -105,11 +105,60 @@ def measurement(what: Measurement) -> str:
     if what.members:
         lines += section(f"Members ({len(what.members)})", members(what).splitlines())
     lines += section("Training", listing([(name, str(choice)) for name, choice in what.training.items()]))
-    lines += section("Closure", listing(_closure_facts(what)))
-    lines += section("Time", aligned([(name, f"{seconds:.1f} s") for name, seconds in what.timings_s.items()]))
+    lines += section("Closure", listing(_closure_facts(what.closure, what.signal_response)))
+    if what.unblinding is not None:
+        record = what.unblinding
+        facts = [("signal region opened", record.time), ("after the blind result", record.blind_result)]
+        lines += section("Unblinding", listing(facts))
+    return "\n".join([*lines, *_origin(what)])
+
+
+def _origin(what: Measurement | BlindMeasurement) -> list[str]:
+    """The last lines of a table: what it took and what it was made of."""
+    lines = section("Time", aligned([(name, f"{seconds:.1f} s") for name, seconds in what.timings_s.items()]))
     lines += section("Inputs", listing([(PurePath(name).name, digest) for name, digest in what.inputs.items()]))
-    lines += ["", f"seed {what.seed}"]
-    return "\n".join(lines)
+    return [*lines, "", f"seed {what.seed}"]
+
+
+def blind_measurement(what: BlindMeasurement) -> str:
+    """The table of a blind measurement: what to expect, and the checks that the sidebands and the simulation allow.
+
+    Args:
+        what: The measurement.
+
+    Returns:
+        Lines of at most 100 characters, without a final newline.
+    """
+    lower, upper = map(number, what.signal_region)
+    title = f"HI-SIGMA blind measurement of {what.poi}"
+    lines = [title, "=" * len(title), f"no data between {lower} and {upper} were used"]
+    counts, limit = what.n_events, what.upper_limit_95
+    events = [("sidebands", number(counts.sidebands)), *((f"  {why}", number(n)) for why, n in counts.dropped.items())]
+    events += [("signal simulation", number(counts.signal_simulation))]
+    events += [("sideband training", number(counts.sideband_training))]
+    lines += section("Events", aligned(events))
+    head = ["signal", "events", "value", "error", "Z", "stat. error", "average's Z", "mass-only error", "its Z"]
+    numbers = zip(
+        *(
+            (e.signal, e.value, e.error, e.z, e.stat_only, e.nominal.z, e.mass_only.error, e.mass_only.z)
+            for e in what.expected
+        ),
+        strict=True,
+    )
+    rows = map(list, zip([e.name for e in what.expected], *map(column, numbers), strict=True))
+    lines += section(f"Expected ({what.combine})", grid([head, *rows]))
+    reaches = {reach: (limit.expected[f"-{reach}"], limit.expected[f"{reach}"]) for reach in (1, 2)}
+    bands = [(f"{reach} sigma", f"{number(low)} to {number(high)}") for reach, (low, high) in reaches.items()]
+    median = f"{number(limit.limit)}, of the average of all members {number(limit.expected['0'])}"
+    lines += section(f"Expected {_percent(limit.cl)} upper limit without signal", listing([("median", median), *bands]))
+    parameters = [(name, pair(p.value, p.error)) for name, p in what.parameters.items()]
+    parameters.append(("background in the region", pair(what.region_background.value, what.region_background.error)))
+    lines += section("Fit of the sidebands", listing(parameters))
+    if what.training_error is not None:
+        lines.append(f"  training  +- {number(what.training_error, 2)} in the error")
+    lines += section("Training", listing([(name, str(choice)) for name, choice in what.training.items()]))
+    lines += section("Closure", listing(_closure_facts(what.closure, what.signal_response)))
+    return "\n".join([*lines, *_origin(what)])
 
 
 def members(what: Measurement) -> str:

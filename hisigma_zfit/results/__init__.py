@@ -1,6 +1,7 @@
 """What every question answers with: frozen, typed and JSON-able; numpy only."""
 
 from hisigma_zfit.results.answers import Discovery, Interval, LikelihoodScan, UpperLimit
+from hisigma_zfit.results.blind import BlindCounts, BlindMeasurement, ExpectedMeasurement
 from hisigma_zfit.results.explanations import Contour, Correlations, GoodnessOfFit, Impact, Impacts, WeightedFeature
 from hisigma_zfit.results.limits import LimitScan
 from hisigma_zfit.results.measurement import (
@@ -18,8 +19,11 @@ from hisigma_zfit.results.projection import Projection
 from hisigma_zfit.results.strategies import Expectation, PairedSummary, StrategyResult, StrategySummary
 from hisigma_zfit.results.toys import Coverage, LimitQuantiles, Quantiles, ToyParameter, ToySummary
 from hisigma_zfit.results.training import TrainingHistory
+from hisigma_zfit.results.unblinding import Unblinding
 
 __all__ = [
+    "BlindCounts",
+    "BlindMeasurement",
     "ClosureReport",
     "ConfidenceLevels",
     "Contour",
@@ -29,6 +33,7 @@ __all__ = [
     "Estimate",
     "EventCounts",
     "Expectation",
+    "ExpectedMeasurement",
     "FitSummary",
     "GoodnessOfFit",
     "Impact",
@@ -49,6 +54,7 @@ __all__ = [
     "ToySummary",
     "TrainingChoice",
     "TrainingHistory",
+    "Unblinding",
     "UpperLimit",
     "WeightedFeature",
 ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from hisigma_zfit.results.answers import Discovery
 from hisigma_zfit.results.base import Result
 from hisigma_zfit.results.earlier import measurement_1
+from hisigma_zfit.results.unblinding import Unblinding
 
 if TYPE_CHECKING:
     from hisigma_zfit.results.training import TrainingHistory
@@ -208,6 +209,7 @@ class Measurement(Result):
         training_bias: Events that were subtracted because densities of half of the events find so many more; None
             where there are none.
         training: How long each density was trained, by its name.
+        unblinding: When and after which blind result the signal region was opened; None where it was never closed.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/measurement/2"
@@ -236,6 +238,7 @@ class Measurement(Result):
     training_error: float | None = None
     training_bias: float | None = None
     training: dict[str, TrainingChoice] = field(default_factory=dict)
+    unblinding: Unblinding | None = None
 
     def shown(self) -> dict[str, Any]:
         """See `Result.shown`; what only says where the numbers come from is left out."""

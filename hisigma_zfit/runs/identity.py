@@ -73,6 +73,19 @@ class Identity:
                 got=f"one of '{stored['task']}'",
                 do="choose another folder or remove this one",
             )
+        difference = self.difference(stored)
+        if difference is not None:
+            raise RunFolderError.from_parts(
+                expected=f"the run at '{folder}' to have the same inputs and options",
+                got=difference,
+                do="choose another folder or remove this one",
+            )
+        if stored.get("versions") != wanted["versions"]:
+            _LOG.warning("the run at %s was made with other versions of the packages", folder)
+
+    def difference(self, stored: Mapping[str, Any]) -> str | None:
+        """The first input or option that is another in a stored run, in words; None if all are the same."""
+        wanted = self.content()
         for group, noun in (("inputs", "input"), ("options", "option")):
             old, new = stored.get(group, {}), wanted[group]
             differing = [key for key in {**new, **old} if (key in old, old.get(key)) != (key in new, new.get(key))]
@@ -80,16 +93,11 @@ class Identity:
                 continue
             key, more = differing[0], f" and {len(differing) - 1} more" if len(differing) > 1 else ""
             if group == "inputs":
-                difference = "with other content" if key in old and key in new else "in only one of them"
+                words = "with other content" if key in old and key in new else "in only one of them"
             else:
-                difference = f"{_shown(old, key)} instead of {_shown(new, key)}"
-            raise RunFolderError.from_parts(
-                expected=f"the run at '{folder}' to have the same inputs and options",
-                got=f"{noun} '{key}' {difference}{more}",
-                do="choose another folder or remove this one",
-            )
-        if stored.get("versions") != wanted["versions"]:
-            _LOG.warning("the run at %s was made with other versions of the packages", folder)
+                words = f"{_shown(old, key)} instead of {_shown(new, key)}"
+            return f"{noun} '{key}' {words}{more}"
+        return None
 
 
 def stored_identity(folder: Path) -> dict[str, Any] | None:

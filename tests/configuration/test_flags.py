@@ -51,6 +51,8 @@ def test_every_flag_of_the_first_version_is_understood():
         "background_systematic": {"jes": ("bu.root", "bd.root")},
         "yield_systematic": {"jes": 0.97, "lumi": 1.02},
         "interpolation": "quadratic",
+        "blind": False,
+        "inject": None,
         "cut": "a > 1",
         "weight": "w",
         "bootstraps": 2,
@@ -90,3 +92,14 @@ def test_definitions_that_are_wrong_are_quoted(words, message):
     with pytest.raises(InputError) as caught:
         options_of(*words)
     assert message in str(caught.value)
+
+
+def test_blindness_is_a_word_alone():
+    options = options_of("--blind", "--inject", "80")
+    assert (options.blind, options.inject) == (True, 80.0)
+    assert {"blind", "inject"} <= set(options.numbers())
+    opened = options.opened()
+    assert (opened.blind, opened.inject) == (False, None)
+    # the run that follows is that which never was blind
+    assert opened.numbers() == options_of().numbers()
+    assert not {"blind", "inject"} & set(opened.numbers())

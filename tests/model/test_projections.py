@@ -9,7 +9,7 @@ import pytest
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.minimizer import fit
 from hisigma_zfit.likelihood.nll import ExtendedNLL
-from hisigma_zfit.model.projections import ModelSample, project, sample_model
+from hisigma_zfit.model.projections import ModelSample, draw_model, project, sample_model
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,28 @@ def test_components_add_up_to_the_fit(fitted):
     np.testing.assert_allclose(what.data.sum(), float(data.num_entries))
     for name, parameter in (("signal", "n_sig"), ("background", "n_bkg")):
         np.testing.assert_allclose(what.components[name].sum(), result.params[parameter]["value"], rtol=1e-12)
+
+
+def test_backgrounds_beside_a_region_have_their_part_of_the_yield(fitted):
+    """The exponential of a parabola, integrated on a grid."""
+    result, _ = fitted
+    edges = np.linspace(90, 180, 91)
+    whole = sample_model(result, n=50_000, seed=1)
+    with result:
+        beside = draw_model(result.loss.model[0], result.loss.data[0], n=50_000, seed=1, outside=models.REGION)
+    what = beside.project("m", bins=edges)
+    assert list(what.components) == ["background"]
+    assert what.signal == ()
+    inside = (edges[:-1] >= 115) & (edges[1:] <= 135)
+    assert not what.components["background"][inside].any()
+    p1, p2, n = (result.params[name]["value"] for name in ("p1", "p2", "n_bkg"))
+    t = np.linspace(0.0, 1.0, 90_001)
+    density = np.exp(-p1 * t + p2 * t**2)
+    outside = (t < 25 / 90) | (t >= 45 / 90)
+    assert what.components["background"].sum() == pytest.approx(n * density[outside].sum() / density.sum(), rel=1e-3)
+    np.testing.assert_allclose(
+        what.components["background"][~inside], whole.project("m", bins=edges).components["background"][~inside]
+    )
 
 
 def test_the_same_seed_gives_the_same_templates(fitted):

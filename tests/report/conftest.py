@@ -1,3 +1,3 @@
 from __future__ import annotations
 
-from stored_run import history, measured, parabolas, spectrum  # noqa: F401 - fixtures
+from stored_run import foreseen, history, measured, parabolas, spectrum  # noqa: F401 - fixtures

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hisigma_zfit.measurement.stored import MeasurementResults
-from hisigma_zfit.report.figures import measurement_figures
+from hisigma_zfit.report.figures import blind_figures, measurement_figures
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 
 if TYPE_CHECKING:
     import pytest
 
-    from hisigma_zfit.results import LikelihoodScan, Measurement, Projection, TrainingHistory
+    from hisigma_zfit.results import BlindMeasurement, LikelihoodScan, Measurement, Projection, TrainingHistory
 
 SCRIPT = Path(__file__).parents[2] / "plots" / "measurement.py"
 
@@ -35,6 +35,17 @@ def test_every_result_has_its_figure(
     shaded = [patch.get_label() for patch in figures["scan"].axes[0].patches]
     assert "68 % interval" in shaded
     assert measurement_figures(measured) == {}
+
+
+def test_every_result_of_a_blind_run_has_its_figure(
+    foreseen: BlindMeasurement, spectrum: Projection, parabolas: LikelihoodScan, history: TrainingHistory
+) -> None:
+    figures = blind_figures(foreseen, [spectrum], parabolas, [history])
+    assert set(figures) == {"sidebands_pt_bb", "expected_scan", "training"}
+    (axes,) = figures["expected_scan"].axes
+    assert "68 % interval" in [patch.get_label() for patch in axes.patches]
+    assert any("expected, 187.2 signal events" in text.get_text() for text in [*axes.texts, axes.title])
+    assert blind_figures(foreseen) == {}
 
 
 def test_script_redraws_the_figures_of_a_run(

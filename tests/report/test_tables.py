@@ -7,7 +7,7 @@ import pytest
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.report import tables
-from hisigma_zfit.results import ClosureReport, Estimate, Measurement, MemberFit
+from hisigma_zfit.results import BlindMeasurement, ClosureReport, Estimate, Measurement, MemberFit, Unblinding
 from hisigma_zfit.results.explanations import Impact, Impacts
 
 
@@ -40,6 +40,35 @@ def test_measurement_says_everything(measured: Measurement) -> None:
     assert "data.root" in text
     assert "/far/away" not in text
     assert text.endswith("seed 7")
+
+
+def test_blind_measurement_says_what_to_expect(foreseen: BlindMeasurement) -> None:
+    text = tables.blind_measurement(foreseen)
+    assert "no data between 115 and 135 were used" in text
+    head = "signal events value error Z stat. error average's Z mass-only error its Z"
+    assert row(text, "signal  ").split() == head.split()
+    assert row(text, "none").split() == ["none", "0.0", "1.5", "14.5", "0.00", "13.2", "0.00", "60.0", "0.00"]
+    injected = ["injected", "187.2", "188.7", "33.2", "6.24", "32.0", "6.69", "69.4", "2.88"]
+    assert row(text, "injected").split() == injected
+    assert "Expected (envelope)" in text
+    assert "Expected 95 % upper limit without signal" in text
+    assert row(text, "median").endswith("31, of the average of all members 27.6")
+    assert row(text, "1 sigma").endswith("19.9 to 38.3")
+    assert row(text, "2 sigma").endswith("14.8 to 51.4")
+    assert row(text, "background in the region").endswith("8123.4 +- 61.2")
+    assert row(text, "sidebands").split() == ["sidebands", "31", "876"]
+    assert row(text, "background in the sidebands").endswith("misses pt_bb")
+    assert row(text, "fitted signal by true signal").endswith("0.981 +- 0.014")
+    assert text.endswith("seed 7")
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_what_was_opened_says_when(measured: Measurement) -> None:
+    assert "Unblinding" not in tables.measurement(measured)
+    record = Unblinding("2026-01-31T12:00:00Z", "sha256:" + "ef" * 32, {}, {})
+    text = tables.measurement(dataclasses.replace(measured, unblinding=record))
+    assert row(text, "signal region opened").endswith("2026-01-31T12:00:00Z")
+    assert row(text, "after the blind result").endswith("efef")
 
 
 def test_no_line_is_wider_than_a_page(measured: Measurement) -> None:

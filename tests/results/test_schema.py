@@ -9,9 +9,10 @@ import math
 
 import pytest
 
-from hisigma_zfit.results import LikelihoodScan, Measurement
+from hisigma_zfit.results import BlindMeasurement, LikelihoodScan, Measurement, Unblinding
 
-SHIPPED = importlib.resources.files("hisigma_zfit.results") / "measurement.schema.json"
+ROOM = importlib.resources.files("hisigma_zfit.results")
+SHIPPED = {Measurement: ROOM / "measurement.schema.json", BlindMeasurement: ROOM / "blind_measurement.schema.json"}
 TYPES = {
     "boolean": bool,
     "object": dict,
@@ -46,7 +47,7 @@ def follows(value, schema, whole):
             or all(follows(v, inner, whole) for k, v in value.items() if k not in schema.get("properties", ()))
         ),
         "items": lambda inner: all(follows(v, inner, whole) for v in value),
-        "prefixItems": lambda inner: all(follows(v, s, whole) for v, s in zip(value, inner, strict=True)),
+        "prefixItems": lambda inner: all(follows(v, s, whole) for v, s in zip(value, inner, strict=False)),
         "minItems": lambda n: len(value) >= n,
         "maxItems": lambda n: len(value) <= n,
     }
@@ -55,16 +56,18 @@ def follows(value, schema, whole):
     return all(checks[word](schema[word]) for word in words)
 
 
-def test_the_shipped_schema_is_up_to_date():
-    """Else write ``json.dumps(Measurement.json_schema(), indent=1)`` and a newline into the file."""
-    shipped = json.loads(SHIPPED.read_text())
-    assert without_what_says_nothing(shipped) == without_what_says_nothing(Measurement.json_schema())
+@pytest.mark.parametrize("kind", SHIPPED, ids=lambda kind: kind.__name__)
+def test_the_shipped_schemas_are_up_to_date(kind):
+    """Else write ``json.dumps(kind.json_schema(), indent=1)`` and a newline into the file."""
+    shipped = json.loads(SHIPPED[kind].read_text())
+    assert without_what_says_nothing(shipped) == without_what_says_nothing(kind.json_schema())
 
 
-def test_measurements_follow_the_schema(measured):
-    schema = json.loads(SHIPPED.read_text())
+def test_measurements_follow_the_schema(measured, foreseen):
     odd = dataclasses.replace(measured, error=math.nan, interval_68=(-math.inf, 1.0), closure=None, mass_only=None)
-    for result in (measured, odd):
+    record = Unblinding("2026-01-31T12:00:00Z", "sha256:aa", {"data.root": "sha256:bb"}, {"zfit": "0.28.0"})
+    for result in (measured, odd, dataclasses.replace(measured, unblinding=record), foreseen):
+        schema = json.loads(SHIPPED[type(result)].read_text())
         raw = json.loads(result.to_json())
         assert follows(raw, schema, schema)
         assert set(raw) == set(schema["properties"])
@@ -80,6 +83,7 @@ def test_measurements_follow_the_schema(measured):
         {"interval_68": [1.0]},
         {"members": [{"member": 0}]},
         {"closure": {"flagged": "pt_bb", "misfit": {}}},
+        {"unblinding": {"time": "yesterday"}},
     ],
 )
 def test_other_content_does_not(measured, change):

@@ -1,0 +1,240 @@
+"""What may be said before the signal region is opened: ``hisigma measure --blind``.
+
+The data in the region are dropped where they are read.  Densities are learned from the sidebands as ever; the mass
+shape and the number of background events come from a fit to the sidebands alone, and everything that is expected in the
+region from Asimov sets of that model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hisigma_zfit.data.digest import file_digest
+from hisigma_zfit.measurement.inputs import input_digests
+from hisigma_zfit.measurement.preparation import prepare
+from hisigma_zfit.measurement.stored import BLIND_TASK, BlindResults, load_blind
+from hisigma_zfit.measurement.streams import Stream, stream_seed
+from hisigma_zfit.results import BlindCounts, BlindMeasurement, Estimate
+from hisigma_zfit.runs.folder import RunFolder
+from hisigma_zfit.runs.identity import Identity
+from hisigma_zfit.runs.stages import Stages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.data import Dataset
+    from hisigma_zfit.inference.forecast import Forecast
+    from hisigma_zfit.likelihood.nll import ExtendedNLL
+    from hisigma_zfit.measurement.options import MeasureOptions
+    from hisigma_zfit.measurement.preparation import Prepared
+    from hisigma_zfit.model.compose import SignalPlusBackground
+    from hisigma_zfit.results import ExpectedMeasurement, Projection
+
+__all__ = ["blind_identity", "measure_blind", "trained_digests"]
+
+_log = logging.getLogger(__name__)
+
+_STAGES = ("read", "train", "score", "fit", "draw")
+_WANTED = (3, 5)  # standard deviations of the signals that are looked for
+
+
+def blind_identity(settings: MeasureOptions) -> Identity:
+    """What makes a blind run this run.
+
+    Raises:
+        InputError: A file is missing.
+    """
+    return Identity(BLIND_TASK, input_digests(settings), settings.numbers())
+
+
+def measure_blind(
+    settings: MeasureOptions, *, out: str | Path, quiet: bool = True, reuse: str | Path | None = None
+) -> BlindMeasurement:
+    """Say what may be known before the signal region is opened, and keep it in a run folder; see `measure`.
+
+    Args:
+        settings: All options.
+        out: The run folder.
+        quiet: Do not announce the stages on stderr.
+        reuse: A complete run whose members need not be trained again.
+
+    Raises:
+        InputError: Files, columns or options are wrong.
+        FitError: A fit did not converge.
+    """
+    identity = blind_identity(settings)
+    with RunFolder.open(out, identity) as run:
+        if run.complete:
+            _log.info("%s is complete; reading it back", out)
+            return load_blind(run.path).measurement
+        if reuse is not None:
+            run.take_members(reuse)
+        stages = Stages(_STAGES, quiet=quiet, counting=("read", "train"))
+        results = _results(settings, identity, run, stages)
+        with stages("draw"):
+            for name, figure in results.figures().items():
+                run.save_figure(name, figure)
+        run.write_text("config.yaml", settings.document())
+        run.write_text("table.txt", results.table() + "\n")
+        run.write_results(results.stored())
+    return results.measurement
+
+
+def trained_digests(folder: Path) -> dict[str, str]:
+    """Digest of the trained members of each density in a run folder, by its name."""
+    digests = {}
+    for place in sorted((folder / "members").glob("*")):
+        whole = hashlib.sha256()
+        for file in sorted(path for path in place.rglob("*") if path.is_file()):
+            whole.update(f"{file.relative_to(place).as_posix()} {file_digest(file)}\n".encode())
+        digests[place.name] = f"sha256:{whole.hexdigest()}"
+    return digests
+
+
+def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stages: Stages) -> BlindResults:
+    prepared = prepare(settings, run, stages)
+    # only now: these import TensorFlow, which a mistake in the files need not wait for
+    from hisigma_zfit.inference.forecast import Forecast
+    from hisigma_zfit.likelihood.nll import ExtendedNLL
+    from hisigma_zfit.measurement.answers import closure, response
+    from hisigma_zfit.measurement.densities import choices
+    from hisigma_zfit.model.stored import save_model
+
+    seed = settings.seed
+    with stages("score"):
+        models, data = prepared.models(), prepared.data()
+        loss = ExtendedNLL(list(models.values()), data)
+        checks = closure(prepared.inputs, prepared.densities, seed=seed)
+    with stages("fit"):
+        theta, parameters, region_background = _fit_sidebands(loss, settings)
+        # fitted weights have much the error of the average
+        method = "mixture" if settings.combine == "weights" else settings.combine
+        options: dict[str, Any] = {"penalties": settings.penalties or None, "seed": stream_seed(seed, Stream.FORECAST)}
+        sigma = None
+        if method == "nuisance":
+            alone = [model.mass_only() for model in models.values()]
+            sigma, loss, theta = _with_training_error(loss, theta, settings.poi, **options)
+            options["mass_only"] = alone
+        for category, model in zip(models, loss.model, strict=True):
+            save_model(model, run.folder / "model" / category)
+        forecast = Forecast(loss, settings.poi, theta, method=method, **options)
+        expected = _expected(forecast, prepared)
+        limit = forecast.upper_limit(cl=0.95, seed=stream_seed(seed, Stream.LIMIT))
+        scan = forecast.scan(expected[-1].signal)
+        returned = response(forecast.at(expected[-1].signal).nominal, prepared.inputs, seed=seed)
+        sidebands = _projections(models, loss, prepared)
+    measurement = BlindMeasurement(
+        poi=settings.poi,
+        signal_region=settings.signal_region,
+        parameters=parameters,
+        region_background=region_background,
+        expected=expected,
+        upper_limit_95=limit,
+        combine=method,
+        n_events=_counts(data, prepared),
+        timings_s=stages.timings(),
+        seed=seed,
+        inputs=dict(identity.inputs),
+        versions=dict(identity.versions),
+        options=dict(identity.options),
+        trained=trained_digests(run.folder),
+        closure=checks,
+        signal_response=returned,
+        training_error=sigma,
+        training=choices(prepared.densities.values()),
+    )
+    return BlindResults(measurement, sidebands, scan, prepared.histories)
+
+
+def _fit_sidebands(loss: ExtendedNLL, settings: MeasureOptions) -> tuple[Array, dict[str, Estimate], Estimate]:
+    """Fit everything but the signal, which is none, to the sidebands, and leave the parameters there.
+
+    Backgrounds from simulation of which nothing is known beforehand stay at what was expected: they peak where the
+    sidebands do not see them.
+
+    Returns:
+        All parameters, those that were fitted, and the background in the signal region.
+    """
+    import zfit
+
+    from hisigma_zfit.fitting.newton import minimise
+    from hisigma_zfit.likelihood.outside import outside_likelihood
+    from hisigma_zfit.likelihood.protocol import limits_of, names_of
+
+    likelihood, inside = outside_likelihood(loss, settings.region)
+    names = names_of(loss.parameters)
+    held = {settings.poi, *(f"n_{name}" for name, own in settings.backgrounds.items() if own.uncertainty == "free")}
+    free = [k for k, p in enumerate(loss.parameters) if p.floating and names[k] not in held]
+    found = minimise(likelihood, likelihood.theta(), free, limits=limits_of(loss.parameters))
+    found.required("the fit of the sidebands")
+    zfit.param.assign_values([loss.parameters[k] for k in free], found.theta[free])
+    covariance = found.covariance()
+    parameters = {names[k]: Estimate(float(found.theta[k]), float(np.sqrt(covariance[k, k]))) for k in free}
+    numbers = [number.evaluate(found.theta) for number in inside]
+    slope, known = sum(number.gradient for number in numbers), np.nan_to_num(covariance)
+    background = Estimate(sum(number.value for number in numbers), float(np.sqrt(slope @ known @ slope)))
+    return found.theta, parameters, background
+
+
+def _with_training_error(loss: ExtendedNLL, theta: Array, poi: str, **options: Any) -> tuple[float, ExtendedNLL, Array]:
+    """Spread of the yields that redrawn trainings find in an Asimov set of three sigma, and the likelihood with it."""
+    from hisigma_zfit.inference.forecast import Forecast
+    from hisigma_zfit.inference.training_error import redrawn_models, training_error, with_training_error
+    from hisigma_zfit.likelihood.nll import ExtendedNLL
+    from hisigma_zfit.likelihood.protocol import names_of
+
+    models: list[Any] = list(loss.model)
+    plain = Forecast(loss, poi, theta, method="mixture", members=redrawn_models(models), **options)
+    sigma = training_error(plain.at(plain.signal_for(_WANTED[0])).members)
+    shifted = ExtendedNLL(with_training_error(models, sigma), list(loss.data))
+    known = dict(zip(names_of(loss.parameters), theta, strict=True))
+    return sigma, shifted, np.array([known.get(name, 0.0) for name in names_of(shifted.parameters)])
+
+
+def _expected(forecast: Forecast, prepared: Prepared) -> tuple[ExpectedMeasurement, ...]:
+    """What to expect without signal, of signals of some sigma, and of those that simulation or user name."""
+    settings = prepared.settings
+    signals = {"none": 0.0} | {f"{z} sigma": forecast.signal_for(z) for z in _WANTED}
+    if settings.weight is not None:
+        signals["simulation"] = sum(part.signal.size for part in prepared.inputs.values())
+    if settings.inject is not None:
+        signals["injected"] = settings.inject
+    return tuple(forecast.expect(name, signal) for name, signal in signals.items())
+
+
+def _projections(
+    models: Mapping[str, SignalPlusBackground], loss: ExtendedNLL, prepared: Prepared
+) -> tuple[Projection, ...]:
+    """Every observable of the sidebands in data and in the model that was fitted to them."""
+    from hisigma_zfit.model.projections import draw_model
+
+    shown = []
+    for (category, model), data in zip(models.items(), loss.data, strict=True):
+        part: Any = prepared.inputs[category]
+        seed = stream_seed(prepared.settings.seed, Stream.SAMPLE, category)
+        sample = draw_model(model, data, seed=seed, outside=part.region)
+        words = ", ".join(filter(None, (category, "sidebands")))
+        shown += [
+            dataclasses.replace(sample.project(name), selection=words, category=category)
+            for name in (str(part.mass.obs[0]), *part.features)
+        ]
+    return tuple(shown)
+
+
+def _counts(data: list[Dataset], prepared: Prepared) -> BlindCounts:
+    """Events of all categories together; what was read is not told, because the signal region is in it."""
+    parts = prepared.inputs.values()
+    lost = sum(len(part.data) - len(events) for part, events in zip(parts, data, strict=True))
+    return BlindCounts(
+        sidebands=sum(len(events) for events in data),
+        dropped={"outside the domain of the background density": lost} if lost else {},
+        signal_simulation=sum(len(part.signal.events) for part in parts),
+        sideband_training=sum(len(part.training.events) for part in parts),
+    )

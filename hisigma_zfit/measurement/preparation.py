@@ -1,0 +1,99 @@
+"""What a blind measurement and an open one have in common: events, densities and models, before anything is fitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hisigma_zfit.measurement.inputs import read, require_disjoint
+
+if TYPE_CHECKING:
+    from hisigma_zfit.data import Dataset
+    from hisigma_zfit.measurement.densities import Densities
+    from hisigma_zfit.measurement.inputs import Inputs
+    from hisigma_zfit.measurement.options import MeasureOptions
+    from hisigma_zfit.model.compose import SignalPlusBackground
+    from hisigma_zfit.results import TrainingHistory
+    from hisigma_zfit.runs.folder import RunFolder
+    from hisigma_zfit.runs.stages import Stages
+
+__all__ = ["Prepared", "prepare"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Events and densities of each category by its name, which is empty if there is only one.
+
+    Attributes:
+        settings: All options.
+        inputs: The events.
+        densities: What was learned from them.
+    """
+
+    settings: MeasureOptions
+    inputs: dict[str, Inputs]
+    densities: dict[str, Densities]
+
+    def models(self) -> dict[str, SignalPlusBackground]:
+        """The extended model of each category; they share what is in all of them.
+
+        Raises:
+            FitError: A shape could not be fitted to its simulation.
+        """
+        from hisigma_zfit.measurement.composition import compose, share_parameters
+
+        settings, parts = self.settings, self.settings.parts()
+        shared = share_parameters(settings.poi, settings.nuisances(), settings.backgrounds, self.inputs.values())
+        return {
+            category: compose(
+                part, self.densities[category], shared, parts[category], seed=settings.seed, category=category
+            )
+            for category, part in self.inputs.items()
+        }
+
+    def data(self) -> list[Dataset]:
+        """The data of each category that its background density knows."""
+        return [
+            part.data.select(
+                self.densities[category].background.flow.inside(
+                    part.data.array(part.features), part.data[part.mass.obs[0]]
+                ),
+                reason="outside the domain of the background density",
+            )
+            for category, part in self.inputs.items()
+        ]
+
+    @property
+    def histories(self) -> tuple[TrainingHistory, ...]:
+        """Losses of the trainings."""
+        return tuple(
+            flow.history for learned in self.densities.values() for flow in learned.flows if flow.history is not None
+        )
+
+
+def prepare(settings: MeasureOptions, run: RunFolder, stages: Stages) -> Prepared:
+    """Read the events and learn the densities, or go on where an interrupted training has stopped.
+
+    Args:
+        settings: All options.
+        run: Keeps the trained members.
+        stages: Has ``"read"`` and ``"train"`` among its stages.
+
+    Raises:
+        InputError: The files are wrong, or no density can be learned from their events.
+    """
+    with stages("read"):
+        if settings.categories:
+            require_disjoint(settings, {name: own.cut for name, own in settings.categories.items()})
+        inputs = {category: read(part) for category, part in settings.parts().items()}
+    # only now: it imports TensorFlow, which a mistake in the files need not wait for
+    from hisigma_zfit.measurement.densities import require_learnable, train
+
+    with stages("train"):
+        for category, part in inputs.items():
+            require_learnable(part, category=category)
+        densities = {
+            category: train(part, settings, value=settings.value, checkpoints=run.member_folder, category=category)
+            for category, part in inputs.items()
+        }
+    return Prepared(settings, inputs, densities)
