@@ -62,6 +62,8 @@ class Purpose(IntEnum):
     """Events of a whole model that stand for data."""
     MEASUREMENT = 17
     """What the steps of the task `measure` take as their seeds."""
+    VALIDATION = 18
+    """What the jobs of the task `validate` take as theirs, and which simulated signal they inject."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.results import LikelihoodScan, Projection, SignalResponse
 
-__all__ = ["Answers", "ask", "closure"]
+__all__ = ["Answers", "ask", "closure", "combine"]
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +107,36 @@ def response(profiler: Profiler, signal: Dataset, *, seed: int) -> SignalRespons
     return found
 
 
+def combine(
+    nominal: Profiler,
+    models: Sequence[SignalPlusBackground],
+    data: Sequence[Dataset],
+    training: Dataset,
+    options: AskOptions,
+) -> tuple[Combination, tuple[Profiler, ...]]:
+    """What a measurement reports: its trained members in one answer.
+
+    Args:
+        nominal: Profile of the models with the mixture of all trained members.
+        models: One for each category.
+        data: The events that are fitted, of each category.
+        training: Events that the background of the first category was trained with.
+        options: How the bootstraps are combined.
+
+    Returns:
+        The combination, and the profile of each bootstrap alone.
+    """
+    bootstrapped = any(len(c.pdf.bootstraps) > 1 for model in models for c in model.components)
+    members = bootstrap_profilers(list(models), list(data)) if bootstrapped else ()
+    weighted = None
+    if options.combine == "weights":
+        # Gaussian weights: exact ones would go through all events of the training at every step of the fit
+        weighted = weights_profiler(models[0], data[0], training, term="gaussian")
+    return combination(
+        options.combine, nominal, members, weighted=weighted, penalties=options.penalties or None
+    ), members
+
+
 def ask(
     result: Any, data: Sequence[Dataset], inputs: Mapping[str, Inputs], options: AskOptions, *, seed: int
 ) -> Answers:
@@ -126,13 +156,7 @@ def ask(
     (first, *others), events = inputs.values(), list(data)
     poi = str(models[0].poi.name)
     profiler = Profiler(result.loss, poi)
-    bootstrapped = any(len(c.pdf.bootstraps) > 1 for model in models for c in model.components)
-    members = bootstrap_profilers(models, events) if bootstrapped else ()
-    weighted = None
-    if options.combine == "weights":
-        # Gaussian weights: exact ones would go through all events of the training at every step of the fit
-        weighted = weights_profiler(models[0], events[0], first.training.events, term="gaussian")
-    combined = combination(options.combine, profiler, members, weighted=weighted, penalties=options.penalties or None)
+    combined, members = combine(profiler, models, events, first.training.events, options)
     mass_only = Profiler(ExtendedNLL([model.mass_only() for model in models], events), poi)
     returned = None if others else response(profiler, first.signal.events, seed=seed)
     values, scan = _summarise(result, profiler, combined, members, mass_only, seed=seed)

@@ -17,8 +17,10 @@ from hisigma_zfit.results.projection import Projection
 from hisigma_zfit.results.strategies import Expectation, PairedSummary, StrategyResult, StrategySummary
 from hisigma_zfit.results.toys import Coverage, LimitQuantiles, Quantiles, ToyParameter, ToySummary
 from hisigma_zfit.results.training import TrainingHistory
+from hisigma_zfit.results.validation import Check, RetrainedFit, Spectrum, SpuriousSignal, Validation
 
 __all__ = [
+    "Check",
     "ClosureReport",
     "ConfidenceLevels",
     "Contour",
@@ -41,12 +43,16 @@ __all__ = [
     "PairedSummary",
     "Projection",
     "Quantiles",
+    "RetrainedFit",
     "SignalResponse",
+    "Spectrum",
+    "SpuriousSignal",
     "StrategyResult",
     "StrategySummary",
     "ToyParameter",
     "ToySummary",
     "TrainingHistory",
     "UpperLimit",
+    "Validation",
     "WeightedFeature",
 ]
