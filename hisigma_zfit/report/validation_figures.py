@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import matplotlib as mpl
 import numpy as np
 
-from hisigma_zfit.report.labels import axis_label, symbol
+from hisigma_zfit.report.labels import axis_label, event_label, symbol
 from hisigma_zfit.report.style import LABEL, finish, frame, styled
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ _GOOD, _USABLE = 0.2, 0.5  # of the statistical error, as in the verdict
 _TOLERANCE = 0.01  # nats by event, of a density's closure
 
 
+def _scaled(size: float) -> float:
+    """A size for the usual font of figures, on a page with a smaller one."""
+    return size * float(mpl.rcParams["font.size"]) / 24.0
+
+
 def spectrum(axes: Axes, what: Validation, labels: Mapping[str, str] | None) -> None:
     """Masses of the sidebands with the shape that pseudo-experiments are drawn from, and the windows."""
     found = what.spectrum
@@ -37,22 +43,24 @@ def spectrum(axes: Axes, what: Validation, labels: Mapping[str, str] | None) -> 
         yerr=np.sqrt(found.counts) * scale,
         fmt="o",
         color="black",
-        markersize=5,
+        markersize=_scaled(5),
         label="Data in the sidebands",
         zorder=3,
     )
     for number, side in enumerate((centres < what.region[0], centres >= what.region[1])):
         edges = np.append(found.edges[side, 0], found.edges[side, 1][-1])
         heights = (found.expected * scale)[side]
-        axes.stairs(heights, edges, color=_BLUE, linewidth=2.5, label=None if number else "Shape fitted to them")
+        axes.stairs(
+            heights, edges, color=_BLUE, linewidth=_scaled(2.5), label=None if number else "Shape fitted to them"
+        )
     for number, job in enumerate(job for job in what.jobs if job.kind == "window"):
         axes.axvspan(*job.region, color=_ORANGE, alpha=0.3, linewidth=0, label=None if number else "Windows")
     axes.axvspan(*what.region, facecolor="0.92", edgecolor="0.6", hatch="//", linewidth=0, label="Signal region, blind")
     axes.set_xlim(found.edges[0, 0], found.edges[-1, 1])
     axes.set_ylim(0.0, 1.55 * float((found.counts * scale).max()))
     axes.set_xlabel(axis_label(found.mass, labels=labels))
-    axes.set_ylabel(f"Events / {widths.max():.3g}")
-    axes.legend(loc="upper right", fontsize="x-small")
+    axes.set_ylabel(event_label(found.mass, float(widths.max())))
+    axes.legend(loc="upper right", fontsize="x-small", frameon=True, framealpha=1.0, edgecolor="white")
 
 
 def shifts(axes: Axes, what: Validation, labels: Mapping[str, str] | None) -> None:
@@ -66,14 +74,25 @@ def shifts(axes: Axes, what: Validation, labels: Mapping[str, str] | None) -> No
     rows.append(("Mean of these", what.spurious.mean, what.spurious.error, "black"))
     for job in what.of("contamination"):
         rows.append(("Signal in sidebands", -_apart(job, what), 0.0, _VIOLET))
-    rows += [(f"Training: {job.variant}", _apart(job, what), 0.0, _GREY) for job in what.of("stability")]
+    rows += [
+        ("Other seed" if job.variant == "seed" else f"Training: {job.variant}", _apart(job, what), 0.0, _GREY)
+        for job in what.of("stability")
+    ]
     axes.axvspan(-_USABLE, _USABLE, color="0.93", linewidth=0, label=rf"$\pm${_USABLE}: quote it")
     axes.axvspan(-_GOOD, _GOOD, color="0.82", linewidth=0, label=rf"$\pm${_GOOD}: hardly matters")
-    axes.axvline(0.0, color="0.4", linewidth=1)
+    axes.axvline(0.0, color="0.4", linewidth=_scaled(1))
     places = np.arange(len(rows))[::-1]
     for place, (_, value, error, colour) in zip(places, rows, strict=True):
         axes.errorbar(
-            value, place, xerr=error or None, fmt="o", color=colour, markersize=8, linewidth=2.5, clip_on=True, zorder=3
+            value,
+            place,
+            xerr=error or None,
+            fmt="o",
+            color=colour,
+            markersize=_scaled(8),
+            linewidth=_scaled(2.5),
+            clip_on=True,
+            zorder=3,
         )
     reach = max([1.3, *(abs(value) + error for _, value, error, _ in rows if np.isfinite(value + error))])
     axes.set_xlim(-1.1 * reach, 1.1 * reach)
@@ -103,11 +122,18 @@ def injection(axes: Axes, what: Validation, labels: Mapping[str, str] | None) ->
     step = 0.025 * reach
     beside = np.array([step * sum(1 for other in injected[:k] if other == x) for k, x in enumerate(injected)])
     line = np.array([-0.15 * reach, 1.2 * reach])
-    axes.plot(line, line, color="0.4", linewidth=1.5, linestyle="--", label="Found = injected")
+    axes.plot(line, line, color="0.4", linewidth=_scaled(1.5), linestyle="--", label="Found = injected")
     axes.errorbar(
-        injected + beside, values, yerr=errors, fmt="o", color=_RED, markersize=8, linewidth=2.5, label="Retrained"
+        injected + beside,
+        values,
+        yerr=errors,
+        fmt="o",
+        color=_RED,
+        markersize=_scaled(8),
+        linewidth=_scaled(2.5),
+        label="Retrained",
     )
-    axes.plot(injected + beside + 0.5 * step, true, "D", color=_BLUE, markersize=8, label="True densities")
+    axes.plot(injected + beside + 0.5 * step, true, "D", color=_BLUE, markersize=_scaled(8), label="True densities")
     axes.set_xlim(*line)
     low = min(float((values - errors).min(initial=0.0)), float(line[0]))
     high = max(float((values + errors).max(initial=0.0)), float(line[1]))
@@ -129,15 +155,15 @@ def closure(axes: Axes, what: Validation, labels: Mapping[str, str] | None) -> N
     def draw(misfit: Mapping[str, float], shift: float, colour: str, marker: str, label: str) -> None:
         heights = [misfit.get(name, np.nan) for name in features]
         drawn.extend(height for height in heights if np.isfinite(height))
-        axes.plot(places + shift, heights, marker, color=colour, markersize=9, label=label)
+        axes.plot(places + shift, heights, marker, color=colour, markersize=_scaled(9), label=label)
 
     if what.closure.misfit:
         draw(what.closure.misfit, -0.2, "black", "s", "Held-out sidebands")
     for k, job in enumerate(windows):
         low, high = job.region
         draw(job.misfit, -0.05 + 0.1 * k, (_ORANGE, _RED, _VIOLET)[k % 3], "o", f"Window {low:.4g} to {high:.4g}")
-    axes.axhline(0.0, color="0.4", linewidth=1)
-    axes.axhline(_TOLERANCE, color=_GREY, linestyle="--", linewidth=2, label="Tolerance")
+    axes.axhline(0.0, color="0.4", linewidth=_scaled(1))
+    axes.axhline(_TOLERANCE, color=_GREY, linestyle="--", linewidth=_scaled(2), label="Tolerance")
     axes.set_xlim(-0.6, max(len(features), 1) - 0.4)
     low, high = min(0.0, *drawn), max(drawn)
     axes.set_ylim(low - 0.1 * (high - low), high + 0.9 * (high - low))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.results import RetrainedFit, Validation
 
-__all__ = ["as_html", "as_pdf", "as_text"]
+__all__ = ["as_html", "as_pdf", "as_text", "sheet"]
 
 CAPTIONS = {
     "spectrum": "Masses of the data in the sidebands, the shape that pseudo-experiments are drawn from, and the "
@@ -102,29 +102,31 @@ def as_html(what: Validation, figures: Mapping[str, Figure]) -> str:
         figures: Those of `validation_figures`, by name.
     """
 
+    def escaped(text: str) -> str:
+        return html.escape(text.replace("+-", "±"))
+
     def state(name: str) -> str:
         return f'<span class="state" style="background:{STATE_COLOURS[name]}">{name}</span>'
 
     def cells(row: Sequence[str], tag: str) -> str:
-        first, *others = (html.escape(cell) for cell in row)
+        first, *others = (escaped(cell) for cell in row)
         return f"<{tag}>{first}</{tag}>" + "".join(f'<{tag} class="number">{cell}</{tag}>' for cell in others)
 
     checks = "".join(
-        f"<tr><td>{html.escape(c.name)}</td><td>{state(c.state)}</td><td>{html.escape(c.words)}</td></tr>"
-        for c in what.checks
+        f"<tr><td>{escaped(c.name)}</td><td>{state(c.state)}</td><td>{escaped(c.words)}</td></tr>" for c in what.checks
     )
     jobs = "".join(f"<tr>{cells(_row(job), 'td')}</tr>" for job in what.jobs)
     drawn = "".join(
         f'<figure><img alt="{name}" src="data:image/png;base64,{_png(figure)}">'
-        f"<figcaption>{html.escape(CAPTIONS.get(name, ''))}</figcaption></figure>"
+        f"<figcaption>{escaped(CAPTIONS.get(name, ''))}</figcaption></figure>"
         for name, figure in figures.items()
     )
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in _notes(what))
+    notes = "".join(f"<li>{escaped(note)}</li>" for note in _notes(what))
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Validation of {html.escape(what.poi)}'
-        f"</title><style>{_STYLE}</style></head><body>\n<h1>Validation of {html.escape(what.poi)}</h1>\n"
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Validation of {escaped(what.poi)}'
+        f"</title><style>{_STYLE}</style></head><body>\n<h1>Validation of {escaped(what.poi)}</h1>\n"
         f'<p class="verdict" style="border-color:{STATE_COLOURS[what.state]}">{state(what.state)} '
-        f"{html.escape(what.verdict)}</p>\n<table><tr><th>Question</th><th></th><th>Answer</th></tr>{checks}</table>\n"
+        f"{escaped(what.verdict)}</p>\n<table><tr><th>Question</th><th></th><th>Answer</th></tr>{checks}</table>\n"
         f'<div class="figures">{drawn}</div>\n<h2>Fits</h2>\n<div class="scroll"><table><tr>{cells(_HEAD, "th")}</tr>'
         f"{jobs}</table></div>\n<ul>{notes}</ul>\n</body></html>\n"
     )
@@ -148,9 +150,16 @@ def as_pdf(what: Validation, *, labels: Mapping[str, str] | None = None) -> byte
         what: The validation.
         labels: The user's own names of observables, by name.
     """
+    buffer = io.BytesIO()
+    with styled(), PdfPages(buffer, metadata={"CreationDate": None, "Producer": None, "Creator": None}) as pages:
+        pages.savefig(sheet(what, labels=labels))
+    return buffer.getvalue()
+
+
+def sheet(what: Validation, *, labels: Mapping[str, str] | None = None) -> Figure:
+    """That page as a figure; see `as_pdf`."""
     small: dict[Any, Any] = {
         "font.size": 8.5,
-        "lines.markersize": 3.0,
         "axes.labelsize": 9.0,
         "xtick.labelsize": 8.0,
         "ytick.labelsize": 8.0,
@@ -160,7 +169,6 @@ def as_pdf(what: Validation, *, labels: Mapping[str, str] | None = None) -> byte
         "ytick.minor.size": 2.0,
         "axes.linewidth": 0.8,
     }
-    buffer = io.BytesIO()
     with styled(), mpl.rc_context(small):
         figure = Figure(figsize=_A4)
         y = _words(figure, 0.965, f"Validation of {what.poi}: {what.state}", size=13, colour=STATE_COLOURS[what.state])
@@ -176,12 +184,7 @@ def as_pdf(what: Validation, *, labels: Mapping[str, str] | None = None) -> byte
             width = 0.94 - left if column else 0.36
             axes = figure.add_axes((left, 0.055 + (1 - row) * (height + 0.045), width, height - 0.02))
             draw(axes, what, labels)
-            for line in axes.lines:
-                line.set_markersize(min(line.get_markersize(), 4.0))
-                line.set_linewidth(min(line.get_linewidth(), 1.2))
-        with PdfPages(buffer, metadata={"CreationDate": None, "Producer": None, "Creator": None}) as pages:
-            pages.savefig(figure)
-    return buffer.getvalue()
+    return figure
 
 
 def _words(
@@ -190,6 +193,6 @@ def _words(
     """Write text below a height; returns the height below it."""
     # an average letter of this font is half as wide as it is high
     width = int(_TEXT * _A4[0] * 72.0 / (0.495 * size))
-    lines = textwrap.wrap(text, width)
+    lines = textwrap.wrap(text.replace("+-", "±"), width)
     figure.text(_LEFT, y, "\n".join(lines), fontsize=size, color=colour, weight=weight, va="top", linespacing=1.15)
     return y - len(lines) * 1.3 * size / 72.0 / _A4[1]

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from hisigma_zfit.configuration.arguments import Flag
 from hisigma_zfit.configuration.options import Names  # noqa: TC001 - pydantic reads it
+from hisigma_zfit.errors import InputError
 from hisigma_zfit.measurement.options import MeasureOptions
 
 __all__ = ["VARIANTS", "ValidateOptions"]
@@ -50,16 +51,23 @@ class ValidateOptions(MeasureOptions):
             raise ValueError(
                 f"variants: expected some of {', '.join(VARIANTS)}, got {unknown[0]!r}; correct or leave it out"
             )
-        if self.category not in (list(self.categories) or [""]):
-            known = ", ".join(self.categories) or "no category"
+        if self.categories and self.category not in self.categories:
             raise ValueError(
-                f"category: expected one of {known}, got {self.category or 'none'!r}; each category learns a density "
-                "of its own and is validated alone"
+                f"category: expected one of {', '.join(self.categories)}, got {self.category or 'none'!r}; each learns "
+                "a density of its own and is validated alone"
             )
         return self
 
     def measured(self) -> MeasureOptions:
-        """The measurement that is tried: that of one category, without what is not learned from the sidebands."""
+        """The measurement that is tried: that of one category, without what is not learned from the sidebands.
+
+        Raises:
+            InputError: A category is named where there are none.
+        """
+        if self.category not in self.parts():
+            raise InputError.from_parts(
+                expected="no category for a measurement without categories", got=repr(self.category), do="leave it out"
+            )
         part = self.parts()[self.category]
         own = {name: getattr(part, name) for name in MeasureOptions.model_fields}
         return MeasureOptions(**own | {name: {} for name in (*_NOT_TRIED, "categories")})

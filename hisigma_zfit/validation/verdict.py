@@ -229,6 +229,8 @@ def _width(jobs: Sequence[RetrainedFit], what: SpuriousSignal) -> Check:
     )
     if reported < low:
         return Check("Size of the error", "attention", f"{words} It is too small: add the spread in quadrature.")
+    if reported > 1.1 * high:
+        words += " It is wider than it need be."
     return Check("Size of the error", "passed", words)
 
 
