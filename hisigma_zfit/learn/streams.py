@@ -62,7 +62,7 @@ class Purpose(IntEnum):
     """Events of a whole model that stand for data."""
     MEASUREMENT = 17
     """What the steps of the task `measure` take as their seeds."""
-    VALIDATION = 18
+    VALIDATION = 23
     """What the jobs of the task `validate` take as theirs, and which simulated signal they inject."""
 
 

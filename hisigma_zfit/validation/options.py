@@ -36,8 +36,8 @@ class ValidateOptions(MeasureOptions):
         description="other trainings whose answer is compared: another seed, a length (quick, standard, paper), "
         "a kind of density (spline, maf)",
     )
-    category: Annotated[str, Flag(metavar="NAME")] = Field(
-        "", description="which of the categories is validated, where the measurement has some"
+    category: Annotated[str | None, Flag(metavar="NAME")] = Field(
+        None, description="which of the categories is validated, where the measurement has some"
     )
 
     @model_validator(mode="after")
@@ -64,11 +64,12 @@ class ValidateOptions(MeasureOptions):
         Raises:
             InputError: A category is named where there are none.
         """
-        if self.category not in self.parts():
+        parts = self.parts()
+        if (self.category or "") not in parts:
             raise InputError.from_parts(
                 expected="no category for a measurement without categories", got=repr(self.category), do="leave it out"
             )
-        part = self.parts()[self.category]
+        part = parts[self.category or ""]
         own = {name: getattr(part, name) for name in MeasureOptions.model_fields}
         return MeasureOptions(**own | {name: {} for name in (*_NOT_TRIED, "categories")})
 

@@ -72,7 +72,7 @@ def validate(
         The validation, as in the folder's ``result.json``.
 
     Raises:
-        InputError: Files, columns or options are wrong.
+        InputError: Files, columns or options are wrong; nothing is left half-written.
         FitError: The reference could not be fitted, or a worker died.
     """
     if processes < 1:
