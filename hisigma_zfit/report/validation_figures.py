@@ -53,14 +53,17 @@ def spectrum(axes: Axes, what: Validation, labels: Mapping[str, str] | None) -> 
         axes.stairs(
             heights, edges, color=_BLUE, linewidth=_scaled(2.5), label=None if number else "Shape fitted to them"
         )
+    top = 0.68  # below the legend
     for number, job in enumerate(job for job in what.jobs if job.kind == "window"):
-        axes.axvspan(*job.region, color=_ORANGE, alpha=0.3, linewidth=0, label=None if number else "Windows")
-    axes.axvspan(*what.region, facecolor="0.92", edgecolor="0.6", hatch="//", linewidth=0, label="Signal region, blind")
+        name = None if number else "Windows"
+        axes.axvspan(*job.region, ymax=top, color=_ORANGE, alpha=0.3, linewidth=0, label=name)
+    blind = axes.axvspan(*what.region, ymax=top, facecolor="0.92", edgecolor="0.6", hatch="//", linewidth=0)
+    blind.set_label("Signal region, blind")
     axes.set_xlim(found.edges[0, 0], found.edges[-1, 1])
-    axes.set_ylim(0.0, 1.55 * float((found.counts * scale).max()))
+    axes.set_ylim(0.0, 1.6 * float((found.counts * scale).max()))
     axes.set_xlabel(axis_label(found.mass, labels=labels))
     axes.set_ylabel(event_label(found.mass, float(widths.max())))
-    axes.legend(loc="upper right", fontsize="x-small", frameon=True, framealpha=1.0, edgecolor="white")
+    axes.legend(loc="upper right", fontsize="x-small")
 
 
 def shifts(axes: Axes, what: Validation, labels: Mapping[str, str] | None) -> None:

@@ -74,6 +74,18 @@ def validate(
     Raises:
         InputError: Files, columns or options are wrong; nothing is left half-written.
         FitError: The reference could not be fitted, or a worker died.
+
+    Example:
+        >>> import tempfile
+        >>> example = hz.examples
+        >>> files = {"data": example.path("events.root"), "signal": example.path("simulation.root")}
+        >>> columns = {"mass": "m", "range": example.MASSES, "features": example.FEATURES, "signal_region": (118, 132)}
+        >>> quick = {"preset": "quick", "members": 1, "bootstraps": 1, "combine": "mixture"}
+        >>> few = {"windows": 2, "strengths": (0, 2), "variants": ()}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = hz.validate(out=f"{folder}/out", **files, **columns, **quick, **few)
+        >>> found.spurious.n, found.spurious.quoted > 0  # with so few trainings the number is rough
+        (2, True)
     """
     if processes < 1:
         raise InputError.from_parts(expected="processes of 1 or more", got=str(processes), do="correct it")
@@ -87,7 +99,7 @@ def validate(
         stages = Stages(_STAGES, quiet=quiet, counting=("read", "reference", "jobs"))
         with stages("read"):
             material = collect(read(measured), measured, seed=settings.seed)
-            jobs = make_plan(settings, material.sidebands[settings.mass], leaks=material.signal_outside > 0.0)
+            jobs = make_plan(settings, material.sidebands[settings.mass], leaks=material.signal_outside > verdict.LEAKS)
         from hisigma_zfit.validation.jobs import train_reference  # TensorFlow, for which a mistake need not wait
 
         with stages("reference"):

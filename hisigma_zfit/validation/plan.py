@@ -102,7 +102,7 @@ def make_plan(options: ValidateOptions, masses: Array, *, leaks: bool) -> tuple[
         options: What was asked for.
         masses: Of the data in the sidebands, shape (n,): the window with most of them is the one in which other
             trainings are compared.
-        leaks: Whether any simulated signal is in the sidebands; else there is no contamination to be tried.
+        leaks: Whether simulated signal worth mentioning is in the sidebands; else no contamination is tried.
 
     Raises:
         InputError: A window has fewer than 20 events of the data.
