@@ -177,8 +177,12 @@ def _info(arguments: argparse.Namespace) -> str:
     path = Path(arguments.path)
     if path.is_dir():
         from hisigma_zfit.measurement.stored import load_results
-        from hisigma_zfit.report import tables
+        from hisigma_zfit.report import tables, validation_page
+        from hisigma_zfit.runs.identity import stored_identity
+        from hisigma_zfit.validation import load_validation
 
+        if (stored_identity(path) or {}).get("task") == "validate":
+            return validation_page.as_text(load_validation(path))
         return tables.measurement(load_results(path).measurement)
     from hisigma_zfit.data import describe
 

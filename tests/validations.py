@@ -25,6 +25,7 @@ def fit(name: str, value: float, **changes: Any) -> RetrainedFit:
         "z": 1.0,
         "statistical": Estimate(value, SIGMA),
         "truth": None,
+        "unit": SIGMA,
         "strength": 0.0,
         "injected": 0,
         "variant": "",

@@ -72,7 +72,7 @@ def shifts(axes: Axes, what: Validation, labels: Mapping[str, str] | None) -> No
     rows: list[tuple[str, float, float, str]] = []
     for job in what.of("window"):
         low, high = job.region
-        rows.append((f"Window {low:.4g} to {high:.4g}", job.shift, job.error / job.statistical.error, _ORANGE))
+        rows.append((f"Window {low:.4g} to {high:.4g}", job.shift, job.error / job.unit, _ORANGE))
     rows += [(f"Injected {job.injected}", job.shift, 0.0, _BLUE) for job in what.of("injection")]
     rows.append(("Mean of these", what.spurious.mean, what.spurious.error, "black"))
     for job in what.of("contamination"):
@@ -110,7 +110,7 @@ def shifts(axes: Axes, what: Validation, labels: Mapping[str, str] | None) -> No
 def _apart(job: RetrainedFit, what: Validation) -> float:
     """Difference to the job that it is compared with, in statistical errors of that one; nan where that failed."""
     partner = what.job(job.partner)
-    return (job.value - partner.value) / partner.statistical.error
+    return (job.value - partner.value) / partner.unit
 
 
 def injection(axes: Axes, what: Validation, labels: Mapping[str, str] | None) -> None:

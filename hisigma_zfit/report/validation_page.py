@@ -55,8 +55,8 @@ def _row(job: RetrainedFit) -> tuple[str, ...]:
 def _notes(what: Validation) -> list[str]:
     notes = [
         f"Expected statistical error: {number(what.spurious.sigma, 3)} events of {what.poi}. Seed {what.seed}.",
-        "A shift is in statistical errors: of a window it is the signal found, of others the distance from the fit of "
-        "the same events with true densities.",
+        "A shift is in expected statistical errors: the distance from the fit of the same events with true densities; "
+        "in a window it is the signal found, in errors of that fit.",
         "Pseudo-experiments see what training does to a density that can be learned, about half of the bias where an "
         "edge moves with another feature; windows see everything, but less precisely.",
     ]

@@ -27,7 +27,9 @@ class RetrainedFit(Result):
         z: Its significance.
         statistical: The fit with the average of all members.
         truth: Fit of the same events with the densities that they were drawn from; None where the events are data.
-        strength: Injected signal in units of the expected error.
+        unit: Error that shifts are measured in, in events: in a window that of its own fit with the average of all
+            members, else the expected one of the background alone.
+        strength: Injected signal in these units.
         injected: Injected events.
         variant: What was trained differently; empty if nothing was.
         partner: Name of the job that it is to be compared with; empty if there is none.
@@ -50,6 +52,7 @@ class RetrainedFit(Result):
     z: float
     statistical: Estimate
     truth: Estimate | None
+    unit: float
     strength: float
     injected: int
     variant: str
@@ -65,14 +68,12 @@ class RetrainedFit(Result):
 
     @property
     def shift(self) -> float:
-        """How far the value is from the right one, in statistical errors.
+        """How far the value is from the right one, in units of `unit`.
 
         The right one is that of the densities that the events were drawn from, on the same events, so that the noise
         of these cancels; for data in a window it is zero, and their noise of one stays.
         """
-        if self.truth is None:
-            return self.value / self.statistical.error
-        return (self.value - self.truth.value) / self.truth.error
+        return (self.value - (0.0 if self.truth is None else self.truth.value)) / self.unit
 
 
 @dataclass(frozen=True)

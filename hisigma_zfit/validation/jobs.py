@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_job", "run_job_apart", "train_reference"]
 
-_SIGMA_DRAWS = 4  # background-only pseudo-experiments, whose errors are averaged
+_SIGMA_DRAWS = 8  # background-only pseudo-experiments, whose errors are averaged
 _MIN_TESTED = 50  # events that a goodness of fit needs
 _PERMUTATIONS = 299
 _MEMBER_EVENTS = 20_000  # events of the conditional test times members
@@ -116,9 +116,11 @@ def run_job(material: Material, job: Job) -> RetrainedFit:
         own = {} if job.kind != "window" else _looked_at(found, inputs, options)
     except FitError as error:
         nothing = Estimate(np.nan, np.nan)
-        numbers: dict[str, Any] = {"value": np.nan, "error": np.nan, "z": np.nan, "statistical": nothing, "truth": None}
+        numbers: dict[str, Any] = dict.fromkeys(("value", "error", "z", "unit"), np.nan)
+        numbers |= {"statistical": nothing, "truth": None}
         return RetrainedFit(**facts, **numbers, failure=" ".join(str(error).split()))
-    return RetrainedFit(**facts, **found.numbers, **own)
+    unit = material.sigma if job.window is None else found.numbers["statistical"].error
+    return RetrainedFit(**facts, **found.numbers, **own, unit=unit)
 
 
 def run_job_apart(material: Material, job: Job) -> RetrainedFit:

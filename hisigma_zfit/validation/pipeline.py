@@ -79,7 +79,7 @@ def validate(
         >>> import tempfile
         >>> example = hz.examples
         >>> files = {"data": example.path("events.root"), "signal": example.path("simulation.root")}
-        >>> columns = {"mass": "m", "range": example.MASSES, "features": example.FEATURES, "signal_region": (118, 132)}
+        >>> columns = {"mass": "m", "range": example.MASSES, "features": ["pt"], "signal_region": (118, 132)}
         >>> quick = {"preset": "quick", "members": 1, "bootstraps": 1, "combine": "mixture"}
         >>> few = {"windows": 2, "strengths": (0, 2), "variants": ()}
         >>> with tempfile.TemporaryDirectory() as folder:

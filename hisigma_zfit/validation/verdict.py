@@ -42,6 +42,7 @@ GOOD, USABLE = 0.2, 0.5
 LEAKS = 0.001  # share of the signal in the sidebands from which on it is tried: of hundreds of events not one before
 _UNLIKELY = 0.01
 _SLOPE = 0.1
+_SAME = 0.02  # two trainings that differ in anything differ by more
 _ORDER: tuple[State, ...] = ("passed", "attention", "unclear", "failed")
 
 
@@ -166,10 +167,10 @@ def _contamination(jobs: Sequence[RetrainedFit], outside: float) -> Check:
         return Check("Signal in the sidebands", "unclear", f"{share}; no trainings with and without it were compared.")
     ((clean, dirty),) = pairs.values()
     change = dirty.value - clean.value
-    size = abs(change) / dirty.statistical.error
+    size = abs(change) / dirty.unit
     words = (
         f"{share}. With {dirty.injected} injected events {dirty.n_leaked} trained it among {dirty.n_training}, and the "
-        f"fitted signal is {change:+.1f} events ({change / dirty.statistical.error:+.2f} statistical errors) from "
+        f"fitted signal is {change:+.1f} events ({change / dirty.unit:+.2f} statistical errors) from "
         f"that of a training without them; {GOOD} would matter."
     )
     return Check("Signal in the sidebands", _by_size(size), words)
@@ -179,14 +180,17 @@ def _stability(jobs: Sequence[RetrainedFit]) -> Check:
     pairs = _pairs(jobs, "stability")
     if not pairs:
         return Check("Other trainings", "unclear", "None was compared.")
-    changes = {job.variant: (job.value - own.value) / own.statistical.error for job, own in pairs.values()}
+    changes = {job.variant: (job.value - own.value) / own.unit for job, own in pairs.values()}
     size = max(map(abs, changes.values()))
     found = ", ".join(f"{name} {change:+.2f}" for name, change in changes.items())
+    same = [name for name, change in changes.items() if abs(change) < _SAME]
     region = next(iter(pairs.values()))[0].region
     words = (
         f"In the pseudo-signal region [{region[0]:g}, {region[1]:g}) the same data with other trainings change by "
         f"{found} statistical errors; {USABLE} is what {GOOD} and the noise of a training allow."
     )
+    if same:
+        words += f" With so many events {' and '.join(same)} hardly train differently."
     return Check("Other trainings", "passed" if size <= USABLE else "attention", words)
 
 
