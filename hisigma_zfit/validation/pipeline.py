@@ -139,8 +139,8 @@ def _run(
     missing = [(job,) for job in jobs if job.name not in done]
     if done and missing:
         _log.info("going on with %d of %d jobs", len(missing), len(jobs))
-    alone = scheduler is None and (processes == 1 or len(missing) < 2)
-    function = run_job if alone else run_job_apart
+    beside = scheduler is None and processes > 1 and len(missing) > 1
+    function = run_job_apart if beside else run_job
     for (job,), fit in finished(function, material, missing, processes=processes, scheduler=scheduler):
         run.write_json(f"jobs/{job.name}.json", fit)
         done[job.name] = fit

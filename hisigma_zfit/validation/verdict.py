@@ -115,6 +115,8 @@ def _spurious(what: SpuriousSignal) -> Check:
     )
     if state == "unclear":
         words += " The error decides this: more --replicas would tell."
+    elif state != "passed":
+        words += " More sideband events (--sideband-training) or fewer features make it smaller."
     return Check("Spurious signal", state, words)
 
 
@@ -186,7 +188,7 @@ def _stability(jobs: Sequence[RetrainedFit]) -> Check:
     same = [name for name, change in changes.items() if abs(change) < _SAME]
     region = next(iter(pairs.values()))[0].region
     words = (
-        f"In the pseudo-signal region [{region[0]:g}, {region[1]:g}) the same data with other trainings change by "
+        f"In the pseudo-signal region [{region[0]:.4g}, {region[1]:.4g}) the same data with other trainings change by "
         f"{found} statistical errors; {USABLE} is what {GOOD} and the noise of a training allow."
     )
     if same:
@@ -287,10 +289,10 @@ def verdict(checks: Sequence[Check], spurious: SpuriousSignal) -> tuple[State, s
     """The worst state, and the whole in plain words."""
     state = max((check.state for check in checks), key=_ORDER.index)
     named = {each: ", ".join(check.name.lower() for check in checks if check.state == each) for each in _ORDER}
-    quote = (
-        f"Quote {spurious.quoted:.3g} events ({spurious.relative:.2f} of the statistical error) as the systematic "
-        "uncertainty of the background's shape."
-    )
+    size = f"{spurious.quoted:.3g} events ({spurious.relative:.2f} of the statistical error)"
+    quote = f"Quote {size} as the systematic uncertainty of the background's shape."
+    if state == "failed":
+        quote = f"The systematic uncertainty of the background's shape would be {size}."
     beginning = {
         "passed": "The measurement passes every check.",
         "attention": f"The measurement can be used with care: {named['attention']}.",

@@ -85,7 +85,8 @@ def test_fits_are_those_of_their_inputs(found):
 
 
 def test_an_interrupted_validation_ends_with_the_same_bits(finished, found, tmp_path, event_files):
-    """Two of the jobs are lost, in the middle; the others are not done again."""
+    """Two of the jobs are lost, in the middle, and done again on Dask; the others are not."""
+    distributed = pytest.importorskip("distributed")
     out, outcome = finished
     partial = tmp_path / "out.partial"
     shutil.copytree(out, partial)
@@ -94,7 +95,9 @@ def test_an_interrupted_validation_ends_with_the_same_bits(finished, found, tmp_
     (partial / "jobs" / "injection-000.json").write_text("{")  # half-written by something else
     kept = partial / "jobs" / "injection-001.json"
     before = kept.stat().st_mtime_ns
-    again = folders.hisigma(*command(event_files, tmp_path / "out"))
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster:
+        again = folders.hisigma(*command(event_files, tmp_path / "out"), "--scheduler", cluster.scheduler_address)
     assert again.code == 0, again.err
     assert again.out.splitlines()[:-1] == outcome.out.splitlines()[:-1]
     assert (tmp_path / "out" / "jobs" / "injection-001.json").stat().st_mtime_ns == before

@@ -67,7 +67,8 @@ def test_the_spurious_signal_is_judged_by_its_size(shifts, state):
     result = validations.validation(validations.jobs(shifts))
     assert states(result)["Spurious signal"] == state
     assert result.state == state
-    assert f"Quote {result.spurious.quoted:.3g} events" in result.verdict
+    assert f"{result.spurious.quoted:.3g} events" in result.verdict
+    assert ("Quote" in result.verdict) == (state != "failed")
 
 
 def test_the_response_is_a_straight_line():
