@@ -30,6 +30,7 @@ _PUBLIC = {
     "ConditionalVariation": "model.systematics",
     "ShapeVariation": "model.systematics",
     "lognormal_yield": "model.uncertain_yields",
+    "shifted_yield": "model.uncertain_yields",
     "nuisance": "model.systematics",
     "ExtendedNLL": "likelihood.nll",
     "fit": "fitting.minimizer",

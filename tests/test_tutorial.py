@@ -118,7 +118,7 @@ def without_numbers(text: str) -> list[str]:
 
 
 def test_what_is_printed_looks_as_quoted(tutorial):
-    assert len(tutorial.outputs) == 11
+    assert len(tutorial.outputs) == 12
     for printed, quoted in tutorial.outputs:
         assert without_numbers(printed) == without_numbers(quoted)
 
@@ -190,6 +190,13 @@ def test_the_envelope_holds_its_bootstraps(tutorial):
     assert envelope.lower == pytest.approx(min(low for low, _ in edges), abs=0.1)
     assert envelope.upper == pytest.approx(max(high for _, high in edges), abs=0.1)
     assert tutorial.names["envelope_found"].z <= min(np.sqrt(member.t(0.0)) for member in members) + 1e-9
+
+
+def test_the_error_of_the_training_is_in_the_interval(tutorial):
+    measured, whole, sigma = (tutorial.names[name] for name in ("measured", "whole_interval", "sigma"))
+    assert sigma == pytest.approx(np.std([member.best for member in tutorial.names["members"]], ddof=1))
+    assert whole.value == pytest.approx(measured.value, abs=0.01 * measured.error)
+    assert whole.error == pytest.approx(np.hypot(measured.error, sigma), rel=0.01)
 
 
 def test_hepstats_agrees(tutorial):

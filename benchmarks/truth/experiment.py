@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from asimov import AsimovFit, TruthSample
+from rivals import copula, reweighted
 from worlds import WORLDS, World
 
 import hisigma_zfit as hz
@@ -40,17 +41,19 @@ def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int
     sidebands = world.sidebands(n, seed=(number, _SIDEBANDS))
     simulation = world.simulation(seed=(number, _SIMULATION))
     start = time.process_time()
-    plain = _train(world, sidebands, members=members, seed=2 * number + 1)
-    plain_s = time.process_time() - start
-    resampled = _train(world, sidebands, bootstraps=bootstraps, seed=2 * number + 1)
-    signal = _train(world, simulation, members=members, seed=2 * number + 2)
-    signal_resampled = _train(world, simulation, bootstraps=bootstraps, seed=2 * number + 2)
+    plain = _train(world, sidebands, members=members, bootstraps=bootstraps, seed=2 * number + 1)
+    background_s = time.process_time() - start
+    signal = _train(world, simulation, members=members, bootstraps=bootstraps, seed=2 * number + 2)
     trained_s = time.process_time() - start
     log_b = _score(plain, truth, world)
     log_s = _score(signal, truth, world)
-    boots_b = [_score(flow, truth, world) for flow in resampled.bootstraps]
-    boots_s = [_score(flow, truth, world) for flow in signal_resampled.bootstraps]
+    boots_b = [_score(flow, truth, world) for flow in plain.bootstraps]
+    boots_s = [_score(flow, truth, world) for flow in signal.bootstraps]
     exact_b, exact_s = truth.exact_background, truth.exact_signal
+    rivals = {
+        "copula": copula(world, sidebands, truth.x),
+        "reweighted": reweighted(world, sidebands, truth.x, truth.m, seed=number),
+    }
     fits: dict[str, AsimovFit | list[AsimovFit]] = {
         "exact": truth.fit(exact_b, exact_s),
         "plain": truth.fit(log_b, log_s),
@@ -59,7 +62,7 @@ def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int
         "mixture": truth.fit(_mean(boots_b), log_s),
         "bootstraps": [truth.fit(own, log_s) for own in boots_b],
         "signal bootstraps": [truth.fit(log_b, own) for own in boots_s],
-    }
+    } | {rival: truth.fit(log, exact_s) for rival, log in rivals.items()}
     background = truth.weights[: len(log_b)] * (np.arange(len(log_b)) < np.argmax(truth.weights != truth.weights[0]))
     return {
         "world": name,
@@ -71,8 +74,10 @@ def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int
             "plain": _divergence(exact_b, log_b, background),
             "mixture": _divergence(exact_b, _mean(boots_b), background),
             "single": float(np.mean([_divergence(exact_b, own, background) for own in boots_b])),
+            **{rival: _divergence(exact_b, log, background) for rival, log in rivals.items()},
         },
-        "cpu_s": {"plain": plain_s, "all": trained_s, "total": time.process_time() - start},
+        "stopped": None if plain.history is None else plain.history.kept_step,
+        "cpu_s": {"background": background_s, "all": trained_s, "total": time.process_time() - start},
     }
 
 

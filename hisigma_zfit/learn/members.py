@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Float32
     from hisigma_zfit.learn.schedule import Schedule
 
-__all__ = ["Progress", "Training", "joint_history", "reporting", "train_members"]
+__all__ = ["Progress", "Training", "history_of", "reporting", "train_members"]
 
 Progress = Callable[[int, int], None]
 
@@ -73,7 +73,7 @@ def train_members(
     place = None if folder is None else Path(folder)
     if place is not None:
         place.mkdir(parents=True, exist_ok=True)
-    with reporting(progress, total=len(trainings) * schedule.n_steps, name=name) as report:
+    with reporting(progress, total=len(trainings) * schedule.end, name=name) as report:
         return _run_all(trainings, schedule, place, fingerprint() if place is not None else "", report)
 
 
@@ -125,35 +125,40 @@ def _run_one(
     if checkpoint is not None and checkpoint[0].exists():
         state = StackState.load(*checkpoint)
         on_progress(state.step)
-        if state.step >= schedule.n_steps:
+        if state.complete:
             return state
     else:
         state = StackState.start(training.start())
     return train_stack(training.stack(), schedule, state, checkpoint=checkpoint, on_progress=on_progress)
 
 
-def joint_history(name: str, states: Sequence[StackState], *, steps_per_epoch: float) -> TrainingHistory:
-    """Join the records of trainings with one schedule, which were taken at the same steps.
+def history_of(name: str, state: StackState, *, steps_per_epoch: float, recipe: str, events: int) -> TrainingHistory:
+    """The records of one training.
 
     Args:
         name: What was trained.
-        states: Their final states.
+        state: Its final state.
         steps_per_epoch: Steps of one pass over the events.
+        recipe: Words for the recipe.
+        events: Number of events.
     """
 
-    def joined(records: Sequence[list[tuple[int, Array]]]) -> tuple[Array, Array]:
-        steps = np.array([step for step, _ in records[0]], dtype=np.float64)
-        return steps, np.concatenate([np.array([losses for _, losses in each]).T for each in records])
+    def joined(records: Sequence[tuple[int, Array]]) -> tuple[Array, Array]:
+        steps = np.array([step for step, _ in records], dtype=np.float64)
+        return steps, np.array([losses for _, losses in records]).T.reshape(len(state.average), len(records))
 
-    steps, train = joined([state.losses for state in states])
-    validation_steps, validation = joined([state.validations for state in states])
+    steps, train = joined(state.losses)
+    validation_steps, validation = joined(state.validations)
     return TrainingHistory(
         name=name,
         steps=steps,
         epochs=steps / steps_per_epoch,
         train=train,
-        validation=validation,
-        validation_steps=validation_steps,
+        validation=validation if state.validations else None,
+        validation_steps=validation_steps if state.validations else None,
+        kept_step=state.kept_step,
+        recipe=recipe,
+        events=events,
     )
 
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_npz
+from hisigma_zfit.learn.stopping import TOLERANCE, checks, hopeless, kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.learn.objective import Objective
     from hisigma_zfit.learn.schedule import Schedule
 
-__all__ = ["Stack", "StackState", "train_stack"]
+__all__ = ["HeldOut", "Stack", "StackState", "train_stack"]
 
 CHUNK = 24  # steps per compiled call
 AVERAGING = 0.999
@@ -43,17 +44,42 @@ class Stack:
         objective: What is maximised.
         events: Arrays of the training events, as the objective takes them, leading axis n.
         weights: Positive weights of mean one, shape (n,).
-        held_out: The same of the validation events.
-        held_out_weights: Their weights, of mean one.
+        held_out: Events that stop the training: of each member in turn, or one set for all; none to go on to the end.
         order: Order of the events in an epoch, from its number: a permutation of 0 to n - 1.
+        folds: Part that each training event is in, shape (n,); None where every member sees all of them.
+        left_out: Part that each member does not see, shape (E,).
     """
 
     objective: Objective
     events: tuple[Float32, ...]
     weights: Float32
-    held_out: tuple[Float32, ...]
-    held_out_weights: Float32
+    held_out: tuple[HeldOut, ...]
     order: Callable[[int], Integers]
+    folds: Integers | None = None
+    left_out: Integers | None = None
+
+    def seen(self, rows: Integers) -> Float32:
+        """Weights of events by member, shape (E, len(rows)), or (1, len(rows)) where all members see all of them."""
+        weights = self.weights[rows]
+        if self.folds is None or self.left_out is None:
+            return weights[None]
+        parts = int(self.folds.max()) + 1
+        mask = self.folds[rows][None, :] != self.left_out[:, None]
+        # of mean one again, so that the clipping of gradients means the same
+        return (weights * mask * (parts / (parts - 1.0))).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Events that a member does not see.
+
+    Attributes:
+        events: As `Stack.events`, leading axis k.
+        weights: Positive weights, shape (k,).
+    """
+
+    events: tuple[Float32, ...]
+    weights: Float32
 
 
 @dataclass
@@ -64,7 +90,9 @@ class StackState:
         parameters, momentum, square, average: Adam's state and the moving average of the parameters, shape (E, P).
         step: Steps done.
         losses: Step after each record and the mean training loss by member since the last one.
-        validations: The same for held-out events.
+        validations: The same for held-out events, at the checks of `hisigma_zfit.learn.stopping`.
+        snapshots: Averages at those checks that may still be kept, by their steps.
+        complete: Whether the training has ended.
     """
 
     parameters: Float32
@@ -74,6 +102,35 @@ class StackState:
     step: int = 0
     losses: list[tuple[int, Array]] = field(default_factory=list)
     validations: list[tuple[int, Array]] = field(default_factory=list)
+    snapshots: dict[int, Float32] = field(default_factory=dict)
+    complete: bool = False
+
+    @property
+    def check_losses(self) -> list[float]:
+        """Held-out loss of all members at every check."""
+        return [float(values.mean()) for _, values in self.validations]
+
+    @property
+    def kept_step(self) -> int:
+        """Step whose parameters are kept."""
+        return self.validations[kept(self.check_losses)][0] if self.validations else self.step
+
+    @property
+    def result(self) -> Float32:
+        """Parameters that are kept, shape (E, P)."""
+        return self.snapshots.get(self.kept_step, self.average)
+
+    def checked(self, losses: Array) -> None:
+        """Take note of the held-out losses by member, shape (E,), at the present step."""
+        self.validations.append((self.step, losses))
+        self.snapshots[self.step] = self.average
+        smallest = min(self.check_losses)
+        hopeful = {
+            step
+            for (step, _), loss in zip(self.validations, self.check_losses, strict=True)
+            if loss <= smallest + TOLERANCE
+        }
+        self.snapshots = {step: average for step, average in self.snapshots.items() if step in hopeful}
 
     @classmethod
     def start(cls, parameters: Float32) -> StackState:
@@ -88,6 +145,9 @@ class StackState:
                 "fingerprint": np.array(fingerprint),
                 "adam": np.stack([self.parameters, self.momentum, self.square, self.average]),
                 "step": np.array(self.step),
+                "complete": np.array(self.complete),
+                "snapshot_steps": np.array(list(self.snapshots), dtype=np.int64),
+                "snapshots": np.array(list(self.snapshots.values()), dtype=np.float32),
                 **_records_to_arrays("losses", self.losses),
                 **_records_to_arrays("validations", self.validations),
             },
@@ -114,6 +174,8 @@ class StackState:
                 square,
                 average,
                 step=int(stored["step"]),
+                complete=bool(stored["complete"]),
+                snapshots=dict(zip(stored["snapshot_steps"].tolist(), stored["snapshots"], strict=True)),
                 losses=_arrays_to_records("losses", stored),
                 validations=_arrays_to_records("validations", stored),
             )
@@ -165,7 +227,7 @@ def _run_chunk(
     first: tf.Tensor,
     n: tf.Tensor,
 ) -> tuple[_Adam, tf.Tensor]:
-    """The first n steps of a chunk: events [CHUNK, batch, ...], weights [CHUNK, batch], rates [CHUNK]."""
+    """The first n steps of a chunk: events [CHUNK, batch, ...], weights [CHUNK, E or 1, batch], rates [CHUNK]."""
 
     def body(i: tf.Tensor, adam: _Adam, total: tf.Tensor) -> tuple[tf.Tensor, _Adam, tf.Tensor]:
         batch = tuple(e[i] for e in events)
@@ -189,17 +251,30 @@ def _rows(order: Callable[[int], Integers], n: int, start: int, stop: int) -> In
     return stream[start - epochs[0] * n : stop - epochs[0] * n]
 
 
-def _validation_loss(stack: Stack, parameters: Float32) -> Array:
+@lru_cache
+def _compiled_score(objective: Objective) -> Any:
+    return tf.function(objective.log_likelihood)  # XLA takes longer to compile than all these calls together
+
+
+def _held_out_loss(stack: Stack, parameters: Float32) -> Array:
     """Mean loss of the held-out events by member, shape (E,)."""
-    n = len(stack.held_out_weights)
+    each = len(stack.held_out) > 1
+    rows = [parameters[e : e + 1] for e in range(len(parameters))] if each else [parameters]
+    score = _compiled_score(stack.objective)
+    return np.concatenate([_loss(score, own, held_out) for own, held_out in zip(rows, stack.held_out, strict=True)])
+
+
+def _loss(score: Any, parameters: Float32, held_out: HeldOut) -> Array:
+    """Mean loss of one set of events, shape (E,)."""
     total = np.zeros(len(parameters))
-    for start in range(0, n, VALIDATION_BLOCK):
-        rows = slice(start, start + VALIDATION_BLOCK)
-        # eager: compiling takes longer than these few calls
-        held_out = tuple(tf.constant(a[rows]) for a in stack.held_out)
-        log_likelihood = stack.objective.log_likelihood(tf.constant(parameters), held_out)
-        total -= np.asarray(log_likelihood, dtype=np.float64) @ stack.held_out_weights[rows]
-    return total / n
+    for start in range(0, len(held_out.weights), VALIDATION_BLOCK):
+        # whole blocks only, the last one filled up with its first event, so that one compiled function serves all
+        own = held_out.weights[start : start + VALIDATION_BLOCK]
+        at = np.full(VALIDATION_BLOCK, start)
+        at[: len(own)] += np.arange(len(own))
+        value = score(tf.constant(parameters), tuple(tf.constant(array[at]) for array in held_out.events))
+        total -= np.asarray(value, dtype=np.float64)[:, : len(own)] @ own
+    return total / held_out.weights.sum()
 
 
 def train_stack(
@@ -225,35 +300,42 @@ def train_stack(
     """
     run = _compiled_chunk(stack.objective)
     order = lru_cache(maxsize=1)(stack.order)  # an epoch has many chunks; a chunk of several epochs asks once for each
+    end = schedule.end
+    due = checks(schedule.n_steps) if stack.held_out else ()
     saved = monotonic()
     try:
-        while state.step < schedule.n_steps:
-            n = min(CHUNK, schedule.n_steps - state.step)
+        if due and not state.validations:
+            state.checked(_held_out_loss(stack, state.average))
+        while state.step < end and not state.complete:
+            n = min(CHUNK, next((step for step in due if step > state.step), end) - state.step, end - state.step)
             steps = np.arange(state.step, state.step + CHUNK)
             shape = (CHUNK, schedule.batch)
             first = state.step * schedule.batch
             rows = _rows(order, len(stack.weights), first, first + CHUNK * schedule.batch)
+            weights = stack.seen(rows)
             adam, losses = run(
                 _Adam(*(tf.constant(a) for a in (state.parameters, state.momentum, state.square, state.average))),
                 tuple(tf.constant(array[rows].reshape(*shape, *array.shape[1:])) for array in stack.events),
-                tf.constant(stack.weights[rows].reshape(shape)),
+                tf.constant(weights.reshape(len(weights), *shape).swapaxes(0, 1)),
                 tf.constant(schedule.rates(steps)),
                 tf.constant(state.step),
                 tf.constant(n),
             )
-            done = state.step + n
             parameters, momentum, square, average = (np.asarray(a) for a in adam)
-            due = schedule.validates_within(state.step, done)
-            validation = [(done, _validation_loss(stack, average))] if due else []
+            done = state.step + n
+            held_out = _held_out_loss(stack, average) if done in due else None
             # all together and last: whatever stops the training above leaves a state that can be resumed
             state.parameters, state.momentum, state.square, state.average = parameters, momentum, square, average
             state.losses.append((done, np.asarray(losses, dtype=np.float64)))
-            state.validations += validation
             state.step = done
+            if held_out is not None:
+                state.checked(held_out)
+                state.complete = hopeless(state.check_losses)
             if checkpoint is not None and monotonic() - saved > SAVE_EVERY_S:
                 state.save(*checkpoint)
                 saved = monotonic()
             on_progress(n)
+        state.complete = True
     finally:
         if checkpoint is not None:
             state.save(*checkpoint)

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Integers, Mask
     from hisigma_zfit.data import Dataset
 
-__all__ = ["bootstrap_weights", "event_order", "held_out_events", "held_out_mask", "validation_mask"]
+__all__ = ["bootstrap_weights", "event_order", "fold_of", "held_out_events", "held_out_mask", "validation_mask"]
 
 HELD_OUT = 0.05
+FOLDS = 5  # parts of the events, of which a member leaves out one
 MAX_VALIDATED = 20_000  # more of them would cost time and tell nothing new
 
 _POISSON = poisson.cdf(np.arange(20), 1.0)  # the rest has a probability of 2e-20
@@ -73,6 +74,16 @@ def validation_mask(identity: Integers, *, seed: int) -> Mask:
         chance = hashed_uniform(identity, seed, Purpose.HELD_OUT)
         mask &= chance <= np.partition(chance, MAX_VALIDATED - 1)[MAX_VALIDATED - 1]
     return mask
+
+
+def fold_of(identity: Integers, *, seed: int) -> Integers:
+    """Part of the sample that each event is in, 0 to `FOLDS` - 1, shape (n,); a member of `train_flow` leaves out one.
+
+    Args:
+        identity: Of the events, shape (n,).
+        seed: The seed that was given to `train_flow`.
+    """
+    return (hashed_uniform(identity, seed, Purpose.FOLD) * FOLDS).astype(np.int8)
 
 
 def event_order(identity: Integers, epoch: int, *, seed: int, bootstrap: int) -> Integers:

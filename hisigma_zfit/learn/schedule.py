@@ -31,13 +31,13 @@ class Schedule:
         n_steps: Number of Adam steps.
         batch: Events per step.
         learning_rate: Peak, reached after a linear warm-up and followed by half a cosine to zero.
-        n_validations: How often the held-out events are evaluated, the last time at the end.
+        last: Step at which the training ends before its time, as that of another one did; None for none.
     """
 
     n_steps: int
     batch: int
     learning_rate: float
-    n_validations: int = 5
+    last: int | None = None
 
     @classmethod
     def plan(
@@ -68,9 +68,10 @@ class Schedule:
         falling = 0.5 * (1 + np.cos(np.pi * np.minimum(steps / self.n_steps, 1.0)))
         return (self.learning_rate * rising * falling).astype(np.float32)
 
-    def validates_within(self, start: int, stop: int) -> bool:
-        """Tell whether a validation is due after a step in (start, stop]."""
-        return stop * self.n_validations // self.n_steps > start * self.n_validations // self.n_steps
+    @property
+    def end(self) -> int:
+        """Steps that are taken."""
+        return self.n_steps if self.last is None else self.last
 
 
 def preset_epochs(preset: str, n_events: int, n_features: int) -> float:

@@ -62,7 +62,9 @@ class Purpose(IntEnum):
     """Events of a whole model that stand for data."""
     MEASUREMENT = 17
     """What the steps of the task `measure` take as their seeds."""
-    VALIDATION = 23
+    FOLD = 18
+    """Which part of the events a member does not see."""
+    VALIDATION = 24
     """What the jobs of the task `validate` take as theirs, and which simulated signal they inject."""
 
 

@@ -13,6 +13,7 @@ from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import bootstrap_profilers, combination
 from hisigma_zfit.inference.hypotests import discovery
 from hisigma_zfit.inference.response import MIN_EVENTS, signal_response
+from hisigma_zfit.inference.training_error import redrawn_profilers
 from hisigma_zfit.inference.weights import weights_profiler
 from hisigma_zfit.learn.resampling import held_out_events
 from hisigma_zfit.likelihood.nll import ExtendedNLL
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.results import LikelihoodScan, Projection, SignalResponse
 
-__all__ = ["Answers", "ask", "closure", "combine"]
+__all__ = ["Answers", "ask", "bootstrap_fits", "closure", "combine"]
 
 _log = logging.getLogger(__name__)
 
@@ -107,38 +108,60 @@ def response(profiler: Profiler, signal: Dataset, *, seed: int) -> SignalRespons
     return found
 
 
+def bootstrap_fits(
+    models: Sequence[SignalPlusBackground], data: Sequence[Dataset], options: AskOptions
+) -> tuple[Profiler, ...]:
+    """The fits with each bootstrap alone, none where there is only one.
+
+    Args:
+        models: Of all categories.
+        data: The events that are fitted, of each category.
+        options: How the bootstraps are combined.
+
+    Raises:
+        FitError: A fit did not converge.
+    """
+    if all(len(c.pdf.flow.bootstraps) == 1 for model in models for c in model.components):
+        return ()
+    if options.combine == "nuisance":
+        return redrawn_profilers(list(models), list(data))
+    return bootstrap_profilers(list(models), list(data))
+
+
 def combine(
     nominal: Profiler,
     models: Sequence[SignalPlusBackground],
     data: Sequence[Dataset],
+    members: tuple[Profiler, ...],
     training: Dataset,
     options: AskOptions,
-) -> tuple[Combination, tuple[Profiler, ...]]:
+) -> Combination:
     """What a measurement reports: its trained members in one answer.
 
     Args:
-        nominal: Profile of the models with the mixture of all trained members.
-        models: One for each category.
-        data: The events that are fitted, of each category.
+        nominal: Profile of the models that were fitted.
+        models: These, of all categories.
+        data: The events that were fitted, of each category.
+        members: The fits of the bootstraps.
         training: Events that the background of the first category was trained with.
-        options: How the bootstraps are combined.
-
-    Returns:
-        The combination, and the profile of each bootstrap alone.
+        options: How they are combined.
     """
-    bootstrapped = any(len(c.pdf.bootstraps) > 1 for model in models for c in model.components)
-    members = bootstrap_profilers(list(models), list(data)) if bootstrapped else ()
     weighted = None
     if options.combine == "weights":
         # Gaussian weights: exact ones would go through all events of the training at every step of the fit
         weighted = weights_profiler(models[0], data[0], training, term="gaussian")
-    return combination(
-        options.combine, nominal, members, weighted=weighted, penalties=options.penalties or None
-    ), members
+    return combination(options.combine, nominal, members, weighted=weighted, penalties=options.penalties or None)
 
 
 def ask(
-    result: Any, data: Sequence[Dataset], inputs: Mapping[str, Inputs], options: AskOptions, *, seed: int
+    result: Any,
+    data: Sequence[Dataset],
+    inputs: Mapping[str, Inputs],
+    options: AskOptions,
+    *,
+    members: tuple[Profiler, ...],
+    mass_only: Sequence[Any],
+    seed: int,
 ) -> Answers:
     """Answer every question that a measurement is asked.
 
@@ -147,6 +170,8 @@ def ask(
         data: The events that were fitted, of each category.
         inputs: All events of each category by its name, for what the training has seen and has not.
         options: How the bootstraps are combined.
+        members: Their fits.
+        mass_only: The models of all categories without the features, and so without an error of what was learned.
         seed: Seed of every random step.
 
     Raises:
@@ -156,10 +181,10 @@ def ask(
     (first, *others), events = inputs.values(), list(data)
     poi = str(models[0].poi.name)
     profiler = Profiler(result.loss, poi)
-    combined, members = combine(profiler, models, events, first.training.events, options)
-    mass_only = Profiler(ExtendedNLL([model.mass_only() for model in models], events), poi)
+    combined = combine(profiler, models, events, members, first.training.events, options)
+    without = Profiler(ExtendedNLL(list(mass_only), events), poi)
     returned = None if others else response(profiler, first.signal.events, seed=seed)
-    values, scan = _summarise(result, profiler, combined, members, mass_only, seed=seed)
+    values, scan = _summarise(result, profiler, combined, members, without, seed=seed)
     samples = {
         category: sample_model(result, seed=stream_seed(seed, Stream.SAMPLE, category), category=k)
         for k, category in enumerate(inputs)

@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING
 
 from hisigma_zfit.density import training
 from hisigma_zfit.density.tfp_flows import maf
-from hisigma_zfit.density.warped import spline_flow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.preprocess import Support
 from hisigma_zfit.measurement.inputs import warn_of_other_events
 from hisigma_zfit.measurement.streams import Stream, stream_seed
+from hisigma_zfit.results import TrainingChoice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.density.flows import ConditionalFlow
+    from hisigma_zfit.density.training import Value
     from hisigma_zfit.measurement.inputs import Inputs, Sample
     from hisigma_zfit.measurement.options import TrainOptions
 
-__all__ = ["Densities", "Learned", "VariedDensities", "require_learnable", "train"]
+__all__ = ["Densities", "Learned", "VariedDensities", "choices", "require_learnable", "train"]
 
 VariedDensities = dict[str, tuple["ConditionalFlow", "ConditionalFlow"]]  # nuisance -> densities at +1 and -1
 
@@ -60,6 +61,16 @@ class Densities:
         return tuple(learned.flow for learned in (self.background, self.signal, *self.backgrounds.values()))
 
 
+def choices(densities: Iterable[Densities]) -> dict[str, TrainingChoice]:
+    """How long each density was trained, by its name.
+
+    Args:
+        densities: Of all categories.
+    """
+    histories = (flow.history for learned in densities for flow in learned.flows)
+    return {history.name: TrainingChoice.of(history) for history in histories if history is not None}
+
+
 def require_learnable(inputs: Inputs, *, category: str = "") -> None:
     """Check the events of every component, so that a mistake in the last does not wait for the training of the first.
 
@@ -77,13 +88,19 @@ def require_learnable(inputs: Inputs, *, category: str = "") -> None:
 
 
 def train(
-    inputs: Inputs, options: TrainOptions, *, checkpoints: Callable[[str], Path], category: str = ""
+    inputs: Inputs,
+    options: TrainOptions,
+    *,
+    value: Value,
+    checkpoints: Callable[[str], Path],
+    category: str = "",
 ) -> Densities:
     """Learn every density of one category, or go on where an interrupted training has stopped.
 
     Args:
         inputs: The events.
         options: How to learn.
+        value: What the densities are, see `train_flow`; of ``"members"`` the signal is redrawn too.
         checkpoints: Makes the folder where the training of that name keeps its members.
         category: Name of the category, if there are several.
 
@@ -94,33 +111,44 @@ def train(
     def learn(component: str, sample: Sample, stream: Stream, *names: str, bootstraps: int = 1) -> Learned:
         label = f"{component}_{category}" if category else component
 
-        def one(events: Dataset, name: str) -> ConditionalFlow:
+        def one(events: Dataset, name: str, *, redrawn: int, like: ConditionalFlow | None = None) -> ConditionalFlow:
             # one seed for all of a component: the same resamples and starts, whose noise cancels in the ratios
             return training.train_flow(
                 events,
                 inputs.features,
                 given=inputs.mass,
                 members=options.members,
-                bootstraps=bootstraps,
+                bootstraps=redrawn,
                 seed=stream_seed(options.seed, stream, *names, category),
-                flow=spline_flow() if options.flow == "spline" else maf(),
+                flow=maf() if options.flow == "maf" else None,
                 preset=options.preset,
+                value=value,
+                like=like,
                 name=name,
                 checkpoint=checkpoints(name),
             )
 
-        flow = one(sample.events, label)
+        flow = one(sample.events, label, redrawn=bootstraps)
         warn_of_other_events(sample.events, sample.varied)
+        # the variations of a redrawn density are only asked for where it is the density itself
+        varied = bootstraps if value == "bootstraps" else 1
         return Learned(
             flow,
             {
-                name: (one(up, f"{label}-{name}-up"), one(down, f"{label}-{name}-down"))
+                name: (
+                    one(up, f"{label}-{name}-up", redrawn=varied, like=flow),
+                    one(down, f"{label}-{name}-down", redrawn=varied, like=flow),
+                )
                 for name, (up, down) in sample.varied.items()
             },
         )
 
+    simulated = options.bootstraps if value == "members" else 1
     return Densities(
         learn("background", inputs.training, Stream.BACKGROUND, bootstraps=options.bootstraps),
-        learn("signal", inputs.signal, Stream.SIGNAL),
-        {name: learn(name, sample, Stream.RESONANT, name) for name, sample in inputs.backgrounds.items()},
+        learn("signal", inputs.signal, Stream.SIGNAL, bootstraps=simulated),
+        {
+            name: learn(name, sample, Stream.RESONANT, name, bootstraps=simulated)
+            for name, sample in inputs.backgrounds.items()
+        },
     )

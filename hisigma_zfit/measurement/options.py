@@ -148,7 +148,9 @@ class InputOptions(Options):
 class TrainOptions(Options):
     """How densities are learned."""
 
-    bootstraps: Annotated[int, Flag(metavar="N")] = Field(5, ge=1, description="bootstrapped backgrounds; 1 means none")
+    bootstraps: Annotated[int, Flag(metavar="N")] = Field(
+        5, ge=1, description="trainings on resampled events, whose spread is the error of the training; 1 means none"
+    )
     members: Annotated[int, Flag(metavar="N")] = Field(5, ge=1, description="seeds of each model, averaged")
     flow: Annotated[Literal["spline", "maf"], Flag(metavar="KIND")] = Field(
         "spline", description="kind of density; maf is an independent and slower one to compare with"
@@ -189,8 +191,13 @@ class ModelOptions(Options):
 class AskOptions(Options):
     """How the trained members are combined to one answer."""
 
-    combine: Annotated[Literal["envelope", "mixture", "discrete", "weights"], Flag(metavar="METHOD")] = Field(
-        "envelope", description="how the bootstraps are combined"
+    combine: Annotated[Literal["nuisance", "envelope", "mixture", "discrete", "weights"], Flag(metavar="METHOD")] = (
+        Field(
+            "nuisance",
+            description="how the bootstraps are combined: nuisance takes the value of densities that saw the events as "
+            "they are, and the spread of the bootstraps as a nuisance; envelope is as published and 1.4 times as "
+            "wide; mixture, discrete and weights cover too little",
+        )
     )
     penalties: Annotated[tuple[float, ...], Flag(metavar="X")] = Field(
         (), description="what discrete profiling adds to -2 log L of each bootstrap"
@@ -217,6 +224,11 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
         }
         return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | own | {"categories": {}})
 
+    @property
+    def value(self) -> Literal["members", "bootstraps"]:
+        """What the densities are, see `train_flow`: combinations of before average the bootstraps themselves."""
+        return "members" if self.combine == "nuisance" else "bootstraps"
+
     def nuisances(self) -> tuple[str, ...]:
         """Names of all nuisances but those of the backgrounds' numbers; each is one parameter, whatever it changes."""
         groups: list[Mapping[str, Any]] = [self.systematic, self.background_systematic, self.yield_systematic]
@@ -236,7 +248,7 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
                         f"{name!r}; choose another"
                     )
         simulated = ["signal", *self.backgrounds]
-        parameters = [self.poi, *(f"{p}{end}" for p in ("n_bkg", "p1", "p2") for end in suffixes)]
+        parameters = [self.poi, "training", *(f"{p}{end}" for p in ("n_bkg", "p1", "p2") for end in suffixes)]
         parameters += [name for own in self.backgrounds for name in (f"n_{own}", f"{own}_yield")]
         if self.categories:
             parameters += [f"n_{component}{end}" for component in simulated for end in suffixes]
@@ -260,7 +272,7 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
     def _combination(self) -> Self:
         if self.combine == "weights" and self.categories:
             raise ValueError(
-                f"combine: expected envelope, mixture or discrete for {len(self.categories)} categories, got weights; "
+                "combine: expected nuisance, envelope, mixture or discrete for several categories, got weights; "
                 "choose another, or measure each category alone"
             )
         if self.penalties and (self.combine != "discrete" or len(self.penalties) != self.bootstraps):

@@ -126,17 +126,18 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         inputs = {category: read(part) for category, part in parts.items()}
     # only now: these import TensorFlow, which a mistake in the files need not wait for
     from hisigma_zfit.fitting.minimizer import fit
+    from hisigma_zfit.inference.training_error import training_error, with_training_error
     from hisigma_zfit.likelihood.nll import ExtendedNLL
-    from hisigma_zfit.measurement.answers import ask, closure
+    from hisigma_zfit.measurement.answers import ask, bootstrap_fits, closure
     from hisigma_zfit.measurement.composition import compose, share_parameters
-    from hisigma_zfit.measurement.densities import require_learnable, train
+    from hisigma_zfit.measurement.densities import choices, require_learnable, train
     from hisigma_zfit.model.stored import save_model
 
     with stages("train"):
         for category, part in inputs.items():
             require_learnable(part, category=category)
         densities = {
-            category: train(part, settings, checkpoints=run.member_folder, category=category)
+            category: train(part, settings, value=settings.value, checkpoints=run.member_folder, category=category)
             for category, part in inputs.items()
         }
     with stages("score"):
@@ -152,13 +153,17 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
             )
             for category, part in inputs.items()
         ]
-        nominal = ExtendedNLL(list(models.values()), data)
         checks = closure(inputs, densities, seed=settings.seed)
     with stages("fit"):
-        result = fit(nominal)
-        for category, model in models.items():
+        composed = list(models.values())
+        members = bootstrap_fits(composed, data, settings)
+        sigma = training_error(members) if settings.combine == "nuisance" else None
+        fitted = composed if sigma is None else with_training_error(composed, sigma)
+        result = fit(ExtendedNLL(fitted, data))
+        for category, model in zip(models, fitted, strict=True):
             save_model(model, run.folder / "model" / category)
-        answers = ask(result, data, inputs, settings, seed=settings.seed)
+        alone = [model.mass_only() for model in composed]
+        answers = ask(result, data, inputs, settings, members=members, mass_only=alone, seed=settings.seed)
     measurement = Measurement(
         **answers.values,
         n_events=_counts([events.report for events in data], inputs, settings),
@@ -169,6 +174,8 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         options=dict(identity.options),
         closure=checks,
         signal_response=answers.response,
+        training_error=sigma,
+        training=choices(densities.values()),
     )
     return MeasurementResults(
         measurement=measurement,

@@ -88,7 +88,9 @@ class _Writer:
             return self.parameter(size)
         base = self.parameter(size.base) if size.base is not None else size.number
         factors = [[self.parameter(p), float(log)] for p, log in size.factors]
-        scale = {} if size.base is None or size.number == 1.0 else {"number": size.number}
+        scale: dict[str, Any] = {} if size.base is None or size.number == 1.0 else {"number": size.number}
+        if size.shifts:
+            scale["shifts"] = [[self.parameter(p), float(sigma)] for p, sigma in size.shifts]
         return {"name": str(size.name), "base": base, "factors": factors, **scale}
 
     def shape(self, pdf: zfit.pdf.BasePDF) -> dict[str, Any]:
@@ -241,7 +243,8 @@ class _Reader:
         base = described["base"]
         factors = [(self.parameters[name], log) for name, log in described["factors"]]
         source = self.parameters[base] if isinstance(base, str) else base
-        return LogNormalYield(described["name"], source, factors, number=described.get("number", 1.0))
+        shifts = [(self.parameters[name], sigma) for name, sigma in described.get("shifts", ())]
+        return LogNormalYield(described["name"], source, factors, number=described.get("number", 1.0), shifts=shifts)
 
     def _variation(self, described: Mapping[str, Any]) -> Variation:
         own = self.parameters[described["nuisance"]]

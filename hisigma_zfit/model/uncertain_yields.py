@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
 
-__all__ = ["LogNormalYield", "lognormal_yield", "require_independent", "scaled_yield"]
+__all__ = ["LogNormalYield", "lognormal_yield", "require_independent", "scaled_yield", "shifted_yield"]
 
 
 def require_independent(parameter: Any) -> None:
@@ -31,7 +31,7 @@ def require_independent(parameter: Any) -> None:
 
 
 class LogNormalYield(zfit.ComposedParameter):
-    """A yield number * base * kappa_1^nu_1 * kappa_2^nu_2 ...; see `lognormal_yield` and `scaled_yield`.
+    """A yield number * (base + sigma nu) * kappa_1^nu_1 ...; see `lognormal_yield`, `scaled_yield`, `shifted_yield`.
 
     Its derivatives are known in closed form, so that the quick likelihood takes it.
 
@@ -39,21 +39,34 @@ class LogNormalYield(zfit.ComposedParameter):
         base: The zfit Parameter that is scaled, or None if there is only a number.
         number: The number, 1 unless it was given.
         factors: Nuisance and log kappa of each factor.
-        sources: All parameters: the base, if it is one, then the nuisances.
+        shifts: Nuisance and sigma of what is added to a base that is a parameter.
+        sources: All parameters: the base, if it is one, then the nuisances, those of the shifts first.
     """
 
-    def __init__(self, name: str, base: Any, factors: Sequence[tuple[Any, float]], *, number: float = 1.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        base: Any,
+        factors: Sequence[tuple[Any, float]],
+        *,
+        number: float = 1.0,
+        shifts: Sequence[tuple[Any, float]] = (),
+    ) -> None:
         self.base = base if hasattr(base, "independent") else None
         self.factors = tuple(factors)
         self.number = float(number) if self.base is not None else float(number) * float(base)
+        self.shifts = tuple(shifts)
         self._logs = np.array([log for _, log in factors])
         own = () if self.base is None else (self.base,)
-        self.sources = (*own, *(parameter for parameter, _ in factors))
+        self.sources = (*own, *(parameter for parameter, _ in (*self.shifts, *self.factors)))
         params = {f"source_{k}": p for k, p in enumerate(self.sources)}
 
         def value(params: Any) -> Any:
             values = list(params.values())
-            scale = self.number * values.pop(0) if own else self.number
+            scale = values.pop(0) if own else 1.0
+            for _, sigma in self.shifts:
+                scale = scale + sigma * values.pop(0)
+            scale = self.number * scale
             if not values:  # a part of a yield that no nuisance changes
                 return scale
             return scale * znp.exp(sum(log * v for log, v in zip(self._logs, values, strict=True)))
@@ -63,7 +76,8 @@ class LogNormalYield(zfit.ComposedParameter):
     @property
     def size(self) -> LogNormalSize:
         """The same as plain numbers."""
-        return LogNormalSize(self.number, self.base is not None, tuple(float(log) for log in self._logs))
+        logs, shifts = (tuple(float(number) for _, number in each) for each in (self.factors, self.shifts))
+        return LogNormalSize(self.number, self.base is not None, logs, shifts)
 
     def derivatives(self, values: Array) -> tuple[float, Array, Array]:
         """Value, gradient (Q,) and Hessian (Q, Q) with respect to the `sources`, at their values (Q,)."""
@@ -124,8 +138,41 @@ def scaled_yield(base: Any, number: float, *, name: str) -> LogNormalYield:
     return LogNormalYield(name, base, (), number=number)
 
 
+def shifted_yield(base: Any, nuisance: Any, sigma: float, *, name: str) -> LogNormalYield:
+    """A yield with a Gaussian uncertainty in events: base + sigma nu.
+
+    What may be zero, as a signal, has no uncertainty in per cent: the error of a learned background does not vanish
+    with the signal that it is mistaken for.
+
+    Args:
+        base: A zfit Parameter, or a `LogNormalYield` of one, whose base is shifted before it is scaled.
+        nuisance: The parameter, from `nuisance` or any independent zfit Parameter.
+        sigma: Events by one standard deviation.
+        name: Name of the yield.
+
+    Raises:
+        InputError: `sigma` is negative or not finite, a parameter is not independent, or the base is a number.
+
+    Example:
+        >>> n_sig, training = zfit.Parameter("n_sig", 50.0), hz.nuisance("training")
+        >>> found = hz.shifted_yield(n_sig, training, 8.0, name="n_found")
+        >>> with training.set_value(-1.0):
+        ...     print(float(found.value()))
+        42.0
+    """
+    require_independent(nuisance)
+    if not (math.isfinite(sigma) and sigma >= 0.0):
+        raise InputError.from_parts(expected="a sigma of at least zero", got=f"{sigma}", do="give it in events")
+    shift = (nuisance, float(sigma))
+    if isinstance(base, LogNormalYield) and base.base is not None:
+        shifts = (*base.shifts, shift)
+        return LogNormalYield(name, base.base, base.factors, number=base.number, shifts=shifts)
+    require_independent(base)
+    return LogNormalYield(name, base, (), shifts=(shift,))
+
+
 def _scaled(name: str, base: LogNormalYield, number: float, factors: Sequence[tuple[Any, float]]) -> LogNormalYield:
     joined = [*base.factors, *factors]
     if base.base is None:
         return LogNormalYield(name, base.number * number, joined)
-    return LogNormalYield(name, base.base, joined, number=base.number * number)
+    return LogNormalYield(name, base.base, joined, number=base.number * number, shifts=base.shifts)

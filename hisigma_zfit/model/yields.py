@@ -23,17 +23,19 @@ class Size(Protocol):
 
 @dataclass(frozen=True)
 class LogNormalSize:
-    """A yield base * exp(sum_j log_j nu_j).
+    """A yield number * (base + sum_i sigma_i nu_i) * exp(sum_j log_j nu_j).
 
     Attributes:
         number: The base, or what multiplies it if it is a parameter.
         scaled: True if the base is a parameter; its value then comes first.
-        logs: log kappa of the factors, J of them.
+        logs: log kappa of the factors, J of them; their nuisances come last.
+        shifts: Sigma of what is added to the base, I of them; only for a base that is a parameter.
     """
 
     number: float
     scaled: bool
     logs: tuple[float, ...]
+    shifts: tuple[float, ...] = ()
 
     def derivatives(self, values: Array) -> tuple[float, Array, Array]:
         """Value, gradient (Q,) and Hessian (Q, Q) with respect to the base, if it is a parameter, and the nuisances."""
@@ -41,12 +43,14 @@ class LogNormalSize:
         factor = self.number * math.exp(float(logs @ values[values.size - logs.size :]))
         if not self.scaled:
             return factor, factor * logs, factor * np.outer(logs, logs)
-        size = factor * float(values[0])
-        gradient, hessian = np.empty(values.size), np.empty((values.size, values.size))
-        gradient[0], gradient[1:] = factor, size * logs
-        hessian[0, 0] = 0.0
-        hessian[0, 1:] = hessian[1:, 0] = factor * logs
-        hessian[1:, 1:] = size * np.outer(logs, logs)
+        linear = np.array([1.0, *self.shifts])  # by the base and by what is added to it
+        n = linear.size
+        size = factor * float(linear @ values[:n])
+        gradient = np.concatenate([factor * linear, size * logs])
+        hessian = np.zeros((values.size, values.size))
+        hessian[:n, n:] = factor * np.outer(linear, logs)
+        hessian[n:, :n] = hessian[:n, n:].T
+        hessian[n:, n:] = size * np.outer(logs, logs)
         return size, gradient, hessian
 
 

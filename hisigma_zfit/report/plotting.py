@@ -117,12 +117,15 @@ def _draw_training(axes: Axes, history: TrainingHistory) -> None:
     shown = [members]
     if history.validation is not None and history.validation_steps is not None and history.validation.size:
         validation = history.validation.reshape(len(members), -1)
-        epochs = np.interp(history.validation_steps, history.steps, history.epochs)
+        epochs = history.validation_steps * (history.epochs[-1] / history.steps[-1])
         centre, spread = validation.mean(axis=0), validation.std(axis=0)
         axes.errorbar(
             epochs, centre, yerr=spread, fmt="o", color="#e42536", markersize=7, label="Held out, mean and spread"
         )
         shown.append(validation)
+    if history.kept_step is not None and history.steps.size:
+        kept = history.kept_step * (history.epochs[-1] / history.steps[-1])
+        axes.axvline(kept, color="0.3", linestyle="--", linewidth=2, label="Kept")
     axes.set_ylim(*_loss_range(shown))
     axes.set_xlabel("Epoch")
     axes.set_ylabel("Mean negative log-likelihood [nats]")

@@ -55,6 +55,7 @@ def _result_facts(what: Measurement) -> list[tuple[str, str]]:
         (f"{_percent(levels.interval_68)} interval", f"[{', '.join(map(number, what.interval_68))}]"),
         (f"{_percent(levels.interval_95)} interval", f"[{', '.join(map(number, what.interval_95))}]"),
         ("statistical only", pair(what.stat_only.value, what.stat_only.error)),
+        *([] if what.training_error is None else [("training error", number(what.training_error, 3))]),
         ("significance", f"{what.significance.z:.2f} sigma (p0 = {number(what.significance.p0, 3)})"),
         (f"{_percent(levels.upper_limit_95)} upper limit", number(what.upper_limit_95)),
     ]
@@ -96,6 +97,7 @@ def measurement(what: Measurement) -> str:
     lines += section("Fitted parameters", listing(parameters))
     if what.members:
         lines += section(f"Members ({len(what.members)})", members(what).splitlines())
+    lines += section("Training", listing([(name, str(choice)) for name, choice in what.training.items()]))
     lines += section("Closure", listing(_closure_facts(what)))
     lines += section("Time", aligned([(name, f"{seconds:.1f} s") for name, seconds in what.timings_s.items()]))
     lines += section("Inputs", listing([(PurePath(name).name, digest) for name, digest in what.inputs.items()]))

@@ -12,6 +12,7 @@ from hisigma_zfit.results.measurement import (
     Measurement,
     MemberFit,
     SignalResponse,
+    TrainingChoice,
 )
 from hisigma_zfit.results.projection import Projection
 from hisigma_zfit.results.strategies import Expectation, PairedSummary, StrategyResult, StrategySummary
@@ -51,6 +52,7 @@ __all__ = [
     "StrategySummary",
     "ToyParameter",
     "ToySummary",
+    "TrainingChoice",
     "TrainingHistory",
     "UpperLimit",
     "Validation",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from hisigma_zfit.results.answers import Discovery
 from hisigma_zfit.results.base import Result
 from hisigma_zfit.results.earlier import measurement_1
+
+if TYPE_CHECKING:
+    from hisigma_zfit.results.training import TrainingHistory
 
 __all__ = [
     "ClosureReport",
@@ -19,6 +22,7 @@ __all__ = [
     "Measurement",
     "MemberFit",
     "SignalResponse",
+    "TrainingChoice",
 ]
 
 
@@ -134,6 +138,43 @@ class ConfidenceLevels(Result):
 
 
 @dataclass(frozen=True)
+class TrainingChoice(Result):
+    """What held-out events decided of a training.
+
+    Attributes:
+        events: Events that were trained with.
+        kept_step: Optimiser step whose parameters are kept; the start means independent features.
+        steps: Steps that were taken.
+        gain: Held-out log-density beyond that of independent features, in nats by event; None where nobody looked.
+        recipe: Recipe of the nets, in JSON.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/training-choice/1"
+    events: int
+    kept_step: int
+    steps: int
+    gain: float | None
+    recipe: str
+
+    @classmethod
+    def of(cls, history: TrainingHistory) -> Self:
+        """What the history of a training tells."""
+        gain = None
+        if history.validation is not None and history.validation_steps is not None:
+            gain = -float(history.validation[:, list(history.validation_steps).index(history.kept_step)].mean())
+        kept = int(history.kept_step or 0)
+        steps = int(history.steps[-1]) if len(history.steps) else kept
+        return cls(int(history.events or 0), kept, steps, gain, history.recipe)
+
+    def __str__(self) -> str:
+        if self.kept_step == 0:
+            return f"{self.events} events, features taken as independent"
+        length = "to the end" if self.kept_step == self.steps else f"stopped at {self.kept_step} of {self.steps} steps"
+        gain = "" if self.gain is None else f", {self.gain:.3f} nats beyond independent features"
+        return f"{self.events} events, {length}{gain}"
+
+
+@dataclass(frozen=True)
 class Measurement(Result):
     """All that one measurement says: the content of a run folder's ``result.json``.
 
@@ -159,6 +200,9 @@ class Measurement(Result):
         options: The options that change numbers.
         closure: Whether the density of the background describes the sidebands.
         signal_response: What part of the true signal the fit returns; None where too few simulated events are left.
+        training_error: Spread of the yields of redrawn trainings in events: one standard deviation of the nuisance
+            ``training``; None where the combination has no such nuisance.
+        training: How long each density was trained, by its name.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/measurement/2"
@@ -184,6 +228,8 @@ class Measurement(Result):
     options: dict[str, Any] = field(default_factory=dict)
     closure: ClosureReport | None = None
     signal_response: SignalResponse | None = None
+    training_error: float | None = None
+    training: dict[str, TrainingChoice] = field(default_factory=dict)
 
     def shown(self) -> dict[str, Any]:
         """See `Result.shown`; what only says where the numbers come from is left out."""

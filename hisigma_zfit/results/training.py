@@ -23,6 +23,9 @@ class TrainingHistory(Result):
         train: Mean negative log-likelihood on the cube in nats, by member, shape (E, n).
         validation: The same on held-out events, shape (E, k), or None.
         validation_steps: Steps of the validation records, shape (k,), or None.
+        kept_step: Step whose parameters are kept, or None for the last.
+        recipe: Words for the recipe that was chosen.
+        events: Number of events that were trained with, or None.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/training/1"
@@ -32,3 +35,6 @@ class TrainingHistory(Result):
     train: JsonArray
     validation: JsonArray | None = None
     validation_steps: JsonArray | None = None
+    kept_step: int | None = None
+    recipe: str = ""
+    events: int | None = None

@@ -16,8 +16,9 @@ from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.minimizer import fit
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.gof import goodness_of_fit
+from hisigma_zfit.inference.training_error import NUISANCE, training_error, with_training_error
 from hisigma_zfit.likelihood.nll import ExtendedNLL
-from hisigma_zfit.measurement.answers import closure, combine
+from hisigma_zfit.measurement.answers import bootstrap_fits, closure, combine
 from hisigma_zfit.measurement.composition import compose, share_parameters
 from hisigma_zfit.measurement.densities import require_learnable, train
 from hisigma_zfit.measurement.inputs import Inputs, Sample
@@ -67,7 +68,7 @@ def train_reference(material: Material, checkpoints: Callable[[str], Path]) -> t
         {},
     )
     require_learnable(inputs)
-    densities = train(inputs, options, checkpoints=checkpoints)
+    densities = train(inputs, options, value=options.value, checkpoints=checkpoints)
     checks = closure({"": inputs}, {"": densities}, seed=options.seed)
     flows = densities.background.flow, densities.signal.flow
     known = replace(material, reference=(flows[0].pack(), flows[1].pack()))
@@ -175,20 +176,23 @@ def _fitted(inputs: Inputs, options: MeasureOptions, truth: tuple[ConditionalFlo
             place.mkdir(exist_ok=True)
             return place
 
-        densities = train(inputs, options, checkpoints=checkpoints)
+        densities = train(inputs, options, value=options.value, checkpoints=checkpoints)
     shared = share_parameters(options.poi, (), {}, [inputs])
     model = compose(inputs, densities, shared, options, seed=options.seed)
     background = densities.background.flow
     data = _inside(inputs.data, background, options)
-    result = fit(ExtendedNLL([model], [data]))
+    members = bootstrap_fits([model], [data], options)
+    sigma = training_error(members) if options.combine == "nuisance" else None
+    models = [model] if sigma is None else with_training_error([model], sigma)
+    result = fit(ExtendedNLL(models, [data]))
     nominal = Profiler(result.loss, options.poi)
-    combined, _ = combine(nominal, [model], [data], inputs.training.events, options)
+    combined = combine(nominal, models, [data], members, inputs.training.events, options)
     interval = combined.interval(cl=ONE_SIGMA)
     numbers = {
         "value": interval.value,
         "error": 0.5 * (interval.upper - interval.lower),
         "z": combined.discovery().z,
-        "statistical": Estimate(nominal.best, nominal.error),
+        "statistical": Estimate(nominal.best, nominal.error_without(() if sigma is None else (NUISANCE,))),
         "truth": None if truth is None else _true_fit(model, truth, inputs.data, options),
     }
     return _Found(numbers, result, background)

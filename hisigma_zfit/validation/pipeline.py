@@ -80,7 +80,7 @@ def validate(
         >>> example = hz.examples
         >>> files = {"data": example.path("events.root"), "signal": example.path("simulation.root")}
         >>> columns = {"mass": "m", "range": example.MASSES, "features": ["pt"], "signal_region": (118, 132)}
-        >>> quick = {"preset": "quick", "members": 1, "bootstraps": 1, "combine": "mixture"}
+        >>> quick = {"preset": "quick", "members": 1, "bootstraps": 2}
         >>> few = {"windows": 2, "strengths": (0, 2), "variants": ()}
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     found = hz.validate(out=f"{folder}/out", **files, **columns, **quick, **few)

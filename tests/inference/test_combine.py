@@ -294,7 +294,7 @@ def test_a_limit_where_the_parameter_cannot_be_negative():
 
 
 def test_wrong_combinations_are_refused(profilers):
-    with pytest.raises(InputError, match=r"one of envelope, mixture.*'mean'"):
+    with pytest.raises(InputError, match=r"one of nuisance, envelope, mixture.*'mean'"):
         combination("mean", profilers[0], profilers)
     for method in ("envelope", "discrete"):
         with pytest.raises(InputError, match=f"two or more bootstraps for {method}, got 1"):

@@ -18,7 +18,7 @@ from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import ExpQuadratic
 from hisigma_zfit.model.stored import load_model, save_model
 from hisigma_zfit.model.systematics import ShapeVariation, nuisance
-from hisigma_zfit.model.uncertain_yields import lognormal_yield, scaled_yield
+from hisigma_zfit.model.uncertain_yields import lognormal_yield, scaled_yield, shifted_yield
 from hisigma_zfit.toys.toys import make_pool, run_toys
 
 
@@ -38,7 +38,9 @@ def build():
     return signal_plus_background(
         pdfs[0],
         pdfs[1],
-        poi=scaled_yield(lognormal_yield(n_sig, lumi, 1.05), 0.7, name="part"),
+        poi=shifted_yield(
+            scaled_yield(lognormal_yield(n_sig, lumi, 1.05), 0.7, name="part"), nuisance("training"), 8.0, name="all"
+        ),
         yields=[n_bkg],
         region=REGION,
     )

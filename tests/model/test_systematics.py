@@ -21,7 +21,7 @@ from hisigma_zfit.model.compose import signal_plus_background
 from hisigma_zfit.model.morphing import Morph
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.systematics import ConditionalVariation, ShapeVariation, nuisance
-from hisigma_zfit.model.uncertain_yields import lognormal_yield, scaled_yield
+from hisigma_zfit.model.uncertain_yields import lognormal_yield, scaled_yield, shifted_yield
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,13 @@ def test_lognormal_yields():
     assert float(part.value()) == pytest.approx(0.3 * 150.0 * 1.05**1.5 * 0.9**-0.5, rel=1e-12)
     assert float(known.value()) == pytest.approx(20.0 * 1.05**1.5, rel=1e-12)
     assert float(scaled_yield(base, 0.3, name="third").value()) == pytest.approx(45.0, rel=1e-12)
-    size = scaled_yield(part, 1 / 0.3, name="whole")
+    learned = nuisance("learned")
+    size = shifted_yield(scaled_yield(part, 1 / 0.3, name="whole"), learned, 7.0, name="shifted")
+    with learned.set_value(2.0):
+        # what is added to the base is scaled with it
+        assert float(size.value()) == pytest.approx(164.0 * 1.05**1.5 * 0.9**-0.5, rel=1e-12)
+        third = scaled_yield(shifted_yield(base, learned, 7.0, name="sum"), 0.3, name="part of the sum")
+        assert float(third.value()) == pytest.approx(0.3 * 164.0, rel=1e-12)
     peak = models.peak()
     model = signal_plus_background(
         FlowProductPDF(peak, models.signal_flow()),
@@ -202,13 +208,16 @@ def test_lognormal_yields():
         yields=[scaled_yield(zfit.Parameter("n_bkg", 1800.0, 0.0), 0.5, name="half"), fixed],
     )
     assert model.poi is base
-    assert model.constraints == (lumi.constraint_term, theory.constraint_term)
+    assert set(model.constraints) == {p.constraint_term for p in (lumi, theory, learned)}
+    learned.set_value(-0.7)
     data = models.toy(model, seed=33)
     loss = ExtendedNLL(model, data)
     assert not any(isinstance(part, GraphEvaluator) for part in loss.evaluator().parts)
     assert_same_as_zfit(loss, model, data, [p for p in loss.parameters if p.floating])
     alone = ExtendedNLL(model.mass_only(), mass_of(data))
-    assert set(alone.constraints) == {lumi.constraint_term, theory.constraint_term}
+    assert set(alone.constraints) == {p.constraint_term for p in (lumi, theory, learned)}
+    with pytest.raises(InputError, match="sigma of at least zero"):
+        shifted_yield(base, learned, -1.0, name="wrong")
 
 
 def test_bootstraps_of_nominal_up_and_down_go_together():

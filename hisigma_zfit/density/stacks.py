@@ -1,0 +1,198 @@
+"""What a density is trained on: the events as they are, each member without a part of them, or resampled events.
+
+Both are `Training`s for `train_members`; `TrainingTask` is what they have in common.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from hisigma_zfit.density.objective import LogDensity
+from hisigma_zfit.learn.optimiser import HeldOut, Stack
+from hisigma_zfit.learn.preprocess import FeatureTransform
+from hisigma_zfit.learn.resampling import FOLDS, MAX_VALIDATED, bootstrap_weights, event_order, fold_of
+from hisigma_zfit.learn.streams import Purpose, stream
+
+if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array, Float32, Integers, Mask
+    from hisigma_zfit.density.base import FlowConfig
+    from hisigma_zfit.density.trained import MassScale
+    from hisigma_zfit.learn.preprocess import Support
+
+__all__ = ["Members", "Resampled", "TrainingTask"]
+
+BLOCK = 65_536
+LANES = 1024  # any multiple of what a processor computes at once
+FEW = 20_000  # below them five per cent of held-out events tell too little, and even a single member leaves out a fifth
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """Events of a training, checked.
+
+    Attributes:
+        x: Features, shape (n, d).
+        m: Masses, shape (n,).
+        weights: Positive event weights, shape (n,).
+        identity: Of the events, shape (n,).
+        held_out: Events that nothing is trained with, shape (n,).
+        validates: Those of them that validate, shape (n,).
+        features: Names of the columns of `x`.
+        supports: Of each feature.
+        mass_scale: Map of the mass to the nets' input.
+        seed: Of everything that is random.
+    """
+
+    x: Array
+    m: Array
+    weights: Array
+    identity: Integers
+    held_out: Mask
+    validates: Mask
+    features: tuple[str, ...]
+    supports: tuple[Support, ...]
+    mass_scale: MassScale
+    seed: int
+
+    def prepared(self, config: FlowConfig, transform: FeatureTransform, rows: Integers | Mask) -> tuple[Any, ...]:
+        """The nets' inputs of the chosen events, once for all steps; in blocks, to bound the memory."""
+        x, c = self.x[rows], self.mass_scale(self.m[rows]).astype(np.float32)
+        blocks = []
+        for start in range(0, len(x), BLOCK):
+            part = slice(start, start + BLOCK)
+            u, own = transform.forward(x[part])[0].astype(np.float32), c[part]
+            # filled up: what is left over behind the last whole vector is rounded otherwise, whichever events these are
+            padding = ((0, -len(own) % LANES), (0, 0))
+            prepared = config.prepare(
+                tf.constant(np.pad(u, padding, mode="edge")), tf.constant(np.pad(own, padding[0], mode="edge"))
+            )
+            blocks.append([np.asarray(array)[: len(own)] for array in prepared])
+        return tuple(np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
+
+    def starts(self, config: FlowConfig, *, bootstrap: int, members: int) -> Float32:
+        """Starting parameters, shape (members, P)."""
+        streams = (stream(self.seed, Purpose.START, bootstrap, member) for member in range(members))
+        return np.stack([config.init(rng, len(self.features)) for rng in streams])
+
+
+@dataclass(frozen=True)
+class Members:
+    """Members that see the events as they are, but for a fifth of them, another one for each of five.
+
+    What a member has not seen stops its training, and together they have seen everything.  A single member of a large
+    sample leaves out nothing but what all leave out.
+
+    Attributes:
+        task: The events.
+        config: Recipe of the nets.
+        members: How many.
+        name: Of the checkpoint.
+        judged: Whether held-out events are looked at.
+    """
+
+    task: TrainingTask
+    config: FlowConfig
+    members: int
+    name: str
+    judged: bool = True
+
+    @cached_property
+    def transform(self) -> FeatureTransform:
+        """Map of the features to the cube."""
+        task, seen = self.task, ~self.task.held_out
+        return FeatureTransform.fit(task.x[seen], task.features, supports=task.supports, weights=task.weights[seen])
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the members leave out parts."""
+        return self.members > 1 or int(np.sum(~self.task.held_out)) < FEW
+
+    def start(self) -> Float32:
+        """See `Training.start`."""
+        return self.task.starts(self.config, bootstrap=0, members=self.members)
+
+    def stack(self) -> Stack:
+        """See `Training.stack`."""
+        task = self.task
+        rows = np.flatnonzero(~task.held_out)
+        folds = fold_of(task.identity[rows], seed=task.seed)
+        left_out = np.arange(self.members) % FOLDS
+        parts = [rows[folds == fold] for fold in left_out] if self.crossed else [np.flatnonzero(task.validates)]
+        return Stack(
+            objective=LogDensity(self.config),
+            events=task.prepared(self.config, self.transform, rows),
+            weights=mean_one(task.weights[rows]),
+            held_out=tuple(self._held_out(part) for part in parts) if self.judged else (),
+            order=partial(event_order, task.identity[rows], seed=task.seed, bootstrap=0),
+            folds=folds if self.crossed else None,
+            left_out=left_out if self.crossed else None,
+        )
+
+    def _held_out(self, rows: Integers) -> HeldOut:
+        chosen = rows[:: len(rows) // MAX_VALIDATED + 1]  # from all over the file, which may be in some order
+        if not len(chosen):  # a handful of events, of which none is in this part
+            chosen = np.flatnonzero(self.task.validates)
+        prepared = self.task.prepared(self.config, self.transform, chosen)
+        return HeldOut(prepared, mean_one(self.task.weights[chosen]))
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Members that see one resample of the events, with marginals of its own.
+
+    Attributes:
+        task: The events.
+        config: Recipe of the nets.
+        members: How many.
+        bootstrap: Number of the resample.
+    """
+
+    task: TrainingTask
+    config: FlowConfig
+    members: int
+    bootstrap: int
+
+    @property
+    def name(self) -> str:
+        """Of the checkpoint."""
+        return f"bootstrap-{self.bootstrap:03d}"
+
+    @cached_property
+    def _weights(self) -> Array:
+        """Of all events, held-out ones too."""
+        return self.task.weights * bootstrap_weights(self.task.seed, self.bootstrap, self.task.identity)
+
+    @property
+    def _drawn(self) -> Mask:
+        return (self._weights > 0) & ~self.task.held_out
+
+    @cached_property
+    def transform(self) -> FeatureTransform:
+        """Map of the features to the cube, from the events of this resample."""
+        task, drawn = self.task, self._drawn
+        return FeatureTransform.fit(task.x[drawn], task.features, supports=task.supports, weights=self._weights[drawn])
+
+    def start(self) -> Float32:
+        """See `Training.start`."""
+        return self.task.starts(self.config, bootstrap=self.bootstrap + 1, members=self.members)
+
+    def stack(self) -> Stack:
+        """See `Training.stack`."""
+        task, drawn = self.task, self._drawn
+        return Stack(
+            objective=LogDensity(self.config),
+            events=task.prepared(self.config, self.transform, drawn),
+            weights=mean_one(self._weights[drawn]),
+            held_out=(),
+            order=partial(event_order, task.identity[drawn], seed=task.seed, bootstrap=self.bootstrap + 1),
+        )
+
+
+def mean_one(weights: Array) -> Float32:
+    """Weights whose mean is one, shape (n,)."""
+    return (weights / weights.mean()).astype(np.float32)
