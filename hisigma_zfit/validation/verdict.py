@@ -7,13 +7,13 @@ Thresholds, all in units of the expected statistical error sigma of the signal:
   measurement can be used when the number is quoted.  Beyond, the background's shape decides more than the data do.
 - Windows: the squares of the pulls follow a chi-square distribution where the measurement's own error covers what is
   left; p < 0.01 fails, which right errors do once in a hundred validations.  Their mean can only show a spurious signal
-  beyond 2 / sqrt(windows) sigma, and the words say so.
+  beyond two of its errors, and the words say so.
 - Response: the slope of found with injected signal is one within 10 % or two of its errors.
 - Goodness of fit: the smallest p-value of n windows, times n, is above 0.01.
 
 **The number to quote** is the larger of the mean shift in pseudo-experiments and its error, since one that is not
-resolved may be as large as that.  Where the windows' mean is more than two of its errors from zero, the data see
-something that the pseudo-experiments do not have, and its size counts if it is larger.  By the truth benchmark
+resolved may be as large as that.  Where the windows' mean is more than two errors from that of the pseudo-experiments,
+the data see something that these do not have, and its size counts if it is larger.  By the truth benchmark
 (docs/coverage.md) the mean shift in pseudo-experiments is about the true bias where nothing is hard in the densities,
 and half of it where an edge moves with another feature.
 """
@@ -58,16 +58,19 @@ def spurious_signal(jobs: Sequence[RetrainedFit], sigma: float) -> SpuriousSigna
         sigma: Expected statistical error, in events.
     """
     shifts = np.array([job.shift for job in _of(jobs, "injection")])
-    pulls = np.array([job.shift for job in _of(jobs, "window")])
+    in_windows = _of(jobs, "window")
+    pulls = np.array([job.shift for job in in_windows])
     spread = float(shifts.std(ddof=1)) if len(shifts) > 1 else np.inf
     mean = float(shifts.mean()) if len(shifts) else np.nan
     # few of them know their own spread badly: Student's t instead of a Gaussian
     wide = float(student.ppf(0.5 + 0.5 * ONE_SIGMA, len(shifts) - 1)) if len(shifts) > 1 else np.inf
     error = wide * spread / np.sqrt(max(len(shifts), 1))
     windows = float(pulls.mean()) if len(pulls) else np.nan
-    windows_error = float(1.0 / np.sqrt(len(pulls))) if len(pulls) else np.inf
+    # of data and of trainings, as the measurement reports it
+    errors = np.array([job.error / job.unit for job in in_windows])
+    windows_error = float(np.sqrt(np.sum(errors**2)) / len(errors)) if len(errors) else np.inf
     quoted = max(abs(mean), error) if len(shifts) else np.inf
-    by_windows = abs(windows) > 2.0 * windows_error and abs(windows) > quoted
+    by_windows = abs(windows - mean) > 2.0 * float(np.hypot(windows_error, error)) and abs(windows) > quoted
     return SpuriousSignal(
         mean=mean,
         error=float(error),

@@ -44,7 +44,7 @@ def test_noise_that_both_fits_have_does_not_count():
 
 
 def test_windows_that_disagree_raise_it():
-    """Mean pull 1.5 with an error of 0.58 is beyond two of these."""
+    """Mean pull 1.5 with an error of 1.05 / sqrt(3) = 0.61 is beyond two of these, 1.0 is not."""
     result = validations.validation(validations.jobs(pulls=(1.4, 1.6, 1.5)))
     assert result.spurious.source == "windows"
     assert result.spurious.quoted == pytest.approx(1.5 * SIGMA)
@@ -52,6 +52,10 @@ def test_windows_that_disagree_raise_it():
     assert result.state == "failed"  # 1.5 sigma is more than 0.5
     calm = validations.validation(validations.jobs(pulls=(1.0, 1.0, 1.0)))
     assert calm.spurious.source == "pseudo-experiments"
+    assert calm.spurious.windows_error == pytest.approx(1.05 / np.sqrt(3))
+    # what pseudo-experiments have too is no news: 1.5 is within two errors of 0.6
+    known = validations.jobs((0.6, 0.61, 0.59, 0.6), pulls=(1.4, 1.6, 1.5))
+    assert verdict.spurious_signal(known, SIGMA).source == "pseudo-experiments"
 
 
 @pytest.mark.parametrize(
