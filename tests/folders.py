@@ -26,6 +26,7 @@ OPTIONS = {
     "--bootstraps": "2",
     "--members": "1",
     "--preset": "quick",
+    "--combine": "envelope",
 }
 
 

@@ -333,5 +333,5 @@ def test_the_schema_is_printed_without_anything_else():
     assert schema["required"] == ["data", "signal", "mass", "range", "signal_region", "features"]
     assert schema["additionalProperties"] is False
     assert schema["properties"]["bootstraps"]["minimum"] == 1
-    assert schema["properties"]["combine"]["enum"] == ["envelope", "mixture", "discrete", "weights"]
+    assert schema["properties"]["combine"]["enum"] == ["nuisance", "envelope", "mixture", "discrete", "weights"]
     assert all(field["description"] for field in schema["properties"].values())

@@ -11,6 +11,7 @@ from rivals import copula, reweighted
 from worlds import WORLDS, World
 
 import hisigma_zfit as hz
+from hisigma_zfit.density.ensemble import EnsembleFlow
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
@@ -62,6 +63,7 @@ def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int
         "mixture": truth.fit(_mean(boots_b), log_s),
         "bootstraps": [truth.fit(own, log_s) for own in boots_b],
         "signal bootstraps": [truth.fit(log_b, own) for own in boots_s],
+        "halves": [truth.fit(_score(b, truth, world), _score(s, truth, world)) for b, s in _halves(plain, signal)],
     } | {rival: truth.fit(log, exact_s) for rival, log in rivals.items()}
     background = truth.weights[: len(log_b)] * (np.arange(len(log_b)) < np.argmax(truth.weights != truth.weights[0]))
     return {
@@ -84,6 +86,12 @@ def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int
 def _train(world: World, events: hz.Dataset, *, seed: int, members: int = 1, bootstraps: int = 1) -> hz.ConditionalFlow:
     train = hz.train_flow
     return train(events, world.features, given="m", members=members, bootstraps=bootstraps, seed=seed)
+
+
+def _halves(*flows: hz.ConditionalFlow) -> list[tuple[hz.ConditionalFlow, ...]]:
+    """The densities of the first halves, and those of the second."""
+    halves = [flow.halves for flow in flows if isinstance(flow, EnsembleFlow)]
+    return list(zip(*halves, strict=True))
 
 
 def _score(flow: hz.ConditionalFlow, truth: TruthSample, world: World) -> Array:

@@ -78,6 +78,13 @@ def _with_spread(name: str, *, redrawn: tuple[str, ...]) -> Callable[[Record], A
     return answer
 
 
+def _default(record: Record) -> Answer:
+    """What a measurement reports: less the bias by the jackknife, with the spread of redrawn trainings in the error."""
+    plain = _with_spread("plain", redrawn=("bootstraps", "signal bootstraps"))(record)
+    bias = float(_scaled(record, "halves")[:, 0].mean()) - plain.value
+    return Answer(plain.value - bias, plain.edges - bias, plain.noise, plain.statistical)
+
+
 def _envelope(record: Record) -> Answer:
     members = _scaled(record, "bootstraps")
     value, error = members[:, 0], members[:, 1]
@@ -95,10 +102,13 @@ WAYS: dict[str, Callable[[Record], Answer]] = {
     "envelope (paper)": _envelope,
     "discrete profiling": _discrete,
     "mixture of bootstraps": _single("mixture"),
-    "un-resampled, statistical only": _single("plain"),
-    "un-resampled (+) spread of bootstraps": _with_spread("plain", redrawn=("bootstraps", "signal bootstraps")),
+    "members, statistical only": _single("plain"),
+    "members (+) spread of bootstraps": _with_spread("plain", redrawn=("bootstraps", "signal bootstraps")),
+    "the same less bias of halves (default)": _default,
     "background density alone": _single("background alone"),
     "signal density alone": _single("signal alone"),
+    "rival: Gaussian copula": _single("copula"),
+    "rival: trees reweight independent features": _single("reweighted"),
 }
 
 
@@ -107,16 +117,29 @@ def load(folder: Path) -> list[Record]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob("*-*-*.json"))]
 
 
+def _answers(way: Callable[[Record], Answer], records: list[Record]) -> list[Answer]:
+    """Of the pseudo-experiments that have all that a way needs: what is compared has grown."""
+    answers = []
+    for record in records:
+        try:
+            answers.append(way(record))
+        except KeyError:
+            continue
+    return answers
+
+
 def summarise(records: list[Record]) -> list[dict[str, Any]]:
     """One row for every world, size and way."""
     rows = []
     for world, extra in sorted({(r["world"], r["extra"]) for r in records}):
         own = [r for r in records if (r["world"], r["extra"]) == (world, extra)]
         for way, answer in WAYS.items():
-            answers = [answer(record) for record in own]
+            answers = _answers(answer, own)
+            if not answers:
+                continue
             values = np.array([a.value for a in answers])
             coverage = np.array([a.coverage() for a in answers])
-            n = len(own)
+            n = len(answers)
             rows.append(
                 {
                     "world": world,
@@ -165,7 +188,10 @@ def draw(records: list[Record], path: Path) -> None:
     for axis, (world, size) in zip(axes, worlds, strict=True):
         own = {row["way"]: row for row in rows if (row["world"], row["sidebands"]) == (world, size)}
         for k, way in enumerate(ways):
-            row, y = own[way], len(ways) - k
+            y = len(ways) - k
+            if way not in own:
+                continue
+            row = own[way]
             axis.errorbar(row["shift"], y, xerr=row["width"], fmt="none", ecolor="0.75", elinewidth=6)
             axis.errorbar(row["shift"], y, xerr=row["shift_error"], fmt="o", color="C0", markersize=4, capsize=2)
             axis.annotate(

@@ -2,6 +2,7 @@
 
 Trainings on resampled events are noisier than one on the events themselves, and their average is no better than any of
 them where it matters; so they do not enter the density.  What they tell is how far another sample would have moved it.
+Trainings on half of the events tell how much is wrong because there are not more of them.
 """
 
 from __future__ import annotations
@@ -30,11 +31,14 @@ class EnsembleFlow(ConditionalFlow):
     Attributes:
         value: The density.
         bootstraps: The same from redrawn events.
+        halves: The same from each half of the events; none, or two.
     """
 
     kind = "ensemble"
 
-    def __init__(self, value: ConditionalFlow, bootstraps: Sequence[ConditionalFlow]) -> None:
+    def __init__(
+        self, value: ConditionalFlow, bootstraps: Sequence[ConditionalFlow], halves: Sequence[ConditionalFlow] = ()
+    ) -> None:
         """Put them together.
 
         Raises:
@@ -44,14 +48,14 @@ class EnsembleFlow(ConditionalFlow):
             raise InputError.from_parts(
                 expected="redrawn trainings", got="none", do="use the density itself where there are none"
             )
-        for flow in bootstraps:
+        for flow in (*bootstraps, *halves):
             if (flow.features, flow.given) != (value.features, value.given):
                 raise InputError.from_parts(
                     expected=f"redrawn trainings of ({', '.join(value.features)}) given {value.given}",
                     got=f"one of ({', '.join(flow.features)}) given {flow.given}",
                     do="train them on the same columns in the same order",
                 )
-        self.value, self._bootstraps = value, tuple(bootstraps)
+        self.value, self._bootstraps, self.halves = value, tuple(bootstraps), tuple(halves)
         self.features, self.given = value.features, value.given
         self.signal_region, self.history = value.signal_region, value.history
 
@@ -87,11 +91,12 @@ class EnsembleFlow(ConditionalFlow):
         return np.asarray(self.value.inside(x), dtype=bool)
 
     def _pack(self) -> tuple[dict[str, Any], Arrays]:
-        children, arrays = pack_children((self.value, *self._bootstraps))
-        return {"flows": children}, arrays
+        children, arrays = pack_children((self.value, *self._bootstraps, *self.halves))
+        return {"flows": children, "halves": len(self.halves)}, arrays
 
     @classmethod
     def from_pack(cls, structure: Mapping[str, Any], arrays: Arrays) -> EnsembleFlow:
         """See `ConditionalFlow.from_pack`."""
-        value, *bootstraps = unpack_children(structure["flows"], arrays)
-        return cls(value, bootstraps)
+        value, *others = unpack_children(structure["flows"], arrays)
+        n = len(others) - structure["halves"]
+        return cls(value, others[:n], others[n:])

@@ -5,7 +5,7 @@ Both are `Training`s for `train_members`; `TrainingTask` is what they have in co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from hisigma_zfit.density.objective import LogDensity
 from hisigma_zfit.learn.optimiser import HeldOut, Stack
 from hisigma_zfit.learn.preprocess import FeatureTransform
 from hisigma_zfit.learn.resampling import FOLDS, MAX_VALIDATED, bootstrap_weights, event_order, fold_of
-from hisigma_zfit.learn.streams import Purpose, stream
+from hisigma_zfit.learn.streams import Purpose, hashed, stream
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Float32, Integers, Mask
@@ -58,6 +58,12 @@ class TrainingTask:
     supports: tuple[Support, ...]
     mass_scale: MassScale
     seed: int
+
+    def half(self, number: int) -> TrainingTask:
+        """The same of one half of the events, number 0 or 1; no event is in both."""
+        rows = (hashed(self.identity, self.seed, Purpose.HALF) & np.uint64(1)) == number
+        arrays = ("x", "m", "weights", "identity", "held_out", "validates")
+        return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
 
     def prepared(self, config: FlowConfig, transform: FeatureTransform, rows: Integers | Mask) -> tuple[Any, ...]:
         """The nets' inputs of the chosen events, once for all steps; in blocks, to bound the memory."""

@@ -79,7 +79,8 @@ def train_flow(
         given: Space or name of the mass.
         members: Trainings from different seeds on the same events, averaged.  Each leaves out a fifth of them.
         bootstraps: 1 for none.  B > 1 also trains on B resamples: each event has an independent Poisson(1) weight in
-            each, see `bootstrap_weights`.  Their spread is the error of the training.
+            each, see `bootstrap_weights`, and on each half of the events.  The spread of the one is the error of the
+            training, and what the other are further off the bias of it; see `EnsembleFlow`.
         seed: The same seed, data and options give the same bits on the same machine.
         flow: Recipe from `spline_flow` or `maf`; by default that of `spline_flow`, or a smaller one if that is better.
         epochs: Passes over the events, at most; overrides the preset.
@@ -147,9 +148,16 @@ def train_flow(
     ]
     redrawn = train_members(resampled, replace(schedule, last=state.kept_step), **shared)
     flows = [place.flow(config, own.transform, end) for own, end in zip(resampled, redrawn, strict=True)]
-    ensemble = EnsembleFlow(trained, flows) if value == "members" else MixtureFlow(flows)
-    ensemble.history = trained.history
-    return ensemble
+    if value == "bootstraps":
+        mixture = MixtureFlow(flows)
+        mixture.history = trained.history
+        return mixture
+    halves = [Members(task.half(number), config, members, f"half-{number}") for number in range(2)]
+    plan = Schedule.plan(n // 2, len(task.features), learning_rate=config.learning_rate, preset=preset, epochs=epochs)
+    ends = train_members(halves, plan, **shared)
+    return EnsembleFlow(
+        trained, flows, [place.flow(config, own.transform, end) for own, end in zip(halves, ends, strict=True)]
+    )
 
 
 def _require_options(*, members: int, bootstraps: int, seed: int, value: str) -> None:

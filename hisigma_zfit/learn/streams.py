@@ -64,7 +64,9 @@ class Purpose(IntEnum):
     """What the steps of the task `measure` take as their seeds."""
     FOLD = 18
     """Which part of the events a member does not see."""
-    VALIDATION = 24
+    HALF = 19
+    """Which half of the events an event is in."""
+    VALIDATION = 25
     """What the jobs of the task `validate` take as theirs, and which simulated signal they inject."""
 
 

@@ -126,7 +126,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         inputs = {category: read(part) for category, part in parts.items()}
     # only now: these import TensorFlow, which a mistake in the files need not wait for
     from hisigma_zfit.fitting.minimizer import fit
-    from hisigma_zfit.inference.training_error import training_error, with_training_error
+    from hisigma_zfit.inference.training_error import training_bias, training_error, with_training_error
     from hisigma_zfit.likelihood.nll import ExtendedNLL
     from hisigma_zfit.measurement.answers import ask, bootstrap_fits, closure
     from hisigma_zfit.measurement.composition import compose, share_parameters
@@ -157,8 +157,10 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     with stages("fit"):
         composed = list(models.values())
         members = bootstrap_fits(composed, data, settings)
-        sigma = training_error(members) if settings.combine == "nuisance" else None
-        fitted = composed if sigma is None else with_training_error(composed, sigma)
+        fitted, sigma, bias = composed, None, None
+        if settings.combine == "nuisance":
+            sigma, bias = training_error(members), training_bias(composed, data)
+            fitted = with_training_error(composed, sigma, bias=bias or 0.0)
         result = fit(ExtendedNLL(fitted, data))
         for category, model in zip(models, fitted, strict=True):
             save_model(model, run.folder / "model" / category)
@@ -175,6 +177,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         closure=checks,
         signal_response=answers.response,
         training_error=sigma,
+        training_bias=bias,
         training=choices(densities.values()),
     )
     return MeasurementResults(

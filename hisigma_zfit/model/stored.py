@@ -91,6 +91,7 @@ class _Writer:
         scale: dict[str, Any] = {} if size.base is None or size.number == 1.0 else {"number": size.number}
         if size.shifts:
             scale["shifts"] = [[self.parameter(p), float(sigma)] for p, sigma in size.shifts]
+            scale["offset"] = size.offset
         return {"name": str(size.name), "base": base, "factors": factors, **scale}
 
     def shape(self, pdf: zfit.pdf.BasePDF) -> dict[str, Any]:
@@ -244,7 +245,8 @@ class _Reader:
         factors = [(self.parameters[name], log) for name, log in described["factors"]]
         source = self.parameters[base] if isinstance(base, str) else base
         shifts = [(self.parameters[name], sigma) for name, sigma in described.get("shifts", ())]
-        return LogNormalYield(described["name"], source, factors, number=described.get("number", 1.0), shifts=shifts)
+        more = {"number": described.get("number", 1.0), "offset": described.get("offset", 0.0)}
+        return LogNormalYield(described["name"], source, factors, shifts=shifts, **more)
 
     def _variation(self, described: Mapping[str, Any]) -> Variation:
         own = self.parameters[described["nuisance"]]

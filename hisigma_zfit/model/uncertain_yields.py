@@ -40,6 +40,7 @@ class LogNormalYield(zfit.ComposedParameter):
         number: The number, 1 unless it was given.
         factors: Nuisance and log kappa of each factor.
         shifts: Nuisance and sigma of what is added to a base that is a parameter.
+        offset: What is added to such a base besides.
         sources: All parameters: the base, if it is one, then the nuisances, those of the shifts first.
     """
 
@@ -51,11 +52,12 @@ class LogNormalYield(zfit.ComposedParameter):
         *,
         number: float = 1.0,
         shifts: Sequence[tuple[Any, float]] = (),
+        offset: float = 0.0,
     ) -> None:
         self.base = base if hasattr(base, "independent") else None
         self.factors = tuple(factors)
         self.number = float(number) if self.base is not None else float(number) * float(base)
-        self.shifts = tuple(shifts)
+        self.shifts, self.offset = tuple(shifts), float(offset)
         self._logs = np.array([log for _, log in factors])
         own = () if self.base is None else (self.base,)
         self.sources = (*own, *(parameter for parameter, _ in (*self.shifts, *self.factors)))
@@ -63,7 +65,7 @@ class LogNormalYield(zfit.ComposedParameter):
 
         def value(params: Any) -> Any:
             values = list(params.values())
-            scale = values.pop(0) if own else 1.0
+            scale = values.pop(0) + self.offset if own else 1.0
             for _, sigma in self.shifts:
                 scale = scale + sigma * values.pop(0)
             scale = self.number * scale
@@ -77,7 +79,7 @@ class LogNormalYield(zfit.ComposedParameter):
     def size(self) -> LogNormalSize:
         """The same as plain numbers."""
         logs, shifts = (tuple(float(number) for _, number in each) for each in (self.factors, self.shifts))
-        return LogNormalSize(self.number, self.base is not None, logs, shifts)
+        return LogNormalSize(self.number, self.base is not None, logs, shifts, self.offset)
 
     def derivatives(self, values: Array) -> tuple[float, Array, Array]:
         """Value, gradient (Q,) and Hessian (Q, Q) with respect to the `sources`, at their values (Q,)."""
@@ -138,8 +140,8 @@ def scaled_yield(base: Any, number: float, *, name: str) -> LogNormalYield:
     return LogNormalYield(name, base, (), number=number)
 
 
-def shifted_yield(base: Any, nuisance: Any, sigma: float, *, name: str) -> LogNormalYield:
-    """A yield with a Gaussian uncertainty in events: base + sigma nu.
+def shifted_yield(base: Any, nuisance: Any, sigma: float, *, name: str, offset: float = 0.0) -> LogNormalYield:
+    """A yield with a Gaussian uncertainty in events: base + offset + sigma nu.
 
     What may be zero, as a signal, has no uncertainty in per cent: the error of a learned background does not vanish
     with the signal that it is mistaken for.
@@ -149,6 +151,7 @@ def shifted_yield(base: Any, nuisance: Any, sigma: float, *, name: str) -> LogNo
         nuisance: The parameter, from `nuisance` or any independent zfit Parameter.
         sigma: Events by one standard deviation.
         name: Name of the yield.
+        offset: Events that are found beyond the base: a known bias.
 
     Raises:
         InputError: `sigma` is negative or not finite, a parameter is not independent, or the base is a number.
@@ -166,13 +169,15 @@ def shifted_yield(base: Any, nuisance: Any, sigma: float, *, name: str) -> LogNo
     shift = (nuisance, float(sigma))
     if isinstance(base, LogNormalYield) and base.base is not None:
         shifts = (*base.shifts, shift)
-        return LogNormalYield(name, base.base, base.factors, number=base.number, shifts=shifts)
+        return LogNormalYield(
+            name, base.base, base.factors, number=base.number, shifts=shifts, offset=base.offset + offset
+        )
     require_independent(base)
-    return LogNormalYield(name, base, (), shifts=(shift,))
+    return LogNormalYield(name, base, (), shifts=(shift,), offset=offset)
 
 
 def _scaled(name: str, base: LogNormalYield, number: float, factors: Sequence[tuple[Any, float]]) -> LogNormalYield:
     joined = [*base.factors, *factors]
     if base.base is None:
         return LogNormalYield(name, base.number * number, joined)
-    return LogNormalYield(name, base.base, joined, number=base.number * number, shifts=base.shifts)
+    return LogNormalYield(name, base.base, joined, number=base.number * number, shifts=base.shifts, offset=base.offset)

@@ -23,19 +23,21 @@ class Size(Protocol):
 
 @dataclass(frozen=True)
 class LogNormalSize:
-    """A yield number * (base + sum_i sigma_i nu_i) * exp(sum_j log_j nu_j).
+    """A yield number * (base + offset + sum_i sigma_i nu_i) * exp(sum_j log_j nu_j).
 
     Attributes:
         number: The base, or what multiplies it if it is a parameter.
         scaled: True if the base is a parameter; its value then comes first.
         logs: log kappa of the factors, J of them; their nuisances come last.
         shifts: Sigma of what is added to the base, I of them; only for a base that is a parameter.
+        offset: What is added to such a base whatever the nuisances are.
     """
 
     number: float
     scaled: bool
     logs: tuple[float, ...]
     shifts: tuple[float, ...] = ()
+    offset: float = 0.0
 
     def derivatives(self, values: Array) -> tuple[float, Array, Array]:
         """Value, gradient (Q,) and Hessian (Q, Q) with respect to the base, if it is a parameter, and the nuisances."""
@@ -45,7 +47,7 @@ class LogNormalSize:
             return factor, factor * logs, factor * np.outer(logs, logs)
         linear = np.array([1.0, *self.shifts])  # by the base and by what is added to it
         n = linear.size
-        size = factor * float(linear @ values[:n])
+        size = factor * (self.offset + float(linear @ values[:n]))
         gradient = np.concatenate([factor * linear, size * logs])
         hessian = np.zeros((values.size, values.size))
         hessian[:n, n:] = factor * np.outer(linear, logs)

@@ -55,7 +55,7 @@ def _result_facts(what: Measurement) -> list[tuple[str, str]]:
         (f"{_percent(levels.interval_68)} interval", f"[{', '.join(map(number, what.interval_68))}]"),
         (f"{_percent(levels.interval_95)} interval", f"[{', '.join(map(number, what.interval_95))}]"),
         ("statistical only", pair(what.stat_only.value, what.stat_only.error)),
-        *([] if what.training_error is None else [("training error", number(what.training_error, 3))]),
+        *_training_facts(what),
         ("significance", f"{what.significance.z:.2f} sigma (p0 = {number(what.significance.p0, 3)})"),
         (f"{_percent(levels.upper_limit_95)} upper limit", number(what.upper_limit_95)),
     ]
@@ -67,6 +67,13 @@ def _result_facts(what: Measurement) -> list[tuple[str, str]]:
             text = f"mass-only error / error = {ratio:.2f}, worth {ratio**2:.2f} times the data"
             facts.append(("the features buy", text))
     return facts
+
+
+def _training_facts(what: Measurement) -> list[tuple[str, str]]:
+    if what.training_error is None:
+        return []
+    bias = "" if what.training_bias is None else f", bias of {number(what.training_bias, 2)} subtracted"
+    return [("training", f"+- {number(what.training_error, 2)} in the error{bias}")]
 
 
 def _closure_facts(what: Measurement) -> list[tuple[str, str]]:

@@ -202,6 +202,8 @@ class Measurement(Result):
         signal_response: What part of the true signal the fit returns; None where too few simulated events are left.
         training_error: Spread of the yields of redrawn trainings in events: one standard deviation of the nuisance
             ``training``; None where the combination has no such nuisance.
+        training_bias: Events that were subtracted because densities of half of the events find so many more; None
+            where there are none.
         training: How long each density was trained, by its name.
     """
 
@@ -229,6 +231,7 @@ class Measurement(Result):
     closure: ClosureReport | None = None
     signal_response: SignalResponse | None = None
     training_error: float | None = None
+    training_bias: float | None = None
     training: dict[str, TrainingChoice] = field(default_factory=dict)
 
     def shown(self) -> dict[str, Any]:

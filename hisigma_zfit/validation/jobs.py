@@ -16,7 +16,7 @@ from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.minimizer import fit
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.gof import goodness_of_fit
-from hisigma_zfit.inference.training_error import NUISANCE, training_error, with_training_error
+from hisigma_zfit.inference.training_error import NUISANCE, training_bias, training_error, with_training_error
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.measurement.answers import bootstrap_fits, closure, combine
 from hisigma_zfit.measurement.composition import compose, share_parameters
@@ -182,8 +182,11 @@ def _fitted(inputs: Inputs, options: MeasureOptions, truth: tuple[ConditionalFlo
     background = densities.background.flow
     data = _inside(inputs.data, background, options)
     members = bootstrap_fits([model], [data], options)
-    sigma = training_error(members) if options.combine == "nuisance" else None
-    models = [model] if sigma is None else with_training_error([model], sigma)
+    models = [model]
+    held: tuple[str, ...] = ()
+    if options.combine == "nuisance":
+        bias = training_bias([model], [data])
+        models, held = with_training_error([model], training_error(members), bias=bias or 0.0), (NUISANCE,)
     result = fit(ExtendedNLL(models, [data]))
     nominal = Profiler(result.loss, options.poi)
     combined = combine(nominal, models, [data], members, inputs.training.events, options)
@@ -192,7 +195,7 @@ def _fitted(inputs: Inputs, options: MeasureOptions, truth: tuple[ConditionalFlo
         "value": interval.value,
         "error": 0.5 * (interval.upper - interval.lower),
         "z": combined.discovery().z,
-        "statistical": Estimate(nominal.best, nominal.error_without(() if sigma is None else (NUISANCE,))),
+        "statistical": Estimate(nominal.best, nominal.error_without(held)),
         "truth": None if truth is None else _true_fit(model, truth, inputs.data, options),
     }
     return _Found(numbers, result, background)

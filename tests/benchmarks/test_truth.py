@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from scipy.stats import multivariate_normal
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "truth"))
 
 from asimov import TruthSample
 from report import WAYS, summarise, table
+from rivals import copula
 from worlds import WORLDS
+
+from hisigma_zfit.data import Dataset
 
 
 @pytest.mark.parametrize("component", ["background", "signal"])
@@ -71,8 +76,8 @@ def test_the_fit_is_that_of_a_plain_minimiser(name):
 def test_a_perfect_training_has_no_shift_and_covers():
     """Every fit is the exact one: the coverage is that of a Gaussian, whatever the way."""
     exact = [100.0, 20.0, 20.0, -5.0]
-    fits = dict.fromkeys(("exact", "plain", "background alone", "signal alone", "mixture"), exact)
-    fits |= {name: [exact] * 5 for name in ("bootstraps", "signal bootstraps")}
+    names = ("exact", "plain", "background alone", "signal alone", "mixture", "copula", "reweighted")
+    fits = dict.fromkeys(names, exact) | {name: [exact] * 5 for name in ("bootstraps", "signal bootstraps", "halves")}
     records = [{"world": "edges", "extra": 0, "number": k, "sidebands": 30_000, "fits": fits} for k in range(3)]
     rows = summarise(records)
     assert {row["way"] for row in rows} == set(WAYS)
@@ -80,3 +85,31 @@ def test_a_perfect_training_has_no_shift_and_covers():
         assert (row["shift"], row["width"]) == (0.0, pytest.approx(1.0))
         np.testing.assert_allclose(row["coverage"], [68.2689, 95.4500], atol=1e-3)
     assert "+0.000 +- 0.000" in table(records)
+
+
+def test_the_jackknife_subtracts_what_halves_are_further_off():
+    """A bias of one over the number of events, in one way of training and its halves."""
+    exact, biased, half = [100.0, 20.0, 20.0, -5.0], [110.0, 20.0, 20.0, -5.0], [120.0, 20.0, 20.0, -5.0]
+    fits = {"exact": exact, "plain": biased, "halves": [half, half]}
+    fits |= {name: [exact] * 5 for name in ("bootstraps", "signal bootstraps")}
+    (row,) = [
+        row
+        for row in summarise([{"world": "edges", "extra": 0, "number": 0, "sidebands": 30_000, "fits": fits}])
+        if "less bias" in row["way"]
+    ]
+    assert row["shift"] == pytest.approx(0.0)
+    np.testing.assert_allclose(row["coverage"], [68.2689, 95.4500], atol=1e-3)
+
+
+def test_a_copula_is_exact_where_the_truth_is_one():
+    """Correlated normal features: the density by scipy."""
+    rng = np.random.default_rng(4)
+    matrix = np.array([[1.0, 0.6], [0.6, 1.0]])
+    x = rng.multivariate_normal(np.zeros(2), matrix, size=20_000)
+    world = replace(WORLDS["smooth"], features=("a", "b"))
+    events = Dataset.from_arrays({"a": x[:, 0], "b": x[:, 1], "m": np.zeros(len(x))})
+    points = rng.multivariate_normal(np.zeros(2), matrix, size=5000)
+    learned = copula(world, events, points)
+    inside = np.isfinite(learned)
+    difference = multivariate_normal(np.zeros(2), matrix).logpdf(points)[inside] - learned[inside]
+    assert abs(difference.mean()) < 0.02

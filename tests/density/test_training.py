@@ -63,6 +63,9 @@ def test_the_density_is_the_mean_of_members_that_were_not_resampled(trained, sid
     np.testing.assert_array_equal(again.log_prob_array(x, m), trained.log_prob_array(x, m))
     np.testing.assert_array_equal(again.bootstraps[1].log_prob_array(x, m), redrawn[1])
     assert again.history.kept_step == trained.history.kept_step
+    # halves of the events, one further from each other than the members of all
+    one, other = (half.log_prob_array(x, m) for half in again.halves)
+    assert np.abs(one - other).mean() > np.abs(each[0] - each[1]).mean()
 
 
 def test_the_published_density_is_the_mean_over_all_bootstraps(sidebands):
@@ -213,7 +216,7 @@ def test_interrupted_training_resumes_with_the_same_bits(trained, sidebands, tmp
 
     finished = []
     train_flow(sidebands, truth.FEATURES, **OPTIONS, checkpoint=tmp_path, progress=lambda *now: finished.append(now))
-    assert len(finished) == 3  # one report for the members, and one for each bootstrap
+    assert len(finished) == 5  # one report for the members, and one for each bootstrap and half
 
 
 def test_checkpoint_of_another_training_is_refused(sidebands, tmp_path, monkeypatch):

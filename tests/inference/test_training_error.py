@@ -11,7 +11,12 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.hypotests import discovery, upper_limit
 from hisigma_zfit.inference.impacts import impacts
-from hisigma_zfit.inference.training_error import redrawn_profilers, training_error, with_training_error
+from hisigma_zfit.inference.training_error import (
+    redrawn_profilers,
+    training_bias,
+    training_error,
+    with_training_error,
+)
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import signal_plus_background
 from hisigma_zfit.model.pdfs import FlowProductPDF
@@ -57,6 +62,25 @@ def test_the_error_is_in_interval_significance_limit_and_impacts(model, data):
     (training,) = [impact for impact in impacts(full, "n_sig").impacts if impact.name == "training"]
     # one standard deviation before the fit is one of the yield
     assert np.abs(training.prefit) == pytest.approx([sigma, sigma], rel=1e-3)
+
+
+def test_halves_tell_the_bias_that_is_subtracted(data):
+    """Twice as far from the truth with half of the events: what is left is what was known of the truth."""
+    halves = [models.background_flow(shift) for shift in (0.04, 0.08)]
+    whole = models.background_flow(0.03)
+    background = EnsembleFlow(whole, [whole, models.background_flow(0.05)], halves)
+    model = models.model(n_sig=200.0, n_bkg=8000.0, background=background)
+    alone = [
+        Profiler(ExtendedNLL(model.with_flows({"background": flow}), data), "n_sig").best for flow in (whole, *halves)
+    ]
+    bias = training_bias(model, data)
+    assert bias == pytest.approx(np.mean(alone[1:]) - alone[0], rel=1e-6)
+    (corrected,) = with_training_error([model], 10.0, bias=bias)
+    assert Profiler(ExtendedNLL(corrected, data), "n_sig").best == pytest.approx(alone[0] - bias, abs=1e-3)
+
+
+def test_without_halves_there_is_no_bias(model, data):
+    assert training_bias(model, data) is None
 
 
 def test_one_redrawn_training_has_no_spread(model, data):

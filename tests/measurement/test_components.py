@@ -275,7 +275,7 @@ REFUSED = {
     ),
     "weights": (
         {"categories": {"one": {"cut": "c < 3"}}, "combine": "weights", "bootstraps": 2},
-        ["envelope, mixture or discrete for 1 categories, got weights"],
+        ["nuisance, envelope, mixture or discrete for several categories, got weights"],
     ),
     "two-things-of-one-name": (
         {"backgrounds": {"bkg": {"files": "vh.root", "expected": 50, "uncertainty": 0.1}}},

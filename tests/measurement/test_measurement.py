@@ -34,6 +34,7 @@ OPTIONS = {
     "bootstraps": 2,
     "members": 1,
     "preset": "quick",
+    "combine": "envelope",
 }
 KEYS = {
     *("schema", "poi", "value", "error", "interval_68", "interval_95", "stat_only", "significance", "upper_limit_95"),
@@ -313,6 +314,20 @@ def again(finished_run, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "train_flow", lambda *_, name, **__: flows[name])
     monkeypatch.setattr("hisigma_zfit.measurement.pipeline.measurement_figures", lambda *results: {})
     return lambda **options: hz.measure(out=tmp_path / "out", **files, **OPTIONS | options)
+
+
+def test_the_training_is_a_nuisance(measured, again):
+    """The same trained densities: their spread is added in quadrature, and every answer knows of it."""
+    with_nuisance = again(combine="nuisance")
+    spread = np.std([member.value for member in with_nuisance.members], ddof=1)
+    assert with_nuisance.training_error == pytest.approx(spread)
+    assert with_nuisance.value == pytest.approx(measured.nominal.value, rel=1e-4)
+    assert with_nuisance.stat_only.error == pytest.approx(measured.stat_only.error, rel=1e-3)
+    assert with_nuisance.error == pytest.approx(np.hypot(measured.nominal.error, spread), rel=0.01)
+    assert with_nuisance.significance.z < measured.nominal.z
+    assert with_nuisance.parameters["training"].error == pytest.approx(1.0, abs=1e-3)
+    # the fit of the mass alone has learned nothing
+    assert with_nuisance.mass_only.error == pytest.approx(measured.mass_only.error, rel=1e-6)
 
 
 def test_fitted_weights_are_a_way_to_combine(measured, again):

@@ -39,7 +39,11 @@ def build():
         pdfs[0],
         pdfs[1],
         poi=shifted_yield(
-            scaled_yield(lognormal_yield(n_sig, lumi, 1.05), 0.7, name="part"), nuisance("training"), 8.0, name="all"
+            scaled_yield(lognormal_yield(n_sig, lumi, 1.05), 0.7, name="part"),
+            nuisance("training"),
+            8.0,
+            name="all",
+            offset=3.0,
         ),
         yields=[n_bkg],
         region=REGION,
