@@ -9,6 +9,7 @@ are used; the same tests look at them.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -18,6 +19,9 @@ from zfit.z.random import get_prng
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["OpenLoss", "OpenResult", "random_seed"]
 
@@ -59,6 +63,21 @@ class OpenResult(zfit.result.FitResult):
         error: Name of the method behind `FitResult.errors`.
         methods: Further methods of `FitResult.errors`, by name: functions of (result, params, cl).
     """
+
+    def covariance_of_weights(self) -> NDArray[np.float64] | None:
+        """Covariance of ``list(self.params)`` with event weights taken into account; None to leave it to zfit.
+
+        zfit's own correction takes a constraint for one more event, which says nothing where its gradient vanishes.
+        """
+        return None
+
+    def _covariance(self, method: Any, *, weightcorr: Any = None) -> Any:
+        asymptotic = getattr(weightcorr, "value", weightcorr) in {None, "asymptotic"}
+        found = self.covariance_of_weights() if asymptotic else None
+        if found is None:
+            return super()._covariance(method, weightcorr=weightcorr)
+        pairs = product(enumerate(self.params), repeat=2)
+        return {(first, second): found[i, k] for (i, first), (k, second) in pairs}
 
     def __init_subclass__(cls, *, hesse: str, error: str, methods: Mapping[str, Callable[..., Any]]) -> None:
         super().__init_subclass__()

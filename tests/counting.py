@@ -22,7 +22,7 @@ def flat(extended) -> zfit.pdf.BasePDF:
 
 
 def observe(n: float) -> zfit.Data:
-    """A few weighted events that stand for n, which may be large or broken."""
+    """A few weighted events that stand for n, which may be large or broken; the likelihood must be told so."""
     rows = np.linspace(0.05, 0.95, ROWS)[:, None]
     return zfit.Data.from_numpy(obs=zfit.Space(*SPACE), array=rows, weights=np.full(ROWS, n / ROWS))
 
@@ -31,14 +31,16 @@ def counting(n: float, b: float, *, sigma: float | None = None) -> ExtendedNLL:
     """Pois(n | s + b), with b known, or with a Gaussian measurement of b of this width."""
     s, known = parameter("s", max(n - b, 1.0)), parameter("b", b, floating=sigma is not None)
     constraints = [] if sigma is None else [zfit.constraint.GaussianConstraint(known, observation=b, sigma=sigma)]
-    return ExtendedNLL(zfit.pdf.SumPDF([flat(s), flat(known)]), observe(n), constraints=constraints or None)
+    return ExtendedNLL(
+        zfit.pdf.SumPDF([flat(s), flat(known)]), observe(n), constraints=constraints or None, expected=True
+    )
 
 
 def on_off(n: float, off: float, tau: float) -> ExtendedNLL:
     """Pois(n | s + b) Pois(off | tau b): two categories that share a background."""
     s, b = parameter("s", max(n - off / tau, 1.0)), parameter("b", off / tau)
     control = zfit.ComposedParameter("tau_b", lambda b: tau * b, params={"b": b})
-    return ExtendedNLL([zfit.pdf.SumPDF([flat(s), flat(b)]), flat(control)], [observe(n), observe(off)])
+    return ExtendedNLL([zfit.pdf.SumPDF([flat(s), flat(b)]), flat(control)], [observe(n), observe(off)], expected=True)
 
 
 def poisson_t(s: float, n: float, b: float, reference: float) -> float:

@@ -22,6 +22,7 @@ WORKER = [
     "fitting.newton",
     "fitting.profiler",
     "learn.splines",
+    "learn.streams",
     "likelihood.auxiliary",
     "likelihood.cached",
     "likelihood.compiled",
@@ -33,8 +34,11 @@ WORKER = [
     "model.interpolation",
     "model.normalisation",
     "model.variation_weights",
+    "toys.joint",
     "toys.pool",
+    "toys.source",
     "toys.toy_fits",
+    "baselines.binned",
 ]
 
 

@@ -19,6 +19,7 @@ PACKAGE = Path(zfit_internals.__file__).parent
 METHODS = [
     (zfit.loss.ExtendedUnbinnedNLL, "_input_check_params", ["params", "only_independent"]),
     (zfit.loss.ExtendedUnbinnedNLL, "_check_set_input_params", ["params", "guarantee_checked"]),
+    (zfit.result.FitResult, "_covariance", ["method", "weightcorr"]),
 ]
 # attributes of FitResult that decide where errors come from, and their types
 ATTRIBUTES = [("_default_hesse", str), ("_default_error", str), ("_error_methods", dict)]

@@ -62,7 +62,8 @@ def likelihoods(
         )
         templates = [layout.histogram(*part) for part in zip(of_components, weights, strict=True)]
         shares = np.stack([template / template.sum() for template in templates])
+        squares = None if data.weights is None else layout.histogram(of_data, data.weights**2)
         found[name] = TemplateLikelihood(
-            [size for size, _ in components], shares, layout.histogram(of_data, data.weights)
+            [size for size, _ in components], shares, layout.histogram(of_data, data.weights), squares
         )
     return found

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.streams import Purpose, stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -182,7 +183,7 @@ def train_ratio(
     peak = fit_shape(zfit.pdf.DoubleCB, signal, mass)
     falling = fit_shape(ExpQuadratic, background, mass)
     share = None if background.weights is None else background.weights / background.weights.sum()
-    masses = np.random.default_rng(seeds[0]).choice(background[name], len(signal), p=share)
+    masses = stream(seeds[0], Purpose.BASELINE, 0).choice(background[name], len(signal), p=share)
     moved = signal.with_columns(**{name: masses})
     members = [train_classifier(moved, background, (name, *features), kind=kind, seed=seed) for seed in seeds]
 
@@ -225,11 +226,12 @@ def _net(x: Array, y: npt.NDArray[np.int64], weight: Array, seed: int) -> Callab
 
     centre, width = x.mean(axis=0), x.std(axis=0)
     # every start has a seed of its own, so that the random numbers of the process are left alone
-    starts = (keras.initializers.GlorotUniform(seed=seed + k) for k in range(_HIDDEN + 1))
+    seeds = stream(seed, Purpose.BASELINE, 2).integers(2**31, size=_HIDDEN + 1).tolist()
+    starts = (keras.initializers.GlorotUniform(seed=start) for start in seeds)
     layers = [keras.layers.Dense(64, activation="swish", kernel_initializer=next(starts)) for _ in range(_HIDDEN)]
     model: Any = keras.Sequential([*layers, keras.layers.Dense(1, kernel_initializer=next(starts))])
     model.compile(keras.optimizers.Adam(2e-3), keras.losses.BinaryCrossentropy(from_logits=True))
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, Purpose.BASELINE, 1)
     order = rng.permutation(len(y))
     columns = ((x - centre) / width)[order], y[order], weight[order]
     n = int(0.85 * len(y))

@@ -75,9 +75,11 @@ class ScoreFit:
         events = data.within(self.mass)
         score, weights = self.classifier(events), weights_of(events)
         if self.edges is None:
-            value, error, z = fit_yields(np.exp(score) / self.ratio[0], weights)
+            ratio, counts, squares = np.exp(score) / self.ratio[0], weights, weights**2
         else:
-            value, error, z = fit_yields(self.ratio, self._counts(score, weights, self.edges))
+            ratio, edges = self.ratio, self.edges
+            counts, squares = (self._counts(score, weights**power, edges) for power in (1, 2))
+        value, error, z = fit_yields(ratio, counts, None if events.weights is None else squares)
         return StrategyResult(self.name, dataset, value, error, z, score.size)
 
     def expect(self, truth: Truth, *, dataset: int = 0) -> Expectation:

@@ -14,20 +14,22 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
+from hisigma_zfit.baselines.binned import BinnedEvaluator, TemplatePool, Templates
 from hisigma_zfit.baselines.score_fits import joined_quantiles
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.profiler import Profiler
-from hisigma_zfit.likelihood.compiled import ComposedYield
-from hisigma_zfit.likelihood.evaluate import Evaluation
-from hisigma_zfit.likelihood.protocol import PseudoLikelihood, add, names_of, shown_parameters
+from hisigma_zfit.likelihood.compiled import ComposedYield, bases_of
+from hisigma_zfit.likelihood.protocol import PlainParameter, PseudoLikelihood, add, names_of, shown_parameters
 from hisigma_zfit.results.show import table
-from hisigma_zfit.toys.asimov import sample_of
+from hisigma_zfit.toys.samples import sample_of
+from hisigma_zfit.toys.source import require_no_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.likelihood.protocol import Likelihood
+    from hisigma_zfit.toys.source import Sample, ToySource
 
 __all__ = ["ScoreBins", "TemplateLikelihood"]
 
@@ -103,22 +105,31 @@ def _bin(edges: Array, values: Array) -> npt.NDArray[np.intp]:
     return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, edges.size - 2)
 
 
-class TemplateLikelihood:
-    """-log L of a histogram, n_i ~ Poisson(sum_k y_k T_ki), without constants.
+class TemplateLikelihood(BinnedEvaluator):
+    """-log L of a histogram, n_i ~ Poisson(sum_k y_k T_ki), without constants; it is its own evaluator.
+
+    Constraints of nuisances are no part of it: in a sum they come with an `ExtendedNLL` of the same nuisances.
 
     Args:
         yields: zfit parameters, or yields that depend on some and know their derivatives, such as `PolynomialYield`.
         templates: Share of each component in every bin, shape (K, bins).
         counts: Contents of the histogram, shape (bins,).
+        variance: Sums of squared weights in every bin, shape (bins,), if the contents are sums of weights; see
+            `protocol.has_weights`.
 
     Attributes:
         parameters: The independent parameters, P of them.
+        yields: Names of those that are numbers of events or factors of one.
 
     Raises:
         InputError: The shapes do not match.
     """
 
-    def __init__(self, yields: Sequence[Any], templates: Array, counts: Array) -> None:
+    def __init__(self, yields: Sequence[Any], templates: Array, counts: Array, variance: Array | None = None) -> None:
+        if variance is not None and variance.shape != counts.shape:
+            raise InputError.from_parts(
+                expected=f"a variance of shape {counts.shape}", got=str(variance.shape), do="give that of each bin"
+            )
         if templates.shape != (len(yields), counts.size):
             raise InputError.from_parts(
                 expected=f"templates of shape ({len(yields)}, {counts.size})",
@@ -127,22 +138,11 @@ class TemplateLikelihood:
             )
         sources = [y.sources if isinstance(y, ComposedYield) else (y,) for y in yields]
         self.parameters = tuple({p.name: p for each in sources for p in each}.values())
-        names = [p.name for p in self.parameters]
-        self._at = [[names.index(p.name) for p in each] for each in sources]
-        self._sizes = [y.size if isinstance(y, ComposedYield) else None for y in yields]
-        self._yields, self._templates, self._counts = tuple(yields), templates, counts
-
-    def expected(self, theta: Array) -> Array:
-        """Expected contents at `theta`, shape (bins,)."""
-        sizes = [
-            float(theta[at[0]]) if size is None else size.derivatives(theta[at])[0]
-            for at, size in zip(self._at, self._sizes, strict=True)
-        ]
-        return np.asarray(np.array(sizes) @ self._templates)
-
-    def observing(self, counts: Array) -> TemplateLikelihood:
-        """The likelihood of other contents, shape (bins,)."""
-        return TemplateLikelihood(self._yields, self._templates, counts)
+        self.yields = bases_of(yields)
+        names = names_of(self.parameters)
+        places = tuple(np.array([names.index(p.name) for p in each], dtype=np.intp) for each in sources)
+        sizes = tuple(y.size if isinstance(y, ComposedYield) else None for y in yields)
+        super().__init__(Templates(places, sizes, templates), counts, variance)
 
     def evaluator(self, *, around: Array | None = None) -> TemplateLikelihood:
         """Itself, wherever it is evaluated."""
@@ -155,48 +155,23 @@ class TemplateLikelihood:
 
     def data_constant(self) -> float:
         """Sum of log n_i!, which the value leaves out."""
-        return float(gammaln(self._counts + 1.0).sum())
+        return float(gammaln(self.counts + 1.0).sum())
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(bins={self._counts.size}, events={self._counts.sum():g})"
+        return f"{type(self).__name__}(bins={self.counts.size}, events={self.counts.sum():g})"
 
     def _repr_html_(self) -> str:
-        content = {"bins": self._counts.size, "events": float(self._counts.sum())}
+        content = {"bins": self.counts.size, "events": float(self.counts.sum())}
         return table(type(self).__name__, content | shown_parameters(self))
 
     def __add__(self, other: Any) -> Likelihood:
         """See `Likelihood`."""
         return add(self, other)
 
-    def value(self, theta: Array) -> float:
-        """-log L at `theta`, shape (P,); inf where a bin is expected to hold less than nothing, or its events."""
-        return self.evaluate(theta).value
-
-    def evaluate(self, theta: Array) -> Evaluation:
-        """-log L, gradient and Hessian at `theta`, shape (P,)."""
-        yields = np.empty(len(self._at))
-        jacobian, bends = np.zeros((theta.size, yields.size)), []
-        for k, (at, size) in enumerate(zip(self._at, self._sizes, strict=True)):
-            if size is None:
-                yields[k], jacobian[at[0], k] = theta[at[0]], 1.0
-            else:
-                yields[k], slope, bend = size.derivatives(theta[at])
-                jacobian[at, k] = slope
-                bends.append((k, at, bend))
-        expected = yields @ self._templates
-        filled = self._counts > 0
-        if (expected < 0.0).any() or (expected[filled] == 0.0).any():
-            nan = np.full(theta.size, np.nan)
-            return Evaluation(np.inf, nan, np.outer(nan, nan))
-        share = np.divide(self._counts, expected, out=np.zeros_like(expected), where=filled)
-        by_yield = self._templates @ (1.0 - share)
-        changes = jacobian @ self._templates
-        weights = np.divide(share, expected, out=np.zeros_like(expected), where=filled)
-        hessian = (changes * weights) @ changes.T
-        for k, at, bend in bends:
-            hessian[np.ix_(at, at)] += by_yield[k] * bend
-        value = expected.sum() - self._counts[filled] @ np.log(expected[filled])
-        return Evaluation(float(value), jacobian @ by_yield, hessian)
+    @property
+    def weighted(self) -> bool:
+        """See `protocol.has_weights`."""
+        return self.variance is not None
 
 
 @dataclass(frozen=True)
@@ -220,7 +195,7 @@ class TemplateSample:
             FitError: A bin expects less than nothing.
         """
         del poi
-        if not self.loss.expected(theta).min() >= 0.0:
+        if not self.loss.templates.expected(theta).min() >= 0.0:
             values = ", ".join(f"{p.name} = {v:.4g}" for p, v in zip(self.loss.parameters, theta, strict=True))
             raise FitError(f"a bin expects less than nothing at {values}; choose another hypothesis")
         return TemplateAsimov(self.loss, np.array(theta, dtype=np.float64))
@@ -228,7 +203,7 @@ class TemplateSample:
 
 @dataclass(frozen=True)
 class TemplateAsimov:
-    """A histogram as expected at `theta`, and the toys of this hypothesis.
+    """A histogram as expected at `theta`; a `Hypothesis` as others.
 
     Attributes:
         loss: The likelihood that is fitted.
@@ -238,34 +213,29 @@ class TemplateAsimov:
     loss: TemplateLikelihood
     theta: Array
 
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names of all parameters."""
-        return names_of(self.loss.parameters)
-
     @cached_property
     def likelihood(self) -> PseudoLikelihood:
         """-log L of the expected contents."""
-        return self._of(self.loss.expected(self.theta))
-
-    def _of(self, counts: Array) -> PseudoLikelihood:
-        return PseudoLikelihood(self.loss.parameters, [self.loss.observing(counts)], self.theta)
+        templates = self.loss.templates
+        expected = BinnedEvaluator(templates, templates.expected(self.theta))
+        return PseudoLikelihood(self.loss.parameters, [expected], self.theta)
 
     def profiler(self, poi: str) -> Profiler:
         """Its profile likelihood in one parameter."""
         return Profiler(self.likelihood, poi)
 
-    def pool(self) -> TemplateAsimov:
-        """Itself: toys need no more."""
-        return self
+    def pool(self, *, background: ToySource | None = None) -> TemplatePool:
+        """Its toys; see `Hypothesis`.
 
-    def draw(self, rng: np.random.Generator) -> tuple[PseudoLikelihood, list[int], Array]:
-        """One pseudo-experiment with Poisson-distributed contents; see `Pool.draw`."""
-        counts = rng.poisson(self.loss.expected(self.theta)).astype(np.float64)
-        return self._of(counts), [int(counts.sum())], np.zeros(0)
+        Raises:
+            InputError: The contents are sums of weights.
+        """
+        require_no_weights(self.loss)
+        parameters = tuple(PlainParameter.of(p) for p in self.loss.parameters)
+        return TemplatePool(parameters, self.theta, self.loss.templates, background)
 
 
 @sample_of.register(TemplateLikelihood)
-def _(loss: TemplateLikelihood, *, theta: Array | None = None, events: int = 0, seed: int = 0) -> TemplateSample:
+def _(loss: TemplateLikelihood, *, theta: Array | None = None, events: int = 0, seed: int = 0) -> Sample:
     del theta, events, seed
     return TemplateSample(loss)

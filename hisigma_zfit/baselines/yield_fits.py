@@ -51,7 +51,7 @@ class _LinearLikelihood:
         return Evaluation(value, self._totals - self._counts @ share, (share.T * self._counts) @ share)
 
 
-def fit_yields(ratio: Array, counts: Array) -> tuple[float, float, float]:
+def fit_yields(ratio: Array, counts: Array, variance: Array | None = None) -> tuple[float, float, float]:
     """Extended fit of s and b to bins or events of known density ratio: -log L = s + b - sum_i n_i log(s r_i + b).
 
     For bins this is the Poisson likelihood of s S_i + b B_i without constants, with r_i = S_i / B_i.  No bin is
@@ -59,7 +59,9 @@ def fit_yields(ratio: Array, counts: Array) -> tuple[float, float, float]:
 
     Args:
         ratio: r_i, shape (n,).
-        counts: Events n_i at each, shape (n,).
+        counts: Events n_i at each, or sums of their weights, shape (n,).
+        variance: Sums of squared weights, shape (n,), if events have weights: error and q0 are then those of
+            `fitting.profiler`.
 
     Returns:
         s, its error from the Hessian, and sqrt(q0).
@@ -88,11 +90,25 @@ def fit_yields(ratio: Array, counts: Array) -> tuple[float, float, float]:
         raise FitError(f"the fit of the yields did not converge (edm {found.edm:.3g}); check the density ratio")
     s = float(to_yields[0] @ found.theta)
     q0 = 2.0 * (likelihood.value(np.array([total, total])) - found.value) if s > 0.0 and total > 0.0 else 0.0
+    inflation = 1.0 if variance is None else _inflation(design, counts, variance, found.theta, to_yields[0])
     if found.free.size == 2:
-        error = float(np.sqrt(to_yields[0] @ found.covariance() @ to_yields[0]))
+        error = float(np.sqrt(inflation * (to_yields[0] @ found.covariance() @ to_yields[0])))
     else:
-        error = _upper_crossing(ratio, counts, s, found.value + 0.5) - s
-    return s, error, float(np.sqrt(max(q0, 0.0)))
+        error = _upper_crossing(ratio, counts, s, found.value + 0.5 * inflation) - s
+    return s, error, float(np.sqrt(max(q0 / inflation, 0.0)))
+
+
+def _inflation(design: Array, counts: Array, variance: Array, theta: Array, direction: Array) -> float:
+    """Variance of direction . theta with squared weights over that of the parabola, which is exact for yields."""
+    density = design @ theta
+    filled = (counts != 0.0) & (density > 0.0)
+    share = design[filled] / density[filled, None]
+    hessian, scatter = ((share.T * size[filled]) @ share for size in (counts, variance))
+    try:
+        step = np.linalg.solve(hessian, direction)
+    except np.linalg.LinAlgError:
+        return float(variance.sum() / counts.sum())
+    return float(step @ scatter @ step / (direction @ step))
 
 
 def _upper_crossing(ratio: Array, counts: Array, best: float, level: float) -> float:

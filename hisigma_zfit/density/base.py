@@ -183,8 +183,16 @@ class ConditionalFlow(abc.ABC):
         """
 
     @abc.abstractmethod
-    def inside(self, x: npt.ArrayLike) -> Mask:
-        """Tell which rows of x, shape (n, d), are in the domain; shape (n,)."""
+    def inside(self, x: npt.ArrayLike, m: npt.ArrayLike | None = None) -> Mask:
+        """Tell which rows of x are in the domain.
+
+        Args:
+            x: Features, shape (n, d).
+            m: Masses, shape (n,), for domains that depend on it; without them, what is inside at every mass counts.
+
+        Returns:
+            Shape (n,).
+        """
 
     @property
     def domain(self) -> Array:

@@ -183,8 +183,9 @@ def closure(
     x, m = chosen.array(flow.features), chosen[flow.given]
     weights = chosen.require_nonnegative_weights().weights
     w = np.ones(len(m)) if weights is None else weights
-    usable = flow.inside(x) & (w > 0)
-    n_outside = int(np.sum(~flow.inside(x)))
+    inside = flow.inside(x, m)
+    usable = inside & (w > 0)
+    n_outside = int(np.sum(~inside))
     rows = stream(seed, Purpose.SUBSAMPLE).permutation(np.flatnonzero(usable))[:max_events]
     if len(rows) < MIN_EVENTS:
         raise InputError.from_parts(

@@ -86,9 +86,9 @@ class EnsembleFlow(ConditionalFlow):
         """See `ConditionalFlow.domain`."""
         return self.value.domain
 
-    def inside(self, x: npt.ArrayLike) -> Mask:
+    def inside(self, x: npt.ArrayLike, m: npt.ArrayLike | None = None) -> Mask:
         """See `ConditionalFlow.inside`."""
-        return np.asarray(self.value.inside(x), dtype=bool)
+        return np.asarray(self.value.inside(x, m), dtype=bool)
 
     def _pack(self) -> tuple[dict[str, Any], Arrays]:
         children, arrays = pack_children((self.value, *self._bootstraps, *self.halves))

@@ -119,9 +119,9 @@ class MixtureFlow(ConditionalFlow):
         """Smallest box that holds the domains of all components."""
         return _joint_domain(self.flows)
 
-    def inside(self, x: npt.ArrayLike) -> Mask:
+    def inside(self, x: npt.ArrayLike, m: npt.ArrayLike | None = None) -> Mask:
         """Tell which rows are in the domain of at least one component: there the mixture is positive."""
-        masks = [flow.inside(x) for w, flow in zip(self.weights, self.flows, strict=True) if w > 0]
+        masks = [flow.inside(x, m) for w, flow in zip(self.weights, self.flows, strict=True) if w > 0]
         return np.logical_or.reduce(masks)
 
     def _pack(self) -> tuple[dict[str, Any], Arrays]:
@@ -193,9 +193,9 @@ class RegionFlow(ConditionalFlow):
         """Smallest box that holds the domains of both flows."""
         return _joint_domain((self.inner, self.outer))
 
-    def inside(self, x: npt.ArrayLike) -> Mask:
-        """Tell which rows are in the domain of both flows: the mass is not known here."""
-        return self.inner.inside(x) & self.outer.inside(x)
+    def inside(self, x: npt.ArrayLike, m: npt.ArrayLike | None = None) -> Mask:
+        """Tell which rows are in the domain of both flows: a change of region is no cut on the features."""
+        return self.inner.inside(x, m) & self.outer.inside(x, m)
 
     def _pack(self) -> tuple[dict[str, Any], Arrays]:
         children, arrays = pack_children((self.inner, self.outer))
@@ -267,8 +267,9 @@ class DistributionFlow(ConditionalFlow):
         """The limits."""
         return self.limits
 
-    def inside(self, x: npt.ArrayLike) -> Mask:
+    def inside(self, x: npt.ArrayLike, m: npt.ArrayLike | None = None) -> Mask:
         """See `ConditionalFlow.inside`."""
+        del m
         values = np.asarray(x, dtype=np.float64)
         within = (values >= self.limits[:, 0]) & (values <= self.limits[:, 1]) & np.isfinite(values)
         return np.asarray(within.all(axis=-1))

@@ -151,8 +151,9 @@ class TrainedFlow(ConditionalFlow):
         """See `ConditionalFlow.domain`."""
         return np.asarray(self.transform.tables.limits)
 
-    def inside(self, x: npt.ArrayLike) -> Mask:
+    def inside(self, x: npt.ArrayLike, m: npt.ArrayLike | None = None) -> Mask:
         """See `ConditionalFlow.inside`."""
+        del m
         return self.transform.inside(x)
 
     def _pack(self) -> tuple[dict[str, Any], Arrays]:

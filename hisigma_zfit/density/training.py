@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from hisigma_zfit.density.coordinates import CoordinateFlow
 from hisigma_zfit.density.ensemble import EnsembleFlow
 from hisigma_zfit.density.flows import MixtureFlow
+from hisigma_zfit.density.pilot import choose_coordinates
 from hisigma_zfit.density.stacks import Members, Resampled, TrainingTask
 from hisigma_zfit.density.trained import MassScale, TrainedFlow
 from hisigma_zfit.density.warped import spline_flow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.dependence import require_independent
 from hisigma_zfit.learn.members import history_of, train_members
+from hisigma_zfit.learn.moving import Coordinates
 from hisigma_zfit.learn.preprocess import FeatureTransform, Support
 from hisigma_zfit.learn.recipe import recipe
 from hisigma_zfit.learn.resampling import held_out_mask, validation_mask
@@ -111,16 +114,16 @@ def train_flow(
         0.67
     """
     _require_options(members=members, bootstraps=bootstraps, seed=seed, value=value)
-    task, mass = _checked(data, features, given=given, seed=seed)
+    configs = _candidates(flow, like, len(data))
+    task, mass, coordinates = _checked(data, features, given=given, seed=seed, config=configs[0], like=like)
     n = int(np.sum(~task.held_out))
-    configs = _candidates(flow, like, n)
     schedule = Schedule.plan(
         n, len(task.features), learning_rate=configs[0].learning_rate, preset=preset, epochs=epochs
     )
     judged = like is None
     if like is not None:
         schedule = replace(schedule, last=_history_of(like).kept_step)
-    options = (members, bootstraps, value, repr(schedule))
+    options = (members, bootstraps, value, repr(schedule), coordinates.to_json())
     shared: dict[str, Any] = {
         "name": name,
         "folder": checkpoint,
@@ -136,10 +139,15 @@ def train_flow(
     state, config = states[best], configs[best]
     if judged:
         _tell(name, state, n)
-    place = _Place(task, mass, data.region)
+    place = _Place(task, mass, coordinates, data.region)
     trained: ConditionalFlow = place.flow(config, trainings[best].transform, state)
     trained.history = history_of(
-        name, state, steps_per_epoch=n / schedule.batch, recipe=json.dumps(config.to_json()), events=n
+        name,
+        state,
+        steps_per_epoch=n / schedule.batch,
+        recipe=json.dumps(config.to_json()),
+        events=n,
+        coordinates=tuple(map(str, coordinates.changed)),
     )
     if bootstraps == 1:
         return trained
@@ -173,9 +181,15 @@ def _require_options(*, members: int, bootstraps: int, seed: int, value: str) ->
 
 
 def _checked(
-    data: Dataset, features: zfit.Space | Sequence[str], *, given: zfit.Space | str, seed: int
-) -> tuple[TrainingTask, str]:
-    """Check everything before anything is trained."""
+    data: Dataset,
+    features: zfit.Space | Sequence[str],
+    *,
+    given: zfit.Space | str,
+    seed: int,
+    config: FlowConfig,
+    like: ConditionalFlow | None,
+) -> tuple[TrainingTask, str, Coordinates]:
+    """Check everything before anything is trained, and find the coordinates in which edges stand still."""
     names, mass = _names(features), _names(given)
     if len(mass) != 1 or mass[0] in names or len(set(names)) != len(names) or not names:
         raise InputError.from_parts(
@@ -188,11 +202,18 @@ def _checked(
     assert weights is not None
     used = weights > 0
     x, m, weights, identity = x[used], m[used], weights[used], data.identity[used]
-    supports = tuple(
-        Support.infer(x[:, j], name=column, limits=limits)
-        for j, (column, limits) in enumerate(zip(names, _limits(features, len(names)), strict=True))
-    )
+    limits = _limits(features, len(names))
+    supports = [Support.infer(x[:, j], name=name, limits=limits[j]) for j, name in enumerate(names)]
     require_independent(x, m, names, mass[0])
+    if like is not None:
+        coordinates = _coordinates_of(like)
+    else:
+        coordinates = choose_coordinates(
+            x, m, weights, features=names, given=mass[0], limits=limits, config=config, seed=seed
+        )
+    if coordinates.changed:
+        x, limits = coordinates.forward(x, m)[0], coordinates.limits(limits)
+        supports = [Support.infer(x[:, j], name=name, limits=limits[j]) for j, name in enumerate(names)]
     task = TrainingTask(
         x=x,
         m=m,
@@ -201,17 +222,24 @@ def _checked(
         held_out=held_out_mask(identity, seed=seed),
         validates=validation_mask(identity, seed=seed),
         features=names,
-        supports=supports,
+        supports=tuple(supports),
         mass_scale=MassScale.fit(m),
         seed=seed,
     )
-    return task, mass[0]
+    return task, mass[0], coordinates
+
+
+def _coordinates_of(flow: ConditionalFlow) -> Coordinates:
+    leaf = flow.members[0]
+    return leaf.coordinates if isinstance(leaf, CoordinateFlow) else Coordinates(leaf.features, leaf.given)
 
 
 def _candidates(flow: FlowConfig | None, like: ConditionalFlow | None, n: int) -> tuple[FlowConfig, ...]:
     """Recipes of which the held-out events choose one; with many events the first has never been the worse."""
     if like is not None:
         leaf = like.members[0]
+        if isinstance(leaf, CoordinateFlow):
+            leaf = leaf.inner
         if not isinstance(leaf, TrainedFlow):
             raise InputError.from_parts(
                 expected="a trained density to learn another like it", got=type(leaf).__name__, do="leave like= out"
@@ -269,11 +297,13 @@ class _Place:
 
     task: TrainingTask
     given: str
+    coordinates: Coordinates
     region: SignalRegion | None
 
-    def flow(self, config: FlowConfig, transform: FeatureTransform, state: StackState) -> TrainedFlow:
+    def flow(self, config: FlowConfig, transform: FeatureTransform, state: StackState) -> ConditionalFlow:
         scale = self.task.mass_scale
-        return TrainedFlow(config, transform, scale, state.result, given=self.given, signal_region=self.region)
+        flow = TrainedFlow(config, transform, scale, state.result, given=self.given, signal_region=self.region)
+        return CoordinateFlow(flow, self.coordinates) if self.coordinates.changed else flow
 
 
 def _fingerprint(task: TrainingTask, configs: Sequence[FlowConfig], options: tuple[Any, ...]) -> str:

@@ -101,7 +101,7 @@ def bounded_t(profile: Profiler, value: float) -> float:
     if value <= profile.best:
         return 0.0
     reference = profile.at(0.0) if profile.best < 0.0 else profile.minimum
-    return max(0.0, 2.0 * (profile.at(value).value - reference.value))
+    return max(0.0, 2.0 * (profile.nll(profile.at(value)) - profile.nll(reference)))
 
 
 def cls_limit(
@@ -130,16 +130,16 @@ def cls_limit(
     lead = profilers[int(np.argmin(offsets))]
     reference = 0.0
     if lead.best < 0:  # q-tilde compares with the best physical value
-        reference = min(2 * (p.at(0.0).value - p.minimum.value) + o for p, o in zip(profilers, offsets, strict=True))
+        reference = min(2 * (p.nll(p.at(0.0)) - p.minimum.value) + o for p, o in zip(profilers, offsets, strict=True))
 
     def excess(mu: float) -> float:
         minima = [p.at(mu) for p in profilers]
-        t = [2 * (m.value - p.minimum.value) + o for m, p, o in zip(minima, profilers, offsets, strict=True)]
+        t = [2 * (p.nll(m) - p.minimum.value) + o for m, p, o in zip(minima, profilers, offsets, strict=True)]
         k = int(np.argmin(t))
         if not np.isfinite(t[k]):  # no member has a positive density: excluded, whatever the Asimov set says
             return cl - 1.0
         q = max(0.0, t[k] - reference) if mu > lead.best else 0.0
-        q_asimov = _wald(minima[k], lead.index, mu) if asimov is None else asimov(mu)
+        q_asimov = _wald(minima[k], lead.index, mu) / profilers[k].inflation if asimov is None else asimov(mu)
         return asymptotic_cls(q, q_asimov) - (1.0 - cl)
 
     step = lead.step

@@ -6,7 +6,7 @@ What to use when: `fit` for a fit; `Newton`, the same minimiser behind zfit's in
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zfit
@@ -15,12 +15,15 @@ from zfit.minimize import BaseMinimizer, minimize_supports
 from zfit.result import Approximations, FitResult
 
 from hisigma_zfit.errors import FitError, InputError
-from hisigma_zfit.fitting.newton import Minimum, Status, minimise
+from hisigma_zfit.fitting.newton import Minimum, Status, minimise, sandwich
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.likelihood.nll import ExtendedNLL
-from hisigma_zfit.likelihood.protocol import limits_of, names_of
+from hisigma_zfit.likelihood.protocol import limits_of, names_of, scatter_of
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
 from hisigma_zfit.zfit_internals import OpenResult
+
+if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array
 
 __all__ = ["Newton", "NewtonResult", "fit"]
 
@@ -41,7 +44,31 @@ def _profile_errors(result: FitResult, params: Any, cl: float | None = None, sig
 
 
 class NewtonResult(OpenResult, hesse="approx", error="profile", methods={"profile": _profile_errors}):
-    """FitResult whose default errors come from the exact Hessian and from our own profile, not from Minuit."""
+    """FitResult whose default errors come from the exact Hessian and from our own profile, not from Minuit.
+
+    Those of events with weights are corrected as `hisigma_zfit.fitting.profiler` says.
+    """
+
+    def covariance_of_weights(self) -> Array | None:
+        """See `OpenResult`."""
+        if not any(data.has_weights for data in self.loss.data):
+            return None
+        minimum: Minimum = self.info["minimum"]
+        at = [self.loss.parameters.index(parameter) for parameter in self.params]
+        return minimum.covariance(scatter_of(self.loss, minimum.theta))[np.ix_(at, at)]
+
+
+def _weighted_errors(result: FitResult, params: Any) -> dict[tuple[Any, Any], float]:
+    """Covariance of another minimiser's result with event weights, in zfit's layout."""
+    with result:
+        theta = result.loss.theta()
+    at = [result.loss.parameters.index(parameter) for parameter in params]
+    hessian = result.loss.evaluator().evaluate(theta).hessian
+    try:
+        found = sandwich(hessian, scatter_of(result.loss, theta), at)
+    except np.linalg.LinAlgError:
+        found = np.full((len(at),) * 2, np.nan)
+    return {(p, q): float(found[i, k]) for i, p in enumerate(params) for k, q in enumerate(params)}
 
 
 class Newton(BaseMinimizer):
@@ -119,7 +146,7 @@ class Newton(BaseMinimizer):
 
 
 def fit(loss: ExtendedNLL, *, minimizer: Any = None) -> FitResult:
-    """Minimise the likelihood over its floating parameters and attach Hessian errors.
+    """Minimise the likelihood over its floating parameters and attach Hessian errors, corrected for event weights.
 
     Starts at the parameters' current values and leaves them at the minimum.  If Newton's method does not converge,
     Minuit tries.  A parameter without any effect, as the slope of a background whose yield is fixed at zero, stays
@@ -171,5 +198,10 @@ def fit(loss: ExtendedNLL, *, minimizer: Any = None) -> FitResult:
     if not result.converged:
         values = ", ".join(f"{p.name} = {v['value']:.4g}" for p, v in result.params.items())
         raise FitError(f"the fit did not converge: it stopped at {values}; check start values and limits")
-    result.hesse(method="approx" if isinstance(result, NewtonResult) else "hesse_np", name="hesse")
+    if isinstance(result, NewtonResult):
+        result.hesse(method="approx", name="hesse")
+    elif any(data.has_weights for data in loss.data):
+        result.hesse(method=_weighted_errors, name="hesse", weightcorr=False)
+    else:
+        result.hesse(method="hesse_np", name="hesse")
     return result

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.likelihood.evaluate import Evaluation, Evaluator
 
-__all__ = ["Minimum", "Status", "minimise"]
+__all__ = ["Minimum", "Status", "minimise", "sandwich"]
 
 
 _STALLED = 1e-5  # distance to the minimum, in units of -log L, that is as good as none where rounding stops the search
@@ -88,12 +88,16 @@ class Minimum:
         """-log L at the minimum, without the constants of the data."""
         return self.evaluation.value
 
-    def covariance(self) -> Array:
-        """Inverse Hessian, shape (P, P); zero for parameters that did not move, NaN where the data say nothing."""
+    def covariance(self, scatter: Array | None = None) -> Array:
+        """Inverse Hessian, shape (P, P); zero for parameters that did not move, NaN where the data say nothing.
+
+        Args:
+            scatter: Covariance of the gradient, if it is not the Hessian, shape (P, P); see `sandwich`.
+        """
         covariance = np.zeros_like(self.evaluation.hessian)
         at = np.ix_(self.free, self.free)
         try:
-            covariance[at] = np.linalg.inv(self.evaluation.hessian[at])
+            covariance[at] = sandwich(self.evaluation.hessian, scatter, self.free)
         except np.linalg.LinAlgError:
             covariance[at] = np.nan
         covariance[self.flat] = covariance[:, self.flat] = np.nan
@@ -115,6 +119,22 @@ class Minimum:
         if abs(values[least]) > _DETERMINED:
             return ()
         return tuple(names[k] for k, part in zip(self.free, vectors[:, least], strict=True) if abs(part) > 0.1)
+
+
+def sandwich(hessian: Array, scatter: Array | None, free: npt.ArrayLike) -> Array:
+    """Covariance H^-1 J H^-1 of the k parameters that float, shape (k, k); H^-1 where J is H.
+
+    Args:
+        hessian: H, the Hessian of -log L, shape (P, P).
+        scatter: J, the covariance of its gradient, shape (P, P); None if it is the Hessian.
+        free: Indices of the parameters that float.
+
+    Raises:
+        LinAlgError: H has no inverse.
+    """
+    at = np.ix_(*[np.asarray(free, dtype=np.intp)] * 2)
+    inverse = np.linalg.inv(hessian[at])
+    return np.asarray(inverse if scatter is None else inverse @ scatter[at] @ inverse)
 
 
 def _scaled(hessian: Array) -> tuple[Array, Array]:

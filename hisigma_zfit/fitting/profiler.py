@@ -11,10 +11,20 @@ What a fit that fails means is the same for all that ask:
 - Two places go on without the value, and tell: `scan` leaves NaN with a warning; a toy is NaN in its study, which
   counts it as failed, and fails itself with more than one in ten of them.
 - Parameters without effect are let go of (`Status.FLAT`): what does not depend on them is as good as ever.
+
+Events with weights fluctuate as the events do, so that -log L is too steep or too flat: with 4 for every weight its
+parabola has half the right error.  The covariance is then H^-1 J H^-1 with the sum J of squared weights
+(C. Langenbruch, arXiv:1911.01303; see `likelihood.evaluate.WeightedEvaluator.scatter`), and 2 dNLL is divided by
+`Profiler.inflation`, the variance of the parameter of interest over that of the parabola, so that t is a chi-square
+again near the minimum (R. E. Chandler, S. Bate, Biometrika 94 (2007) 167, the vertical adjustment).  For one weight w
+of all events the inflation is w, and t is exactly that of N / w events as far as constraints are of no account.  All
+that asks a `Profiler` inherits this: errors, intervals, significances, limits, contours, impacts.  The best fit stays
+that of the likelihood as it is.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,8 +35,8 @@ from scipy.optimize import brentq
 
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.curves import ProfileCurve
-from hisigma_zfit.fitting.newton import Minimum, Status, minimise
-from hisigma_zfit.likelihood.protocol import limits_of, names_of
+from hisigma_zfit.fitting.newton import Minimum, Status, minimise, sandwich
+from hisigma_zfit.likelihood.protocol import has_weights, limits_of, names_of, scatter_of
 from hisigma_zfit.results.show import table
 
 if TYPE_CHECKING:
@@ -65,6 +75,7 @@ class Profiler:
         limits: Lower and upper limits of all parameters, each of shape (P,).
         moved: Indices of all parameters that the global fit moved.
         minimum: The global minimum.
+        scale: A further factor by which 2 dNLL is divided; see `scaled`.
 
     Raises:
         InputError: The likelihood has no such parameter, or one is named twice.
@@ -103,6 +114,7 @@ class Profiler:
         self._others = [k for k in floating if k not in self.indices]
         self.moved = sorted({*floating, *self.indices})
         self._quick = quick
+        self.scale = 1.0
         self.minimum = minimise(
             self.evaluator,
             self._start,
@@ -118,6 +130,8 @@ class Profiler:
             content[name] = float(self.minimum.theta[k])
         if len(self.names) == 1:
             content["error"] = self.error
+            if self.inflation != 1.0:
+                content["inflation"] = self.inflation
         floating = len(self.moved) - len(self.names)
         return content | {"profiled": floating, "held": len(self._names) - len(self.moved)}
 
@@ -149,7 +163,7 @@ class Profiler:
 
     @property
     def error(self) -> float:
-        """Its Hessian error; at a limit, that of the parabola whose one side is forbidden.
+        """Its Hessian error, or that of weighted events; at a limit, that of the parabola whose one side is forbidden.
 
         NaN if the likelihood has no parabola there, as where a limit cuts it off before its minimum.
         """
@@ -163,10 +177,10 @@ class Profiler:
         """
         free = sorted({*(k for k in self.minimum.free.tolist() if self._names[k] not in held), self.index})
         try:
-            covariance = np.linalg.inv(self.minimum.evaluation.hessian[np.ix_(free, free)])
+            covariance = sandwich(self.minimum.evaluation.hessian, self.scatter, free)
         except np.linalg.LinAlgError:
             return float("nan")
-        variance = float(covariance[free.index(self.index), free.index(self.index)])
+        variance = self.scale * float(covariance[free.index(self.index), free.index(self.index)])
         return float(np.sqrt(variance)) if variance > 0.0 else float("nan")
 
     @property
@@ -175,8 +189,89 @@ class Profiler:
         error = self.error
         return error if np.isfinite(error) else 0.1 * max(1.0, abs(self.best))
 
+    @property
+    def weighted(self) -> bool:
+        """Whether the fluctuation of event weights is part of the answers; see the module's text."""
+        return self.scale != 1.0 or has_weights(self.loss)
+
     @cached_property
+    def scatter(self) -> Array | None:
+        """Covariance of the gradient at the best fit, shape (P, P); None if it is the Hessian: without weights."""
+        return scatter_of(self.loss, self.minimum.theta)
+
+    @cached_property
+    def _shapes(self) -> tuple[Array, Array] | None:
+        """Inverse covariances of the k parameters by the parabola and with weights, each (k, k); None without them."""
+        if self.scatter is None:
+            return None
+        at = np.ix_(self.indices, self.indices)
+        parabola, right = self._parabola[at], (self._parabola @ self.scatter @ self._parabola)[at]
+        if not min(np.linalg.eigvalsh(parabola)[0], np.linalg.eigvalsh(right)[0]) > 0.0:
+            raise FitError(
+                f"no error of {self.name} from events with weights: the likelihood has no parabola at its best fit"
+            )
+        return np.asarray(np.linalg.inv(parabola)), np.asarray(np.linalg.inv(right))
+
+    @property
+    def inflation(self) -> float:
+        """What 2 dNLL of one parameter is divided by because events have weights; 1 without them.
+
+        Raises:
+            FitError: There are weights, and the likelihood has no parabola at its best fit.
+        """
+        return self.inflation_along(np.eye(len(self.names))[0])
+
+    def inflation_along(self, direction: Array) -> float:
+        """The same in the plane of k parameters, where it depends on the way that one goes from the best fit.
+
+        Args:
+            direction: Shape (k,), of any length.
+
+        Raises:
+            FitError: As `inflation`.
+        """
+        if self._shapes is None or not direction.any():
+            return self.scale
+        parabola, right = (float(direction @ shape @ direction) for shape in self._shapes)
+        return self.scale * parabola / right
+
+    def scaled(self, inflation: float) -> Profiler:
+        """The same with 2 dNLL divided by a further factor.
+
+        Of the Asimov set of weighted data, whose own weights do not fluctuate, it is the profile that such data have.
+
+        Args:
+            inflation: The factor: `inflation` of the data's profile.
+        """
+        other = copy.copy(self)
+        other.scale = self.scale * inflation
+        return other
+
+    def nll(self, minimum: Minimum) -> float:
+        """-log L of a conditional minimum on the scale on which 2 dNLL is a chi-square: its own value without weights.
+
+        Args:
+            minimum: From `at`.
+        """
+        inflation = self.inflation_along(minimum.theta[self.indices] - self.values)
+        if inflation == 1.0:
+            return minimum.value
+        return self.minimum.value + (minimum.value - self.minimum.value) / inflation
+
+    @property
     def covariance(self) -> Array:
+        """Covariance, shape (P, P), with the parameters of interest even at a limit: the parabola goes on there.
+
+        The inverse Hessian without weights.  Zero for parameters that do not float and for others at a limit.
+
+        Raises:
+            FitError: The Hessian has no inverse.
+        """
+        inverse = self._parabola
+        return self.scale * (inverse if self.scatter is None else inverse @ self.scatter @ inverse)
+
+    @cached_property
+    def _parabola(self) -> Array:
         """Inverse Hessian, shape (P, P), with the parameters of interest even at a limit: the parabola goes on there.
 
         Zero for parameters that do not float and for others at a limit.
@@ -231,13 +326,13 @@ class Profiler:
 
     def _foretold(self, value: npt.ArrayLike) -> Array | None:
         """All parameters where the parabola has its conditional minimum."""
-        slopes = np.linalg.solve(self.covariance[np.ix_(self.indices, self.indices)], self.covariance[self.indices])
+        slopes = np.linalg.solve(self._parabola[np.ix_(self.indices, self.indices)], self._parabola[self.indices])
         theta = self.minimum.theta + (np.asarray(value, dtype=np.float64) - self.values) @ slopes
         return np.clip(theta, *self.limits)
 
     def t(self, value: npt.ArrayLike, start: Array | None = None) -> float:
-        """2 (-log L(value) + log L(best)), paper eq. 2.2; not negative; see `at`."""
-        return max(0.0, 2.0 * (self.at(value, start).value - self.minimum.value))
+        """2 (-log L(value) + log L(best)), paper eq. 2.2, by `inflation`; not negative; see `at`."""
+        return max(0.0, 2.0 * (self.nll(self.at(value, start)) - self.minimum.value))
 
     def scan(self, values: npt.ArrayLike) -> Array:
         """T at many points to about 1e-4: exact at some, interpolated by `ProfileCurve` where that is as good.
@@ -250,7 +345,7 @@ class Profiler:
 
         curve = ProfileCurve(conditional, self.minimum, self.index)
         values = np.asarray(values, dtype=np.float64)
-        t = curve.scan(values.ravel()).reshape(values.shape)
+        t = curve.scan(values.ravel()).reshape(values.shape) / self.inflation
         if np.isnan(t).any():
             _log.warning(
                 "%d of %d scan points of %s could not be fitted", np.count_nonzero(np.isnan(t)), t.size, self.name
@@ -262,7 +357,7 @@ class Profiler:
         sign = 1.0 if upwards else -1.0
         limit = float(self.limits[1 if upwards else 0][self.index])
         error = self.step
-        slope = abs(float(self.minimum.evaluation.gradient[self.index]))
+        slope = abs(float(self.minimum.evaluation.gradient[self.index])) / self.inflation
         if slope * error > 1.0:  # at a limit, where t rises by twice the slope and the curvature says nothing
             error = 0.5 / slope
         step = sign * max(error, 1e-9 * max(1.0, abs(self.best))) * np.sqrt(level)

@@ -23,7 +23,7 @@ The `minimizer` of a calculator finds the global best fit; conditional fits use 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from hepstats.hypotests.parameters import POI, POIarray
@@ -33,10 +33,11 @@ from scipy.stats import norm
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.profiler import Profiler
-from hisigma_zfit.inference.hepstats_internals import OpenAsymptotic, OpenFrequentist
+from hisigma_zfit.inference.hepstats_internals import OpenAsymptotic, OpenFrequentist, Tails
 from hisigma_zfit.inference.hepstats_tests import ConfidenceInterval, Discovery, UpperLimit
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.toys.asimov import AsimovSet, ImportanceSample
+from hisigma_zfit.toys.source import require_no_weights
 from hisigma_zfit.toys.toy_fits import conditional_fits
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class _Sampled:
     def obs_nll(self, pois: POIarray) -> Array:
         """Observed -log L, profiled at the values of a parameter of interest."""
         profiler = self._profiler(pois.name)
-        return np.array([profiler.at(float(p.value)).value for p in pois])
+        return np.array([profiler.nll(profiler.at(float(p.value))) for p in pois])
 
     def qobs(
         self, poinull: POIarray, onesided: bool = True, onesideddiscovery: bool = True, qtilde: bool = False
@@ -98,10 +99,10 @@ class _Sampled:
         """Observed values of the test statistic; see hepstats."""
         profiler = self._profiler(poinull.name)
         best = POI(poinull.parameter, 0.0 if qtilde and profiler.best < 0 else profiler.best)
-        reference = profiler.minimum.value if best.value == profiler.best else profiler.at(0.0).value
+        reference = profiler.minimum if best.value == profiler.best else profiler.at(0.0)
         return self.q(  # type: ignore[attr-defined]
             nll1=self.obs_nll(poinull),
-            nll2=np.array([reference]),
+            nll2=np.array([profiler.nll(reference)]),
             poi1=poinull,
             poi2=best,
             onesided=onesided,
@@ -163,9 +164,10 @@ class AsymptoticCalculator(_Sampled, OpenAsymptotic):
         self.check_pois(pois)
         self.check_pois(poialt)
         if poialt not in self._asimov_profilers:
-            self._asimov_profilers[poialt] = self._asimov(poialt).profiler(poialt.name)
+            inflation = self._profiler(poialt.name).inflation
+            self._asimov_profilers[poialt] = self._asimov(poialt).profiler(poialt.name).scaled(inflation)
         profiler = self._asimov_profilers[poialt]
-        return np.array([profiler.at(float(p.value)).value for p in pois])
+        return np.array([profiler.nll(profiler.at(float(p.value))) for p in pois])
 
     def pnull(
         self,
@@ -210,18 +212,17 @@ class AsymptoticCalculator(_Sampled, OpenAsymptotic):
         return np.asarray(p + other)
 
     def null_and_alternative(
-        self, poinull: POIarray, poialt: POI | None, *, qtilde: bool, onesided: bool, onesideddiscovery: bool
+        self, poinull: POIarray, poialt: POI | None, **tails: Unpack[Tails]
     ) -> tuple[Array, Array | None]:
         """p-values of the null hypotheses, and of the alternative if there is one; arguments as hepstats' `pvalue`."""
-        qobs = self.qobs(poinull, onesided=onesided, qtilde=qtilde, onesideddiscovery=onesideddiscovery)
-        bounded = qtilde and not onesideddiscovery
+        qobs = self.qobs(poinull, **tails)
+        bounded = tails["qtilde"] and not tails["onesideddiscovery"]
         # how t-tilde is distributed near the boundary takes the Asimov value of poi = 0, with or without alternative
         reference = poialt if poialt is not None else POI(poinull.parameter, 0.0) if bounded else None
         if reference is None:
-            return self.pnull(qobs, None, onesided, onesideddiscovery, qtilde), None
-        qalt = np.asarray(self.qalt(poinull, reference, onesided, onesideddiscovery, qtilde))
-        pnull = self.pnull(qobs, qalt, onesided, onesideddiscovery, qtilde)
-        return pnull, None if poialt is None else self.palt(qobs, qalt, onesided, onesideddiscovery, qtilde)
+            return self.pnull(qobs, None, **tails), None
+        qalt = np.asarray(self.qalt(poinull, reference, **tails))
+        return self.pnull(qobs, qalt, **tails), None if poialt is None else self.palt(qobs, qalt, **tails)
 
 
 class FrequentistCalculator(_Sampled, OpenFrequentist):
@@ -241,7 +242,7 @@ class FrequentistCalculator(_Sampled, OpenFrequentist):
         seed: Same seed, same toys.
 
     Raises:
-        InputError: The loss is not an `ExtendedNLL`, or a sampler of one's own.
+        InputError: The loss is not an `ExtendedNLL`, its events have weights, or a sampler of one's own.
     """
 
     def __init__(
@@ -262,6 +263,7 @@ class FrequentistCalculator(_Sampled, OpenFrequentist):
             )
         super().__init__(input, minimizer, ntoysnull, ntoysalt)
         self._prepare(events, seed)
+        require_no_weights(self.loss)
 
     def generate_and_fit_toys(self, ntoys: int, poigen: POI, poieval: POIarray) -> None:
         """Generate toys at `poigen` and profile them at `poieval`; called by hepstats when toys are missing."""
@@ -289,11 +291,10 @@ class FrequentistCalculator(_Sampled, OpenFrequentist):
         return toys
 
     def null_and_alternative(
-        self, poinull: POIarray, poialt: POI | None, *, qtilde: bool, onesided: bool, onesideddiscovery: bool
+        self, poinull: POIarray, poialt: POI | None, **tails: Unpack[Tails]
     ) -> tuple[Array, Array | None]:
         """p-values of the null hypotheses, and of the alternative if there is one; arguments as hepstats' `pvalue`."""
-        options = {"onesided": onesided, "onesideddiscovery": onesideddiscovery, "qtilde": qtilde}
-        qobs = self.qobs(poinull, **options)
+        qobs = self.qobs(poinull, **tails)
 
         def fractions(toys: dict[POI, Array]) -> Array:
             p = [_fraction(toys[p], q) for p, q in zip(poinull, qobs, strict=True)]
@@ -304,23 +305,14 @@ class FrequentistCalculator(_Sampled, OpenFrequentist):
                 )
             return np.array(p)
 
-        pnull = fractions(self.qnull(poinull, poialt, **options))
-        return pnull, None if poialt is None else fractions(self.qalt(poinull, poialt, **options))
+        pnull = fractions(self.qnull(poinull, poialt, **tails))
+        return pnull, None if poialt is None else fractions(self.qalt(poinull, poialt, **tails))
 
     def expected(
-        self,
-        poinull: POIarray,
-        poialt: POI,
-        nsigma: Sequence[float],
-        *,
-        cls: bool,
-        qtilde: bool,
-        onesided: bool,
-        onesideddiscovery: bool,
+        self, poinull: POIarray, poialt: POI, nsigma: Sequence[float], *, cls: bool, **tails: Unpack[Tails]
     ) -> list[Array]:
         """Expected p-values, one array for each of `nsigma`; arguments as hepstats' `expected_pvalue`."""
-        options = {"onesided": onesided, "onesideddiscovery": onesideddiscovery, "qtilde": qtilde}
-        null, alternative = self.qnull(poinull, poialt, **options), self.qalt(poinull, poialt, **options)
+        null, alternative = self.qnull(poinull, poialt, **tails), self.qalt(poinull, poialt, **tails)
         expected = []
         for n in nsigma:
             # p falls with q: the upper band of p is the lower quantile of q among toys of the alternative

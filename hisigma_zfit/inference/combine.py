@@ -17,6 +17,9 @@ All of them are sets of profiles with offsets: t(s) = min_d [t_d(s) + offset_d],
 2 dNLL.  The offsets are zero for the envelope, which is eq. 3.1, and 2 (-log L_d + log L_best) at the minima for
 discrete profiling.  An N-sigma interval is the union of the members' intervals at N^2 - offset_d, which for the
 envelope is eq. 3.2.
+
+Events with weights have their t_d and the offsets of discrete profiling divided by the inflation of
+`hisigma_zfit.fitting.profiler`.
 """
 
 from __future__ import annotations
@@ -65,6 +68,11 @@ class Combination:
         return self.profilers[0].name
 
     @property
+    def weighted(self) -> bool:
+        """Whether the fluctuation of event weights is part of the answers; see `fitting.profiler`."""
+        return any(p.weighted for p in self.profilers)
+
+    @property
     def best(self) -> float:
         """Best value: the mean of the members for the envelope (paper), else that of the best member."""
         if self.method == "envelope":
@@ -88,6 +96,7 @@ class Combination:
             upper=max(upper for _, upper in edges),
             cl=cl,
             method=self.method,
+            weights_corrected=self.weighted,
         )
 
     def discovery(self) -> Discovery:
@@ -99,7 +108,7 @@ class Combination:
         q0 = self.t(0.0)
         if any(p.best <= 0 and o <= q0 for p, o in zip(self.profilers, self.offsets, strict=True)):
             q0 = 0.0
-        return as_discovery(self.poi, q0)
+        return as_discovery(self.poi, q0, weighted=self.weighted)
 
     def upper_limit(self, *, cl: float, seed: int = 0) -> UpperLimit:
         """CLs limit: the largest of the members' for the envelope, else from the combined t.
@@ -118,7 +127,8 @@ class Combination:
         else:
             limit = cls_limit(self.profilers, self.offsets, cl=cl, asimov=asimov)
         form = "CLs" if asimov is not None else "CLs, Wald"
-        return UpperLimit(poi=self.poi, limit=limit, cl=cl, method=f"{form}, {self.method}")
+        method = f"{form}, {self.method}"
+        return UpperLimit(poi=self.poi, limit=limit, cl=cl, method=method, weights_corrected=self.weighted)
 
     def scan(
         self, values: npt.ArrayLike, *, statistical: Array | None = None, reference: Array | None = None
@@ -140,6 +150,7 @@ class Combination:
             statistical=statistical,
             reference=reference,
             method=self.method,
+            weights_corrected=self.weighted,
         )
 
 
@@ -190,6 +201,8 @@ def combination(
     if method == "envelope":
         return Combination(method, tuple(members), np.zeros(len(members)))
     minima = np.array([2.0 * float(p.minimum.value + p.loss.data_constant()) for p in members])
+    # weighted events tell members apart as little as they tell signals; one factor, because these numbers are large
+    minima /= float(np.mean([p.inflation for p in members]))
     minima += 0.0 if penalties is None else np.asarray(penalties, dtype=np.float64)
     return Combination(method, tuple(members), minima - minima.min())
 

@@ -34,6 +34,8 @@ def spread(profiler: Profiler) -> Array:
     Parameters at a limit are treated as if they were free, and negative curvature as positive: it only chooses
     directions.
     """
+    if profiler.weighted:
+        return profiler.covariance[np.ix_(profiler.indices, profiler.indices)]
     at = [profiler.moved.index(k) for k in profiler.indices]
     hessian = profiler.minimum.evaluation.hessian[np.ix_(profiler.moved, profiler.moved)]
     scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
@@ -68,11 +70,11 @@ def _crossing(profiler: Profiler, direction: Array, level: float, start: Array) 
     Raises:
         FitError: t never reaches `level`, or jumps over it.
     """
-    edge = _reach(profiler, direction)
+    edge, inflation = _reach(profiler, direction), profiler.inflation_along(direction)
     low, high, distance, theta = 0.0, np.inf, min(np.sqrt(level), edge), start
     for _ in range(_MAX_STEPS):
         minimum = profiler.at(profiler.values + distance * direction, theta)
-        t = max(0.0, 2.0 * (minimum.value - profiler.minimum.value))
+        t = max(0.0, 2.0 * (profiler.nll(minimum) - profiler.minimum.value))
         if abs(t - level) < _ACCURACY:
             return distance, minimum.theta, False
         if t < level:
@@ -85,6 +87,7 @@ def _crossing(profiler: Profiler, direction: Array, level: float, start: Array) 
                 return low, theta, True
             theta = minimum.theta if np.isfinite(t) else theta
         slope = 2.0 * float(minimum.evaluation.gradient[profiler.indices] @ direction) if np.isfinite(t) else np.nan
+        slope /= inflation
         root = np.sqrt(t)
         step = (np.sqrt(level) - root) * 2.0 * root / slope if slope > 0 else np.nan
         distance += step
@@ -132,6 +135,7 @@ def contour(loss: Any, x: str | Any, y: str | Any, *, cl: float = ONE_SIGMA, poi
         level=level,
         points=line,
         bounded=bounded,
+        weights_corrected=profiler.weighted,
     )
 
 
@@ -159,6 +163,6 @@ def surface(loss: Any, x: str | Any, y: str | Any, x_values: npt.ArrayLike, y_va
         # back and forth: every fit has its neighbour's minimum to start from
         for j in range(columns.size)[:: 1 if i % 2 == 0 else -1]:
             minimum = profiler.at((first, columns[j]), theta)
-            t[i, j] = max(0.0, 2.0 * (minimum.value - profiler.minimum.value))
+            t[i, j] = max(0.0, 2.0 * (profiler.nll(minimum) - profiler.minimum.value))
             theta = minimum.theta if np.isfinite(t[i, j]) else profiler.minimum.theta
     return t

@@ -152,7 +152,8 @@ def influence(profiler: Profiler, value: float, *, of: ExtendedNLL | None = None
     Args:
         profiler: The profile likelihood of the parameter, on events that stand for the truth.
         value: True value of the parameter.
-        of: Likelihood of the same parameters whose events are meant, if they are others than those of the fit.
+        of: Likelihood of the same parameters, or some of them, whose events are meant, if they are others than those of
+            the fit.
 
     Returns:
         An array of shape (n,) for each data set.

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.streams import Purpose, seed_for
 from hisigma_zfit.statistics.two_sample import two_sample
 from hisigma_zfit.toys.sampling import sample_sum
 
@@ -67,7 +68,7 @@ def goodness_of_fit(
             expected="unweighted data", got="weights", do="permutations need events that are alike; test without them"
         )
     observed = np.asarray(data.value())
-    sampling, testing = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
+    sampling, testing = (seed_for(seed, Purpose.GOODNESS_OF_FIT, k) for k in range(2))
     with result:
         expected = sample_sum(model, len(observed), seed=sampling)
     region = None if everywhere else region or getattr(model, "region", None)

@@ -6,7 +6,7 @@ hepstats' calculators hand the p-values to methods with underscores at both ends
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from hepstats.hypotests.calculators import AsymptoticCalculator, FrequentistCalculator
 
@@ -17,47 +17,47 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
 
-__all__ = ["OpenAsymptotic", "OpenFrequentist"]
+__all__ = ["OpenAsymptotic", "OpenFrequentist", "Tails"]
+
+
+class Tails(TypedDict):
+    """What hepstats' `pvalue` and `expected_pvalue` say of the test: which statistic, and which of its tails count."""
+
+    qtilde: bool
+    onesided: bool
+    onesideddiscovery: bool
 
 
 class OpenAsymptotic(AsymptoticCalculator):
     """hepstats' asymptotic calculator, with p-values that a subclass writes."""
 
     def null_and_alternative(
-        self, poinull: POIarray, poialt: POI | None, *, qtilde: bool, onesided: bool, onesideddiscovery: bool
+        self, poinull: POIarray, poialt: POI | None, **tails: Unpack[Tails]
     ) -> tuple[Array, Array | None]:
         """p-values of the null hypotheses, and of the alternative if there is one; arguments as hepstats' `pvalue`."""
         raise NotImplementedError
 
-    def _pvalue_(self, poinull: POIarray, poialt: POI | None, **options: bool) -> tuple[Array, Array | None]:
-        return self.null_and_alternative(poinull, poialt, **options)
+    def _pvalue_(self, poinull: POIarray, poialt: POI | None, **tails: Unpack[Tails]) -> tuple[Array, Array | None]:
+        return self.null_and_alternative(poinull, poialt, **tails)
 
 
 class OpenFrequentist(FrequentistCalculator):
     """hepstats' calculator with toys, with p-values that a subclass writes."""
 
     def null_and_alternative(
-        self, poinull: POIarray, poialt: POI | None, *, qtilde: bool, onesided: bool, onesideddiscovery: bool
+        self, poinull: POIarray, poialt: POI | None, **tails: Unpack[Tails]
     ) -> tuple[Array, Array | None]:
         """p-values of the null hypotheses, and of the alternative if there is one; arguments as hepstats' `pvalue`."""
         raise NotImplementedError
 
     def expected(
-        self,
-        poinull: POIarray,
-        poialt: POI,
-        nsigma: Sequence[float],
-        *,
-        cls: bool,
-        qtilde: bool,
-        onesided: bool,
-        onesideddiscovery: bool,
+        self, poinull: POIarray, poialt: POI, nsigma: Sequence[float], *, cls: bool, **tails: Unpack[Tails]
     ) -> list[Array]:
         """Expected p-values, one array for each of `nsigma`; arguments as hepstats' `expected_pvalue`."""
         raise NotImplementedError
 
-    def _pvalue_(self, poinull: POIarray, poialt: POI | None, **options: bool) -> tuple[Array, Array | None]:
-        return self.null_and_alternative(poinull, poialt, **options)
+    def _pvalue_(self, poinull: POIarray, poialt: POI | None, **tails: Unpack[Tails]) -> tuple[Array, Array | None]:
+        return self.null_and_alternative(poinull, poialt, **tails)
 
     def _expected_pvalue_(
         self,
@@ -65,6 +65,6 @@ class OpenFrequentist(FrequentistCalculator):
         poialt: POI,
         nsigma: Sequence[float],
         CLs: bool,
-        **options: Any,
+        **tails: Unpack[Tails],
     ) -> list[Array]:
-        return self.expected(poinull, poialt, nsigma, cls=CLs, **options)
+        return self.expected(poinull, poialt, nsigma, cls=CLs, **tails)

@@ -30,14 +30,17 @@ from hisigma_zfit.likelihood.protocol import Likelihood
 from hisigma_zfit.results import Discovery, Interval, UpperLimit
 from hisigma_zfit.results.limits import LimitScan
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
-from hisigma_zfit.toys.asimov import AsimovSet, ImportanceSample, sample_of
+from hisigma_zfit.toys.samples import sample_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from hisigma_zfit.toys.source import Hypothesis, Sample
+
 __all__ = [
     "as_discovery",
     "as_profiler",
+    "asimov_profiler",
     "asimov_set",
     "background_t",
     "check_level",
@@ -86,8 +89,13 @@ def significance(q0: float) -> tuple[float, float]:
     return z, float(norm.sf(z))
 
 
-def as_discovery(poi: str, q0: float) -> Discovery:
+def as_discovery(poi: str, q0: float, *, weighted: bool = False) -> Discovery:
     """The answer of a test statistic q0.
+
+    Args:
+        poi: Name of the parameter of interest.
+        q0: The test statistic.
+        weighted: Whether the fluctuation of event weights is part of it.
 
     Raises:
         FitError: It is infinite, as an event that only the signal explains makes it.
@@ -98,7 +106,7 @@ def as_discovery(poi: str, q0: float) -> Discovery:
             "background's domain (flow.inside tells which)"
         )
     z, p0 = significance(q0)
-    return Discovery(poi=poi, z=z, p0=p0, q0=q0)
+    return Discovery(poi=poi, z=z, p0=p0, q0=q0, weights_corrected=weighted)
 
 
 def discovery(result: Any, poi: str | Any) -> Discovery:
@@ -119,7 +127,8 @@ def discovery(result: Any, poi: str | Any) -> Discovery:
         n_sig = 0 is excluded with Z = 4.6 sigma (p0 = 2.0e-06, q0 = 21.3)
     """
     profiler = as_profiler(result, poi)
-    return as_discovery(profiler.name, profiler.t(0.0) if profiler.best > 0 else 0.0)
+    q0 = profiler.t(0.0) if profiler.best > 0 else 0.0
+    return as_discovery(profiler.name, q0, weighted=profiler.weighted)
 
 
 def interval(result: Any, poi: str | Any, *, cl: float = ONE_SIGMA) -> Interval:
@@ -140,13 +149,25 @@ def interval(result: Any, poi: str | Any, *, cl: float = ONE_SIGMA) -> Interval:
     check_level(cl)
     profiler = as_profiler(result, poi)
     lower, upper = profiler.interval(float(chi2.ppf(cl, 1)))
-    return Interval(poi=profiler.name, value=profiler.best, lower=lower, upper=upper, cl=cl)
+    return Interval(
+        poi=profiler.name,
+        value=profiler.best,
+        lower=lower,
+        upper=upper,
+        cl=cl,
+        weights_corrected=profiler.weighted,
+    )
 
 
-def asimov_set(profiler: Profiler, value: float, sample: ImportanceSample | None, seed: int) -> AsimovSet:
+def asimov_set(profiler: Profiler, value: float, sample: Sample | None, seed: int) -> Hypothesis:
     """Asimov set of poi = value with the other parameters as the data fit them there."""
     sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, seed=seed)
     return sample.asimov(profiler.at(value).theta, poi=profiler.name)
+
+
+def asimov_profiler(profiler: Profiler, value: float, sample: Sample | None, seed: int) -> Profiler:
+    """Profile of the Asimov set of poi = value; if the data's events have weights, of such that fluctuate as theirs."""
+    return asimov_set(profiler, value, sample, seed).profiler(profiler.name).scaled(profiler.inflation)
 
 
 def background_t(profiler: Profiler, *, events: int = 20_000, seed: int = 0) -> Callable[[float], float] | None:
@@ -163,7 +184,7 @@ def background_t(profiler: Profiler, *, events: int = 20_000, seed: int = 0) -> 
     """
     try:
         sample = sample_of(profiler.loss, theta=profiler.minimum.theta, events=events, seed=seed)
-        return asimov_set(profiler, 0.0, sample, seed).profiler(profiler.name).t
+        return asimov_profiler(profiler, 0.0, sample, seed).t
     except (InputError, FitError) as error:
         _log.warning("no Asimov set for the limit, which takes Wald's form instead: %s", error)
         return None
@@ -204,7 +225,7 @@ def upper_limit(
     *,
     cl: float = 0.95,
     expected: bool = False,
-    sample: ImportanceSample | None = None,
+    sample: Sample | None = None,
     seed: int = 0,
 ) -> UpperLimit:
     """Asymptotic CLs upper limit with the q-tilde test statistic (arXiv:1007.1727).
@@ -214,8 +235,8 @@ def upper_limit(
         poi: The parameter of interest, or its name; not negative under the hypotheses that are tested.
         cl: Confidence level, between 0 and 1.
         expected: Also find the background-only median and its bands; see `expected_limits`.
-        sample: Events for the Asimov set, to save drawing them again.
-        seed: Seed of those events if they are drawn here.
+        sample: What the Asimov set is made of, to save making it again.
+        seed: Seed of the events, if some are drawn here.
 
     Raises:
         InputError: `cl` is not between 0 and 1, or the likelihood cannot be sampled.
@@ -228,10 +249,10 @@ def upper_limit(
     """
     check_level(cl)
     profiler = as_profiler(result, poi)
-    background = asimov_set(profiler, 0.0, sample, seed).profiler(profiler.name)
+    background = asimov_profiler(profiler, 0.0, sample, seed)
     limit = cls_limit([profiler], np.zeros(1), cl=cl, asimov=background.t)
     bands = expected_limits(background, cl=cl) if expected else {}
-    return UpperLimit(poi=profiler.name, limit=limit, cl=cl, expected=bands)
+    return UpperLimit(poi=profiler.name, limit=limit, cl=cl, expected=bands, weights_corrected=profiler.weighted)
 
 
 def limit_scan(
@@ -240,7 +261,7 @@ def limit_scan(
     values: npt.ArrayLike | None = None,
     *,
     cl: float = 0.95,
-    sample: ImportanceSample | None = None,
+    sample: Sample | None = None,
     seed: int = 0,
 ) -> LimitScan:
     """CLs of many tested values, observed and as background-only data give them; for `report.limit_figures.limit`.
@@ -250,8 +271,8 @@ def limit_scan(
         poi: The parameter of interest, or its name.
         values: Tested values, not negative, shape (n,); by default 61 from zero to beyond all limits.
         cl: Confidence level of the limits, between 0 and 1.
-        sample: Events for the Asimov set, to save drawing them again.
-        seed: Seed of those events if they are drawn here.
+        sample: What the Asimov set is made of, to save making it again.
+        seed: Seed of the events, if some are drawn here.
 
     Raises:
         InputError: `cl` is not between 0 and 1, a value is negative, or the likelihood cannot be sampled.
@@ -267,7 +288,7 @@ def limit_scan(
     """
     check_level(cl)
     profiler = as_profiler(result, poi)
-    background = asimov_set(profiler, 0.0, sample, seed).profiler(profiler.name)
+    background = asimov_profiler(profiler, 0.0, sample, seed)
     limit = cls_limit([profiler], np.zeros(1), cl=cl, asimov=background.t)
     limits = expected_limits(background, cl=cl)
     tested = np.linspace(0.0, 1.2 * max(limit, *limits.values()), 61) if values is None else np.array(values, float)
@@ -287,6 +308,7 @@ def limit_scan(
         cl=cl,
         limit=limit,
         limits=limits,
+        weights_corrected=profiler.weighted,
     )
 
 
@@ -296,7 +318,7 @@ def expected_discovery(
     value: float,
     *,
     others: Mapping[str, float] | None = None,
-    sample: ImportanceSample | None = None,
+    sample: Sample | None = None,
     seed: int = 0,
 ) -> Discovery:
     """Median significance of an injected signal, from its Asimov set (arXiv:1007.1727, eq. 50).
@@ -308,8 +330,8 @@ def expected_discovery(
         poi: The parameter of interest, or its name.
         value: Its injected value, positive.
         others: Values of other parameters by name; by default those that fit the data best at poi = `value`.
-        sample: Events for the Asimov set, to save drawing them again.
-        seed: Seed of those events if they are drawn here.
+        sample: What the Asimov set is made of, to save making it again.
+        seed: Seed of the events, if some are drawn here.
 
     Raises:
         InputError: `value` is not positive, or a name in `others` is unknown.
@@ -332,4 +354,5 @@ def expected_discovery(
             )
         theta[names.index(name)] = other
     sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, seed=seed)
-    return discovery(sample.asimov(theta, poi=profiler.name).profiler(profiler.name), profiler.name)
+    asimov = sample.asimov(theta, poi=profiler.name).profiler(profiler.name)
+    return discovery(asimov.scaled(profiler.inflation), profiler.name)

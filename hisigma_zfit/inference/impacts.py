@@ -101,6 +101,7 @@ def impacts(
         statistical=statistical,
         groups=budget,
         impacts=tuple(sorted(found, key=lambda impact: -impact.size)),
+        weights_corrected=profiler.weighted,
     )
 
 
@@ -151,7 +152,7 @@ def _quadratic_difference(whole: Pair, part: Pair) -> Pair:
 
 
 def correlations(loss: Any, *, names: Sequence[str] | None = None) -> Correlations:
-    """Correlation matrix of the floating parameters from the exact Hessian at the best fit.
+    """Correlation matrix of the floating parameters from the exact Hessian at the best fit, or with event weights.
 
     Args:
         loss: The likelihood, or the result of its fit.
@@ -164,8 +165,8 @@ def correlations(loss: Any, *, names: Sequence[str] | None = None) -> Correlatio
     loss = getattr(loss, "loss", loss)
     floating = [p.name for p in loss.parameters if p.floating]
     _require_known(names or (), floating)
-    minimum = Profiler(loss, floating[0]).minimum
-    covariance = minimum.covariance()
+    profiler = Profiler(loss, floating[0])
+    minimum, covariance = profiler.minimum, profiler.minimum.covariance(profiler.scatter)
     free = [loss.parameters[k].name for k in minimum.free]
     shown = [name for name in floating if name in free] if names is None else list(names)
     lost = [name for name in shown if name not in free]
@@ -175,4 +176,8 @@ def correlations(loss: Any, *, names: Sequence[str] | None = None) -> Correlatio
         )
     at = [[p.name for p in loss.parameters].index(name) for name in shown]
     errors = np.sqrt(np.diag(covariance))[at]
-    return Correlations(names=tuple(shown), matrix=covariance[np.ix_(at, at)] / np.outer(errors, errors))
+    return Correlations(
+        names=tuple(shown),
+        matrix=covariance[np.ix_(at, at)] / np.outer(errors, errors),
+        weights_corrected=profiler.weighted,
+    )

@@ -9,13 +9,16 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from hisigma_zfit.errors import FitError, InputError
-from hisigma_zfit.inference.hypotests import as_profiler, asimov_set, check_level
+from hisigma_zfit.inference.hypotests import as_profiler, asimov_profiler, asimov_set, check_level
 from hisigma_zfit.results import Interval
-from hisigma_zfit.toys.asimov import ImportanceSample, sample_of
+from hisigma_zfit.toys.samples import sample_of
+from hisigma_zfit.toys.source import require_no_weights
 from hisigma_zfit.toys.toy_fits import conditional_fits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hisigma_zfit.toys.source import Sample
 
 __all__ = ["boundary_pvalue", "feldman_cousins"]
 
@@ -42,7 +45,7 @@ def feldman_cousins(
     *,
     cl: float = 0.95,
     toys: int = 0,
-    sample: ImportanceSample | None = None,
+    sample: Sample | None = None,
     seed: int = 0,
 ) -> Interval:
     """Unified interval of a parameter that cannot be negative (arXiv:physics/9711021).
@@ -56,11 +59,11 @@ def feldman_cousins(
         cl: Confidence level, between 0 and 1.
         toys: Pseudo-experiments at each of five points around either edge; 0 takes the asymptotic distribution, which
             is exact for Gaussian estimates.
-        sample: Events for Asimov sets and toys, to save drawing them again.
-        seed: Seed of those events if they are drawn here, and of the toys.
+        sample: What Asimov sets and toys are made of, to save making it again.
+        seed: Seed of that, if events are drawn here, and of the toys.
 
     Raises:
-        InputError: `cl` is not between 0 and 1, or `toys` is negative.
+        InputError: `cl` is not between 0 and 1, `toys` is negative, or toys are asked for of events with weights.
         FitError: An edge was not found, or too many toys could not be fitted.
 
     Example:
@@ -72,8 +75,10 @@ def feldman_cousins(
     if toys < 0:
         raise InputError.from_parts(expected="toys of 0 or more", got=str(toys), do="correct it")
     profiler = as_profiler(result, poi)
+    if toys:
+        require_no_weights(profiler.loss)
     sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, seed=seed)
-    background = asimov_set(profiler, 0.0, sample, seed).profiler(profiler.name)
+    background = asimov_profiler(profiler, 0.0, sample, seed)
     best, sigma, alpha = max(profiler.best, 0.0), profiler.step, 1.0 - cl
     reference = profiler.t(0.0) if profiler.best < 0.0 else 0.0
 
@@ -99,7 +104,15 @@ def feldman_cousins(
         upper = _smoothed_root(z_toys, upper, sigma, target)
         if best > 0.0:
             lower = _smoothed_root(z_toys, lower, sigma, target) if z_toys(0.0) > target else 0.0
-    return Interval(poi=profiler.name, value=profiler.best, lower=lower, upper=upper, cl=cl, method="Feldman-Cousins")
+    return Interval(
+        poi=profiler.name,
+        value=profiler.best,
+        lower=lower,
+        upper=upper,
+        cl=cl,
+        method="Feldman-Cousins",
+        weights_corrected=profiler.weighted,
+    )
 
 
 def _falls_below_zero(function: Callable[[float], float], start: float, step: float, name: str) -> float:

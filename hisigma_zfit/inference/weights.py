@@ -211,12 +211,19 @@ def weights_profiler(
         poi: Name of the parameter of interest; the model's by default.
 
     Raises:
-        InputError: `term` is unknown, or there are fewer than two bootstraps.
+        InputError: `term` is unknown, it is exact although the sideband events have weights, or there are fewer than
+            two bootstraps.
         FitError: A fit did not converge.
     """
     if term not in get_args(SidebandTerm):
         raise InputError.from_parts(
             expected=f"term to be one of {', '.join(get_args(SidebandTerm))}", got=repr(term), do="choose one"
+        )
+    if term == "exact" and sidebands.weights is not None:
+        raise InputError.from_parts(
+            expected="sideband events without weights for their exact likelihood",
+            got="weights, which make it too steep or too flat",
+            do='pass term="gaussian", whose covariance has their squares',
         )
     main = next(c for c in model.components if not c.is_signal)
     weights = fit_weights(main.pdf.flow.bootstraps, sidebands)

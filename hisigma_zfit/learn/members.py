@@ -132,7 +132,15 @@ def _run_one(
     return train_stack(training.stack(), schedule, state, checkpoint=checkpoint, on_progress=on_progress)
 
 
-def history_of(name: str, state: StackState, *, steps_per_epoch: float, recipe: str, events: int) -> TrainingHistory:
+def history_of(
+    name: str,
+    state: StackState,
+    *,
+    steps_per_epoch: float,
+    recipe: str,
+    events: int,
+    coordinates: tuple[str, ...] = (),
+) -> TrainingHistory:
     """The records of one training.
 
     Args:
@@ -141,6 +149,7 @@ def history_of(name: str, state: StackState, *, steps_per_epoch: float, recipe: 
         steps_per_epoch: Steps of one pass over the events.
         recipe: Words for the recipe.
         events: Number of events.
+        coordinates: Features that were learned relative to edges, in words.
     """
 
     def joined(records: Sequence[tuple[int, Array]]) -> tuple[Array, Array]:
@@ -159,6 +168,7 @@ def history_of(name: str, state: StackState, *, steps_per_epoch: float, recipe: 
         kept_step=state.kept_step,
         recipe=recipe,
         events=events,
+        coordinates=coordinates,
     )
 
 

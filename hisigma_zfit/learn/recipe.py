@@ -13,14 +13,24 @@ import scipy
 import tensorflow as tf
 
 from hisigma_zfit import __version__
-from hisigma_zfit.learn import optimiser, preprocess, rational_quadratic, resampling, schedule, splines, stopping
+from hisigma_zfit.learn import (
+    edges,
+    moving,
+    optimiser,
+    preprocess,
+    rational_quadratic,
+    resampling,
+    schedule,
+    splines,
+    stopping,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 __all__ = ["recipe"]
 
-_MODULES = (optimiser, preprocess, rational_quadratic, resampling, schedule, splines, stopping)
+_MODULES = (edges, moving, optimiser, preprocess, rational_quadratic, resampling, schedule, splines, stopping)
 
 
 def recipe(config: Any) -> dict[str, str]:

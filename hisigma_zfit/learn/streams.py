@@ -62,12 +62,24 @@ class Purpose(IntEnum):
     """Events of a whole model that stand for data."""
     MEASUREMENT = 17
     """What the steps of the task `measure` take as their seeds."""
-    FOLD = 18
+    TOY = 18
+    """One pseudo-experiment of a study."""
+    TEST_TOY = 19
+    """One pseudo-experiment of a hypothesis, for the distribution of a test statistic."""
+    GOODNESS_OF_FIT = 20
+    """Events of the fitted model that data are tested with, and the test."""
+    RESPONSE = 21
+    """Events of the model's signal that simulation is compared with."""
+    BASELINE = 22
+    """Masses, starts and orders of the classifiers that the method is compared with."""
+    FOLD = 23
     """Which part of the events a member does not see."""
-    HALF = 19
+    HALF = 24
     """Which half of the events an event is in."""
     VALIDATION = 25
     """What the jobs of the task `validate` take as theirs, and which simulated signal they inject."""
+    PILOT = 26
+    """Events and starts of the short trainings that choose coordinates."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.likelihood.cached import Columns
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.variation_weights import MorphForm, MorphWeights
     from hisigma_zfit.model.yields import Size
 
-__all__ = ["CompiledTerm", "ComposedYield", "TermOnData"]
+__all__ = ["CompiledTerm", "ComposedYield", "TermOnData", "bases_of"]
 
 
 @runtime_checkable
@@ -25,6 +25,15 @@ class ComposedYield(Protocol):
 
     sources: tuple[Any, ...]
     size: Size
+
+
+def bases_of(yields: Iterable[Any]) -> tuple[str, ...]:
+    """Names of what yields are multiples of, each once: their base if they are composed, or themselves.
+
+    Couplings are no such thing: they may be negative.
+    """
+    bases = [getattr(size, "base", size) for size in yields]  # that of a log-normal yield may be a number
+    return tuple(dict.fromkeys(str(base.name) for base in bases if hasattr(base, "name")))
 
 
 @dataclass(frozen=True)

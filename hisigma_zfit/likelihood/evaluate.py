@@ -11,7 +11,7 @@ that other processes start quickly.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.likelihood.cached import Columns
     from hisigma_zfit.likelihood.expansion import FarEvents
 
-__all__ = ["ColumnEvaluator", "Evaluation", "Evaluator", "EvaluatorSum"]
+__all__ = ["ColumnEvaluator", "Evaluation", "Evaluator", "EvaluatorSum", "WeightedEvaluator", "typical_weight"]
 
 
 # Events in a block: a handful of such buffers fits the second-level cache, and numpy's overhead is spread over many.
@@ -33,6 +33,10 @@ _BLOCK = 16_384
 _ONE_THREAD = 2**18  # matrix products below this stay on one thread of BLAS: results do not depend on threads
 _LEAST = 1e-290  # least product of densities that keeps its full precision
 _MAX_COMMON = 50.0  # largest exponent that is taken out of the densities, so that nothing of them is lost
+
+
+_Moments = tuple[float, "Array", "Array"]
+_Size = tuple[float, "Array", "Array"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,37 @@ class Evaluator(Protocol):
 
     def evaluate(self, theta: Array) -> Evaluation:
         """-log L, gradient and Hessian at `theta`, shape (P,)."""
+
+
+class WeightedEvaluator(Evaluator, Protocol):
+    """-log L of events that may have weights, which knows how far these make its gradient fluctuate."""
+
+    def scatter(self, theta: Array) -> Array:
+        """Covariance of the gradient when the events are drawn again, shape (P, P).
+
+        Without weights it is the Hessian.  With weights w of a Poisson number of events it is the sum of w^2 g g^T,
+        where g is the gradient of an event's log density lambda, yields included (C. Langenbruch, arXiv:1911.01303,
+        for an extended likelihood; the second moment of a compound Poisson sum).  With a typical weight c, which is
+        that of all events where they have the same, this is written as
+
+            c H + sum_i w_i (w_i - c) g_i g_i^T.
+
+        The two have the same mean, because the sum of w g g^T has that of the Hessian H.  The second form says of equal
+        weights exactly what it says of unweighted events, and its noise is that of the differences between weights.
+
+        Args:
+            theta: All parameters, shape (P,), at the best fit.
+        """
+
+
+def typical_weight(weights: Array) -> float:
+    """Sum of w^2 over the sum of |w|; zero for no events.
+
+    Args:
+        weights: Shape (n,).
+    """
+    total = float(np.abs(weights).sum())
+    return float(weights @ weights) / total if total > 0.0 else 0.0
 
 
 class ColumnEvaluator:
@@ -147,16 +182,8 @@ class ColumnEvaluator:
         of a component, where S is T - <T> for a shape and d log W_k / d nu for a nuisance.  Those of second order
         follow from the same sums and from dS, which is -Cov(T) for every event for a shape.
         """
-        moments = [
-            None if c.term.family is None else c.term.family.log_partition(theta[c.parameters[: c.q]])
-            for c in self.terms
-        ]
-        sizes, morphs = [term.size(theta) for term in self._compiled], [c.weights(theta) for c in self.terms]
+        moments, sizes, morphs, polynomials = self._prepared(theta)
         yields = np.array([size for size, _, _ in sizes])
-        polynomials = [
-            c.polynomial(theta, 0.0 if moment is None else -moment[0])
-            for c, moment in zip(self.terms, moments, strict=True)
-        ]
         length = min(_BLOCK, self._n, max(_ONE_THREAD // (self._rows * (self._rows + 1)), _BLOCK // 8))
         # the last row of ones makes the sums of the derivatives one more column of their products, and hides from BLAS
         # that these are symmetric, for which its kernel is four times slower
@@ -203,14 +230,66 @@ class ColumnEvaluator:
             return Evaluation(np.inf, nan, np.outer(nan, nan))
         return self._assemble(theta, float(yields.sum() - total), products, seconds, moments, sizes)
 
+    def _prepared(self, theta: Array) -> tuple[list[_Moments | None], list[_Size], list[Any], list[list[float]]]:
+        """Of each term: moments of its mass shape, its yield, weights of its variations, and log mass density."""
+        moments = [
+            None if c.term.family is None else c.term.family.log_partition(theta[c.parameters[: c.q]])
+            for c in self.terms
+        ]
+        sizes, morphs = [term.size(theta) for term in self._compiled], [c.weights(theta) for c in self.terms]
+        polynomials = [
+            c.polynomial(theta, 0.0 if moment is None else -moment[0])
+            for c, moment in zip(self.terms, moments, strict=True)
+        ]
+        return moments, sizes, morphs, polynomials
+
+    def scatter(self, theta: Array) -> Array:
+        """See `WeightedEvaluator`."""
+        hessian = self.evaluate(theta).hessian
+        if self._weights is None:
+            return hessian
+        typical, prepared = typical_weight(self._weights), self._prepared(theta)
+        total = typical * hessian
+        for block in self._blocks(_BLOCK):
+            weights, scores = self._weights[block], self._scores(theta, block, *prepared)
+            total += (scores * (weights * (weights - typical))) @ scores.T
+        return total
+
+    def _scores(
+        self,
+        theta: Array,
+        block: slice,
+        moments: list[_Moments | None],
+        sizes: list[_Size],
+        morphs: list[Any],
+        polynomials: list[list[float]],
+    ) -> Array:
+        """Derivatives of the log density of the events in a block, shape (P, B)."""
+        n, densities, slopes = block.stop - block.start, [], []
+        for c, moment, morph, polynomial in zip(self.terms, moments, morphs, polynomials, strict=True):
+            own, slope = c.density(polynomial, block, np.empty(n)), np.zeros((c.parameters.size, n))
+            if moment is not None and c.powers is not None:
+                slope[: c.q] = c.signs[: c.q, None] * c.powers[:, block] - moment[1][:, None]
+            if morph is not None and block.start < self._n_active:
+                weight, varied, _ = morph.derivatives(block)
+                own, slope[c.q :] = own * weight, varied
+            densities.append(own)
+            slopes.append(slope)
+        density = np.array([size for size, _, _ in sizes]) @ np.array(densities)
+        scores = np.zeros((theta.size, n))
+        for c, own, slope, (size, change, _) in zip(self.terms, densities, slopes, sizes, strict=True):
+            scores[list(c.term.extended)] += change[:, None] * (own / density)
+            scores[c.parameters] += size * (own / density) * slope
+        return scores
+
     def _assemble(
         self,
         theta: Array,
         value: float,
         products: Array,
         seconds: list[Array],
-        moments: list[tuple[float, Array, Array] | None],
-        sizes: list[tuple[float, Array, Array]],
+        moments: list[_Moments | None],
+        sizes: list[_Size],
     ) -> Evaluation:
         """Turn sums over raw slopes into derivatives with respect to the parameters.
 

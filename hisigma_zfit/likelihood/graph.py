@@ -11,7 +11,7 @@ import zfit
 import zfit.z.numpy as znp
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.likelihood.evaluate import Evaluation
+from hisigma_zfit.likelihood.evaluate import Evaluation, typical_weight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +82,19 @@ class _ThroughParameters:
             assign(before)
             return result
 
+        def mixed(theta: Any, first: Any, *arguments: Any) -> Any:
+            before = assign(theta)
+            with tf.GradientTape() as outer:
+                outer.watch(first)
+                with tf.GradientTape() as inner:
+                    result = function(first, *arguments)
+                slopes = inner.gradient(result, parameters)
+                found = [k for k, slope in enumerate(slopes) if slope is not None]
+                gradient = tf.stack([slopes[k] for k in found])
+            rows = outer.jacobian(gradient, first, unconnected_gradients="zero")
+            assign(before)
+            return tf.matmul(tf.constant(np.eye(len(parameters))[:, found]), rows)
+
         def derivatives(theta: Any, *arguments: Any) -> Any:
             before = assign(theta)
             with tf.GradientTape() as outer:
@@ -100,6 +113,7 @@ class _ThroughParameters:
 
         self._value = tf.function(value, jit_compile=jit, autograph=False)
         self._derivatives = tf.function(derivatives, jit_compile=jit, autograph=False)
+        self._mixed = tf.function(mixed, autograph=False)  # asked for once in a fit: compiling it takes longer
 
     def value(self, theta: Array, *arguments: Any) -> float:
         """The function's value at `theta`; inf instead of NaN."""
@@ -113,6 +127,12 @@ class _ThroughParameters:
             result, gradient, hessian = self._derivatives(tf.constant(theta, tf.float64), *arguments)
         value = float(result)
         return Evaluation(value if np.isfinite(value) else np.inf, gradient.numpy(), hessian.numpy())
+
+    def mixed(self, theta: Array, *arguments: Any) -> Array:
+        """Second derivatives with respect to `theta` and the first argument of shape (n,), shape (P, n)."""
+        with MOVING:
+            found: Array = self._mixed(tf.constant(theta, tf.float64), *arguments).numpy()
+        return found
 
 
 class GraphEvaluator:
@@ -133,7 +153,7 @@ class GraphEvaluator:
         self._capacity = 0
         self._columns: tuple[Any, Any, Any, Any]
 
-        def negative_log_likelihood(m: Any, ratio: Any, weights: Any, morphs: Any) -> Any:
+        def negative_log_likelihood(weights: Any, m: Any, ratio: Any, morphs: Any) -> Any:
             expected, logs = log_density(terms, m, ratio, morphs)
             # where: a padded event has weight zero, and zero times minus infinity is not zero
             return expected - znp.sum(tf.where(weights == 0.0, tf.zeros_like(logs), weights * logs))
@@ -145,8 +165,8 @@ class GraphEvaluator:
         """Replace the data set."""
         n = columns.size
         if n == 0:  # a toy without events: those of before, with no weight
-            mass, ratio, weights, morphs = self._columns
-            self._columns = (mass, ratio, tf.zeros_like(weights), morphs)
+            weights, *others = self._columns
+            self._columns = (tf.zeros_like(weights), *others)
             return
         if n > self._capacity:
             self._capacity = int(n + 6 * np.sqrt(n))
@@ -158,9 +178,9 @@ class GraphEvaluator:
             return tf.constant(np.pad(array, (*[(0, 0)] * (array.ndim - 1), (0, pad)), mode="edge"))
 
         self._columns = (
+            tf.constant(np.pad(weights, (0, pad))),
             None if columns.mass is None else padded(columns.mass),
             padded(columns.ratio),
-            tf.constant(np.pad(weights, (0, pad))),
             [None if morph is None else tf.nest.map_structure(padded, morph) for morph in morph_inputs(columns)],
         )
 
@@ -171,6 +191,13 @@ class GraphEvaluator:
     def evaluate(self, theta: Array) -> Evaluation:
         """-log L, gradient and Hessian at `theta`, shape (P,)."""
         return self._function.evaluate(theta, *self._columns)
+
+    def scatter(self, theta: Array) -> Array:
+        """See `WeightedEvaluator`."""
+        weights = self._columns[0].numpy()
+        typical = typical_weight(weights)
+        scores = self._function.mixed(theta, *self._columns)  # -log L is linear in the weights
+        return typical * self.evaluate(theta).hessian + (scores * (weights * (weights - typical))) @ scores.T
 
 
 class ConstraintEvaluator:

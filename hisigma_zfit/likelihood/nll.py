@@ -19,9 +19,10 @@ import zfit.z.numpy as znp
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.likelihood.columns import Columns, Term, build_columns, data_version, terms_of
+from hisigma_zfit.likelihood.compiled import bases_of
 from hisigma_zfit.likelihood.compression import compress, covers
 from hisigma_zfit.likelihood.constraints import constraint_evaluators
-from hisigma_zfit.likelihood.evaluate import Evaluation, Evaluator, EvaluatorSum
+from hisigma_zfit.likelihood.evaluate import Evaluation, Evaluator, EvaluatorSum, WeightedEvaluator
 from hisigma_zfit.likelihood.graph import MOVING, log_density, morph_inputs
 from hisigma_zfit.likelihood.protocol import add, shown_parameters
 from hisigma_zfit.likelihood.recipes import Recipe, likelihood_recipe
@@ -30,7 +31,7 @@ from hisigma_zfit.results.show import table
 from hisigma_zfit.zfit_internals import OpenLoss
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hisigma_zfit.arrays import Array
 
@@ -67,9 +68,12 @@ class ExtendedNLL(OpenLoss):
         constraints: zfit constraints, besides those that nuisances carry (see `hz.nuisance`); each counts once.
         options: zfit's options of a loss.
         fit_range: Not supported; give the mass space its limits instead.
+        expected: Whether the weights of the data stand for expected numbers, as those of an Asimov set, one for each
+            data set or one for all.  By default they belong to events that were drawn, so that errors, intervals,
+            significances and limits take their fluctuation into account (see `fitting.profiler`).
 
     Raises:
-        InputError: Data without an observable of the model, no events, or `fit_range`.
+        InputError: Data without an observable of the model, no events, `fit_range`, or the wrong number of `expected`.
         DomainError: Events at which every component's density is zero.
 
     Example:
@@ -89,6 +93,7 @@ class ExtendedNLL(OpenLoss):
         constraints: Iterable[Any] | None = None,
         options: Any = None,
         fit_range: Any = None,
+        expected: bool | Sequence[bool] = False,
     ) -> None:
         if fit_range is not None and any(r is not None for r in np.atleast_1d(fit_range)):
             raise InputError.from_parts(
@@ -101,6 +106,13 @@ class ExtendedNLL(OpenLoss):
                 expected="one data set for each model",
                 got=f"{len(datasets)} for {len(models)}",
                 do="pass two lists of the same length",
+            )
+        self.expected = (expected,) * len(models) if isinstance(expected, bool) else tuple(expected)
+        if len(self.expected) != len(models):
+            raise InputError.from_parts(
+                expected=f"one value of expected= for each of {len(models)} data sets",
+                got=str(len(self.expected)),
+                do="give one for all",
             )
         datasets = [_as_zfit(d, m) for d, m in zip(datasets, models, strict=True)]
         parameters = {p for m in models for p in m.get_params(floating=None, is_yield=None, extract_independent=True)}
@@ -119,7 +131,7 @@ class ExtendedNLL(OpenLoss):
         self._versions: list[Any] = [None] * len(models)
         self._columns: list[Columns] = []
         self._recipes: list[Recipe] = []
-        self._parts: list[Evaluator] = []
+        self._parts: list[WeightedEvaluator] = []
         self._near: Evaluator | None = None
         self.parameters = tuple(self.get_params(floating=None, is_yield=None, extract_independent=True))
         self._constraint_parts = constraint_evaluators(self.constraints or (), self.parameters)
@@ -162,8 +174,18 @@ class ExtendedNLL(OpenLoss):
     def joined(self, other: ExtendedNLL) -> ExtendedNLL:
         """Both data sets in one likelihood; a constraint that both hold counts once."""
         return type(self)(
-            [*self.model, *other.model], [*self.data, *other.data], constraints=[*self.constraints, *other.constraints]
+            [*self.model, *other.model],
+            [*self.data, *other.data],
+            constraints=[*self.constraints, *other.constraints],
+            expected=[*self.expected, *other.expected],
         )
+
+    def create_new(self, *args: Any, **kwargs: Any) -> Any:
+        """See zfit.loss; what the weights stand for stays if there are as many data sets."""
+        new = super().create_new(*args, **kwargs)
+        if isinstance(new, ExtendedNLL) and len(new.expected) == len(self.expected):
+            new.expected = self.expected
+        return new
 
     def __add__(self, other: Any) -> Any:
         """The likelihood of two data sets: an `ExtendedNLL` with another one, a `LikelihoodSum` with any other kind."""
@@ -191,6 +213,32 @@ class ExtendedNLL(OpenLoss):
         if self._near is None or not covers(self._near, around):
             self._near = compress(full, around)
         return self._near
+
+    @property
+    def yields(self) -> tuple[str, ...]:
+        """Names of the parameters that are numbers of events or factors of one; couplings may be negative."""
+        return bases_of(term.extended for terms in self._terms for term in terms)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether some events have weights that fluctuate with them; see `protocol.has_weights`."""
+        return any(self._fluctuating(columns, k) for k, columns in enumerate(self.columns()))
+
+    def _fluctuating(self, columns: Columns, k: int) -> bool:
+        return not self.expected[k] and columns.weights is not None and not np.all(columns.weights == 1.0)
+
+    def scatter(self, theta: Array) -> Array:
+        """Covariance of the gradient when events and auxiliary measurements are drawn again, shape (P, P).
+
+        Constraints have no weights: theirs is their Hessian, as for data sets whose weights do not fluctuate.
+
+        Args:
+            theta: All parameters, shape (P,), at the best fit.
+        """
+        total = sum((part.evaluate(theta).hessian for part in self._constraint_parts), np.zeros((theta.size,) * 2))
+        for k, (columns, part) in enumerate(zip(self.columns(), self._parts, strict=True)):
+            total += part.scatter(theta) if self._fluctuating(columns, k) else part.evaluate(theta).hessian
+        return np.asarray(total)
 
     def theta(self) -> Array:
         """Current values of `parameters`, shape (P,)."""

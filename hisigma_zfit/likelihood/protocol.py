@@ -29,9 +29,12 @@ __all__ = [
     "PseudoLikelihood",
     "add",
     "constraints_in",
+    "has_weights",
     "limits_of",
     "names_of",
+    "scatter_of",
     "shown_parameters",
+    "yields_in",
 ]
 
 
@@ -80,7 +83,9 @@ class PlainParameter:
 class Likelihood(Protocol):
     """-log L of some data.
 
-    One with constraint terms of zfit has them as ``constraints``; see `constraints_in`.
+    One with constraint terms of zfit has them as ``constraints``, see `constraints_in`, and one of expected numbers of
+    events names those among its parameters as ``yields``, see `yields_in`.  One of events with weights says so as
+    ``weighted``, and has ``scatter``; see `has_weights` and `scatter_of`.
     """
 
     @property
@@ -121,6 +126,29 @@ def constraints_in(likelihood: Likelihood) -> tuple[Any, ...]:
     return tuple(getattr(likelihood, "constraints", None) or ())
 
 
+def yields_in(likelihood: Likelihood) -> tuple[str, ...]:
+    """Names of the parameters that are numbers of events or factors of one, none if it knows of no such thing."""
+    return tuple(getattr(likelihood, "yields", ()))
+
+
+def has_weights(likelihood: Likelihood) -> bool:
+    """Whether a likelihood has events with weights that fluctuate with them: its curvature says less than it seems."""
+    return bool(getattr(likelihood, "weighted", False))
+
+
+def scatter_of(likelihood: Likelihood, theta: Array) -> Array | None:
+    """Covariance of a likelihood's gradient when the data are drawn again, shape (P, P).
+
+    Args:
+        likelihood: The likelihood.
+        theta: All parameters, shape (P,), at the best fit.
+
+    Returns:
+        None if it is the Hessian, as for events without weights; see `evaluate.WeightedEvaluator.scatter`.
+    """
+    return likelihood.scatter(theta) if has_weights(likelihood) else None  # type: ignore[attr-defined]
+
+
 def shown_parameters(likelihood: Likelihood) -> dict[str, float]:
     """Where fits of a likelihood start, of its floating parameters, by name: what a notebook shows."""
     theta = likelihood.theta().tolist()
@@ -129,6 +157,8 @@ def shown_parameters(likelihood: Likelihood) -> dict[str, float]:
 
 class PseudoLikelihood(EvaluatorSum):
     """-log L of pseudo-data, up to a constant; it is its own evaluator.
+
+    Its events may have weights, as those of an Asimov set, which stand for expected numbers and do not fluctuate.
 
     Args:
         parameters: All parameters, P of them.
@@ -171,6 +201,7 @@ class LikelihoodSum:
     Attributes:
         parts: The likelihoods.
         parameters: Theirs, each once, in the order in which they come.
+        places: Where each part finds its own among them.
     """
 
     def __init__(self, parts: Sequence[Likelihood]) -> None:
@@ -186,19 +217,37 @@ class LikelihoodSum:
                 )
         self.parameters = tuple(found.values())
         position = {name: k for k, name in enumerate(found)}
-        self._at: list[Integers] = [
+        self.places: tuple[Integers, ...] = tuple(
             np.array([position[name] for name in names_of(part.parameters)], dtype=np.intp) for part in self.parts
-        ]
+        )
 
     @property
     def constraints(self) -> tuple[Any, ...]:
         """The zfit constraints of all parts."""
         return tuple(constraint for part in self.parts for constraint in constraints_in(part))
 
+    @property
+    def yields(self) -> tuple[str, ...]:
+        """Those of all parts."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in yields_in(part)))
+
+    @property
+    def weighted(self) -> bool:
+        """See `has_weights`."""
+        return any(has_weights(part) for part in self.parts)
+
+    def scatter(self, theta: Array) -> Array:
+        """See `scatter_of`; that of parts without weights is their Hessian."""
+        total = np.zeros((theta.size, theta.size))
+        for part, at in zip(self.parts, self.places, strict=True):
+            own = scatter_of(part, theta[at])
+            total[np.ix_(at, at)] += part.evaluator().evaluate(theta[at]).hessian if own is None else own
+        return total
+
     def theta(self) -> Array:
         """See `Likelihood`; where several parts share a parameter, the first has the word."""
         theta = np.empty(len(self.parameters))
-        for part, at in zip(reversed(self.parts), reversed(self._at), strict=True):
+        for part, at in zip(reversed(self.parts), reversed(self.places), strict=True):
             theta[at] = part.theta()
         return theta
 
@@ -207,7 +256,7 @@ class LikelihoodSum:
         return EvaluatorSum(
             [
                 _Placed(part.evaluator(around=None if around is None else around[at]), at)
-                for part, at in zip(self.parts, self._at, strict=True)
+                for part, at in zip(self.parts, self.places, strict=True)
             ]
         )
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from hisigma_zfit.likelihood.compiled import CompiledTerm, ComposedYield
-from hisigma_zfit.likelihood.evaluate import ColumnEvaluator, Evaluator
+from hisigma_zfit.likelihood.evaluate import ColumnEvaluator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hisigma_zfit.likelihood.cached import Columns
+    from hisigma_zfit.likelihood.evaluate import WeightedEvaluator
     from hisigma_zfit.likelihood.graph import GraphEvaluator
     from hisigma_zfit.model.terms import Term
 
@@ -25,7 +26,7 @@ __all__ = ["GraphRecipe", "Recipe", "compiled_terms", "likelihood_recipe"]
 class Recipe(Protocol):
     """What makes the likelihood of columns of one data set."""
 
-    def __call__(self, columns: Columns, /) -> Evaluator:
+    def __call__(self, columns: Columns, /) -> WeightedEvaluator:
         """The likelihood, which keeps these columns."""
 
 
@@ -35,7 +36,7 @@ class GraphRecipe:
     def __init__(self, evaluator: GraphEvaluator) -> None:
         self._evaluator = evaluator
 
-    def __call__(self, columns: Columns, /) -> Evaluator:
+    def __call__(self, columns: Columns, /) -> WeightedEvaluator:
         """The likelihood, which keeps these columns."""
         self._evaluator.load(columns)
         return copy.copy(self._evaluator)  # shares the compiled functions, not the columns

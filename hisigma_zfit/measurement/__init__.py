@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["load_model", "measure"]  # noqa: F822 - found by __getattr__
+__all__ = ["load_model", "load_models", "measure"]  # noqa: F822 - found by __getattr__
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from hisigma_zfit.density import diagnostics
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import bootstrap_profilers, combination
 from hisigma_zfit.inference.hypotests import discovery
-from hisigma_zfit.inference.response import MIN_EVENTS, signal_response
+from hisigma_zfit.inference.response import enough_events, signal_response
 from hisigma_zfit.inference.training_error import redrawn_profilers
 from hisigma_zfit.inference.weights import weights_profiler
 from hisigma_zfit.learn.resampling import held_out_events
@@ -46,8 +46,7 @@ class Answers:
 
     Attributes:
         values: Numbers of the `Measurement` that the fit decides.
-        response: What part of the signal the fit returns; None if there are too few simulated events, or several
-            categories.
+        response: What part of the signal the fit returns; None if there are too few simulated events.
         scan: Profile of the parameter of interest.
         projections: Every observable in data and in the fitted model.
         projections_enriched: The same where signal is enriched.
@@ -92,10 +91,13 @@ def closure(inputs: Mapping[str, Inputs], densities: Mapping[str, Densities], *,
     return ClosureReport(tuple(flagged), misfit, too_few=too_few)
 
 
-def response(profiler: Profiler, signal: Dataset, *, seed: int) -> SignalResponse | None:
+def response(profiler: Profiler, inputs: Mapping[str, Inputs], *, seed: int) -> SignalResponse | None:
     """What part of the signal the fit returns, by the simulated events that only validated the training."""
-    held_out = held_out_events(signal, seed=stream_seed(seed, Stream.SIGNAL))
-    if len(held_out) < MIN_EVENTS:
+    held_out = [
+        held_out_events(part.signal.events, seed=stream_seed(seed, Stream.SIGNAL, category))
+        for category, part in inputs.items()
+    ]
+    if not enough_events(held_out):
         return None
     found = signal_response(profiler, profiler.name, held_out, seed=stream_seed(seed, Stream.RESPONSE))
     if not found.passed:
@@ -178,12 +180,12 @@ def ask(
         FitError: A fit did not converge.
     """
     models: list[SignalPlusBackground] = list(result.loss.model)
-    (first, *others), events = inputs.values(), list(data)
+    first, events = next(iter(inputs.values())), list(data)
     poi = str(models[0].poi.name)
     profiler = Profiler(result.loss, poi)
     combined = combine(profiler, models, events, members, first.training.events, options)
     without = Profiler(ExtendedNLL(list(mass_only), events), poi)
-    returned = None if others else response(profiler, first.signal.events, seed=seed)
+    returned = response(profiler, inputs, seed=seed)
     values, scan = _summarise(result, profiler, combined, members, without, seed=seed)
     samples = {
         category: sample_model(result, seed=stream_seed(seed, Stream.SAMPLE, category), category=k)

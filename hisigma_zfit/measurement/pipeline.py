@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.measurement.inputs import Inputs
     from hisigma_zfit.model.compose import SignalPlusBackground
 
-__all__ = ["load_model", "measure"]
+__all__ = ["load_model", "load_models", "measure"]
 
 _log = logging.getLogger(__name__)
 
@@ -117,6 +117,24 @@ def load_model(folder: str | Path, category: str = "") -> SignalPlusBackground:
     return load(place / category)
 
 
+def load_models(folder: str | Path) -> dict[str, SignalPlusBackground]:
+    """Rebuild the fitted models of all categories of a run; what they share is one parameter.
+
+    Args:
+        folder: A complete run folder.
+
+    Returns:
+        The models by category; that of a run without categories by the empty name.
+
+    Raises:
+        InputError: The folder is no such run, or has no model in it.
+    """
+    load_results(folder)
+    from hisigma_zfit.model.stored import load_models as load
+
+    return load(Path(folder) / "model")
+
+
 def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stages: Stages) -> MeasurementResults:
     """All seven steps."""
     parts = settings.parts()
@@ -148,7 +166,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         }
         data = [
             part.data.select(
-                densities[category].background.flow.inside(part.data.array(part.features)),
+                densities[category].background.flow.inside(part.data.array(part.features), part.data[part.mass.obs[0]]),
                 reason="outside the domain of the background density",
             )
             for category, part in inputs.items()

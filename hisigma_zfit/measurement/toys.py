@@ -11,6 +11,10 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.runs.toys import ToyFolder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import zfit
+
     from hisigma_zfit.likelihood.nll import ExtendedNLL
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.results import ToySummary
@@ -31,7 +35,7 @@ def study_toys(
     out: str | Path | None = None,
     progress: bool | None = None,
 ) -> tuple[ToySummary, Path]:
-    """Draw pseudo-experiments from the fitted model of a run, fit them, and keep everything in a folder.
+    """Draw pseudo-experiments from the fitted models of a run, fit them, and keep everything in a folder.
 
     An interrupted study goes on when it is called again, and a longer one begins with the toys of a shorter one.
 
@@ -54,18 +58,18 @@ def study_toys(
         InputError: The folder is no run with a stored model, or options are wrong.
         FitError: Too many toys could not be fitted.
     """
-    from hisigma_zfit.measurement import load_model
+    from hisigma_zfit.measurement import load_models
     from hisigma_zfit.toys.summary import summarise
     from hisigma_zfit.toys.toys import make_pool, run_toys
 
     if seed < 0:
         raise InputError.from_parts(expected="a seed of 0 or more", got=str(seed), do="correct it")
-    model = load_model(folder)
-    poi = str(model.poi.name)
-    inject = float(model.poi.value()) if inject is None else inject
+    models = list(load_models(folder).values())
+    poi = str(models[0].poi.name)
+    inject = float(models[0].poi.value()) if inject is None else inject
     options = {"poi": poi, "inject": inject, "seed": seed, "limit": limit, "events": events}
     place = Path(out) if out is not None else Path(folder) / f"toys-{inject:.6g}-{seed}"
-    pool = make_pool(_likelihood(model), poi, inject, events=events, seed=seed, limits=limit is not None)
+    pool = make_pool(_likelihood(models), poi, inject, events=events, seed=seed, limits=limit is not None)
     with ToyFolder.open(place, options | {"events_digest": pool.digest}) as study:
         fits = run_toys(
             pool,
@@ -83,11 +87,15 @@ def study_toys(
     return summary, place
 
 
-def _likelihood(model: SignalPlusBackground) -> ExtendedNLL:
-    """A likelihood of the model; its handful of events only fill a place, because toys bring their own."""
-    import zfit
-
+def _likelihood(models: Sequence[SignalPlusBackground]) -> ExtendedNLL:
+    """A likelihood of the models; a handful of events only fill a place, because toys bring their own."""
     from hisigma_zfit.likelihood.nll import ExtendedNLL
+
+    return ExtendedNLL(list(models), [_handful(model) for model in models])
+
+
+def _handful(model: SignalPlusBackground) -> zfit.Data:
+    import zfit
 
     main = next(c.pdf for c in model.components if not c.is_signal)
     lower, upper = (float(np.squeeze(edge)) for edge in (main.mass.space.v1.lower, main.mass.space.v1.upper))
@@ -95,4 +103,4 @@ def _likelihood(model: SignalPlusBackground) -> ExtendedNLL:
     x = main.flow.sample(m, seed=0)
     columns = {model.mass: m} | dict(zip(main.flow.features, np.asarray(x).T, strict=True))
     values = np.stack([columns[name] for name in model.obs], axis=1)
-    return ExtendedNLL(model, zfit.Data.from_numpy(obs=model.space, array=values))
+    return zfit.Data.from_numpy(obs=model.space, array=values)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,11 @@ from hisigma_zfit.model.uncertain_yields import LogNormalYield
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from hisigma_zfit.density.base import ConditionalFlow
 
-__all__ = ["load_model", "save_model"]
+__all__ = ["load_model", "load_models", "save_model"]
 
 SCHEMA = "hisigma-zfit/model/1"
 _LONGEST = 100  # letters of a folder's name; file systems end at 255 bytes
@@ -190,14 +191,34 @@ def load_model(folder: str | os.PathLike[str]) -> SignalPlusBackground:
     Raises:
         InputError: There is no such model, or it is damaged.
     """
-    path = Path(folder)
+    return _loaded(Path(folder), _Parameters())
+
+
+def load_models(folder: str | os.PathLike[str]) -> dict[str, SignalPlusBackground]:
+    """Rebuild the models of all categories of one fit, with one parameter of each name for all of them.
+
+    Args:
+        folder: That of the only model, or one with a folder of `save_model` for each category.
+
+    Returns:
+        The models by category, in the order of their names; the only one by the empty name.
+
+    Raises:
+        InputError: There are none, one is damaged, or a parameter differs between them: they are not of one fit.
+    """
+    path, shared = Path(folder), _Parameters()
+    known = sorted(own.parent.name for own in path.glob("*/model.json"))
+    return {name: _loaded(path / name, shared) for name in known or [""]}
+
+
+def _loaded(path: Path, shared: _Parameters) -> SignalPlusBackground:
     try:
         content = json.loads((path / "model.json").read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise InputError.from_parts(
                 expected=f"schema {SCHEMA!r}", got=repr(content["schema"]), do="use the version that wrote it"
             )
-        return _Reader(path, content).model()
+        return _Reader(path, content, shared).model()
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
@@ -208,12 +229,33 @@ def load_model(folder: str | os.PathLike[str]) -> SignalPlusBackground:
         ) from error
 
 
+class _Parameters:
+    """What models share, each parameter and each composed yield made once however many models describe it."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Any, Any]] = {}
+
+    def one(self, name: str, described: Any, make: Callable[[], Any]) -> Any:
+        """That of this name, which is made where no model has described it yet."""
+        if name not in self._made:
+            self._made[name] = described, make()
+        known, made = self._made[name]
+        if known != described:
+            raise InputError.from_parts(
+                expected=f"the same {name!r} in all models", got="two that differ", do="store the models of one fit"
+            )
+        return made
+
+
 class _Reader:
     """Builds the parts of a model from their descriptions."""
 
-    def __init__(self, folder: Path, content: Mapping[str, Any]) -> None:
-        self.folder, self.content = folder, content
-        self.parameters = {name: self._parameter(name, p) for name, p in content["parameters"].items()}
+    def __init__(self, folder: Path, content: Mapping[str, Any], shared: _Parameters) -> None:
+        self.folder, self.content, self.shared = folder, content, shared
+        self.parameters = {
+            name: shared.one(name, described, partial(self._parameter, name, described))
+            for name, described in content["parameters"].items()
+        }
 
     def _parameter(self, name: str, described: Mapping[str, Any]) -> zfit.Parameter:
         lower, upper = described["lower"], described["upper"]
@@ -237,6 +279,10 @@ class _Reader:
     def _size(self, described: Any) -> Any:
         if isinstance(described, str):
             return self.parameters[described]
+        # yields that only look alike by name are told apart by what they are
+        return self.shared.one(json.dumps(described), described, partial(self._composed, described))
+
+    def _composed(self, described: Mapping[str, Any]) -> Any:
         if "coupling" in described:
             coupling, strength = self.parameters[described["coupling"]], described["strength"]
             strength = self.parameters[strength] if isinstance(strength, str) else strength

@@ -267,4 +267,5 @@ def impacts(what: Impacts) -> str:
     ]
     budget = {"total": what.total, "statistical": what.statistical, "systematic": what.systematic, **what.groups}
     errors = [[name, f"-{below:.3g}", f"+{above:.3g}"] for name, (below, above) in budget.items()]
-    return "\n".join([*grid([head, *rows]), "", *grid([[f"error of {what.poi}", "", ""], *errors])])
+    note = ["corrected for event weights"] if what.weights_corrected else []
+    return "\n".join([*grid([head, *rows]), "", *grid([[f"error of {what.poi}", "", ""], *errors]), *note])

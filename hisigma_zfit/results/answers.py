@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import numpy as np
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.results.base import JsonArray, Result
+from hisigma_zfit.results.base import Answer, JsonArray
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ __all__ = ["Discovery", "Interval", "LikelihoodScan", "UpperLimit"]
 
 
 @dataclass(frozen=True)
-class Interval(Result):
+class Interval(Answer):
     """Confidence interval of one parameter.
 
     Attributes:
@@ -45,12 +45,12 @@ class Interval(Result):
     def __str__(self) -> str:
         return (
             f"{self.poi} = {self.value:.4g}  [{self.lower:.4g}, {self.upper:.4g}] at {100 * self.cl:.3g} % CL "
-            f"({self.method})"
+            f"({self.method}{self.correction})"
         )
 
 
 @dataclass(frozen=True)
-class Discovery(Result):
+class Discovery(Answer):
     """Test of the background-only hypothesis: `q0`, its p-value and `z` = sqrt(q0)."""
 
     schema: ClassVar[str] = "hisigma-zfit/discovery/1"
@@ -60,11 +60,12 @@ class Discovery(Result):
     q0: float
 
     def __str__(self) -> str:
-        return f"{self.poi} = 0 is excluded with Z = {self.z:.2f} sigma (p0 = {self.p0:.3g}, q0 = {self.q0:.4g})"
+        numbers = f"p0 = {self.p0:.3g}, q0 = {self.q0:.4g}{self.correction}"
+        return f"{self.poi} = 0 is excluded with Z = {self.z:.2f} sigma ({numbers})"
 
 
 @dataclass(frozen=True)
-class UpperLimit(Result):
+class UpperLimit(Answer):
     """Upper limit of one parameter; `expected` holds the background-only median and its bands by sigma."""
 
     schema: ClassVar[str] = "hisigma-zfit/upper-limit/1"
@@ -75,7 +76,7 @@ class UpperLimit(Result):
     expected: dict[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        observed = f"{self.poi} < {self.limit:.4g} at {100 * self.cl:.3g} % CL ({self.method})"
+        observed = f"{self.poi} < {self.limit:.4g} at {100 * self.cl:.3g} % CL ({self.method}{self.correction})"
         if not self.expected:
             return observed
         median, *edges = (f"{self.expected[n]:.4g}" for n in ("0", "-1", "1", "-2", "2"))
@@ -84,7 +85,7 @@ class UpperLimit(Result):
 
 
 @dataclass(frozen=True)
-class LikelihoodScan(Result):
+class LikelihoodScan(Answer):
     """Profiled 2 dNLL of one parameter, for every member and for their combination.
 
     Attributes:

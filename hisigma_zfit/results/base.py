@@ -21,7 +21,7 @@ import numpy.typing as npt
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.results.show import short, table
 
-__all__ = ["JsonArray", "Result", "plain"]
+__all__ = ["Answer", "JsonArray", "Result", "plain"]
 
 Raw = dict[str, Any]
 
@@ -157,6 +157,28 @@ class Result:
             "properties": {"schema": {"const": cls.schema}, **raw["properties"]},
             "required": ["schema", *raw.get("required", ())],
         }
+
+
+@dataclass(frozen=True)
+class Answer(Result):
+    """Base of what a likelihood answers, whose events may have weights.
+
+    Attributes:
+        weights_corrected: Whether events have weights, whose fluctuation is part of the answer (arXiv:1911.01303).
+    """
+
+    weights_corrected: bool = dataclasses.field(default=False, kw_only=True)
+
+    def shown(self) -> dict[str, Any]:
+        """See `Result.shown`; of weights only where there are some."""
+        content = super().shown()
+        weighted = content.pop("weights_corrected")
+        return content | ({"weights_corrected": True} if weighted else {})
+
+    @property
+    def correction(self) -> str:
+        """What `str` adds where events have weights."""
+        return ", corrected for event weights" if self.weights_corrected else ""
 
 
 def _first_fault(error: Exception) -> str:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from hisigma_zfit.results.base import JsonArray, Result
+from hisigma_zfit.results.base import Answer, JsonArray, Result
 
 __all__ = ["Contour", "Correlations", "GoodnessOfFit", "Impact", "Impacts", "WeightedFeature"]
 
@@ -57,7 +57,7 @@ class Impact(Result):
 
 
 @dataclass(frozen=True)
-class Impacts(Result):
+class Impacts(Answer):
     """Error budget of the parameter of interest.
 
     All errors are distances from the best value to the lower and upper edge of the 68.3 % interval, both positive.
@@ -94,14 +94,14 @@ class Impacts(Result):
 
         head = (
             f"{self.poi} = {self.value:.4g} {pair(self.total)} "
-            f"({pair(self.statistical)} stat, {pair(self.systematic)} syst)"
+            f"({pair(self.statistical)} stat, {pair(self.systematic)} syst{self.correction})"
         )
         rows = [f"  {i.name:<24} {i.postfit[0]:+9.4g} {i.postfit[1]:+9.4g}" for i in self.impacts]
         return "\n".join([head, *rows])
 
 
 @dataclass(frozen=True)
-class Correlations(Result):
+class Correlations(Answer):
     """Correlation matrix of the parameters at the best fit.
 
     Attributes:
@@ -124,7 +124,7 @@ class Correlations(Result):
 
 
 @dataclass(frozen=True)
-class Contour(Result):
+class Contour(Answer):
     """Closed line of constant profiled 2 dNLL in the plane of two parameters.
 
     Attributes:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hisigma_zfit.results.answers import UpperLimit
-from hisigma_zfit.results.base import JsonArray, Result
+from hisigma_zfit.results.base import Answer, JsonArray
 
 __all__ = ["LimitScan"]
 
 
 @dataclass(frozen=True)
-class LimitScan(Result):
+class LimitScan(Answer):
     """CLs of many tested values, observed and expected without a signal.
 
     Attributes:
@@ -37,4 +37,10 @@ class LimitScan(Result):
     @property
     def upper_limit(self) -> UpperLimit:
         """The limits alone."""
-        return UpperLimit(poi=self.poi, limit=self.limit, cl=self.cl, expected=self.limits)
+        return UpperLimit(
+            poi=self.poi,
+            limit=self.limit,
+            cl=self.cl,
+            expected=self.limits,
+            weights_corrected=self.weights_corrected,
+        )

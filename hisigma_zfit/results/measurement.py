@@ -147,6 +147,7 @@ class TrainingChoice(Result):
         steps: Steps that were taken.
         gain: Held-out log-density beyond that of independent features, in nats by event; None where nobody looked.
         recipe: Recipe of the nets, in JSON.
+        coordinates: Features that were learned relative to edges that move, in words.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/training-choice/1"
@@ -155,6 +156,7 @@ class TrainingChoice(Result):
     steps: int
     gain: float | None
     recipe: str
+    coordinates: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, history: TrainingHistory) -> Self:
@@ -164,14 +166,15 @@ class TrainingChoice(Result):
             gain = -float(history.validation[:, list(history.validation_steps).index(history.kept_step)].mean())
         kept = int(history.kept_step or 0)
         steps = int(history.steps[-1]) if len(history.steps) else kept
-        return cls(int(history.events or 0), kept, steps, gain, history.recipe)
+        return cls(int(history.events or 0), kept, steps, gain, history.recipe, history.coordinates)
 
     def __str__(self) -> str:
+        learned = f", learned {', '.join(self.coordinates)}" if self.coordinates else ""
         if self.kept_step == 0:
-            return f"{self.events} events, features taken as independent"
+            return f"{self.events} events, features taken as independent{learned}"
         length = "to the end" if self.kept_step == self.steps else f"stopped at {self.kept_step} of {self.steps} steps"
         gain = "" if self.gain is None else f", {self.gain:.3f} nats beyond independent features"
-        return f"{self.events} events, {length}{gain}"
+        return f"{self.events} events, {length}{gain}{learned}"
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class TrainingHistory(Result):
         kept_step: Step whose parameters are kept, or None for the last.
         recipe: Words for the recipe that was chosen.
         events: Number of events that were trained with, or None.
+        coordinates: Features that were learned relative to edges that move, in words; empty where there are none.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/training/1"
@@ -38,3 +39,4 @@ class TrainingHistory(Result):
     kept_step: int | None = None
     recipe: str = ""
     events: int | None = None
+    coordinates: tuple[str, ...] = ()

@@ -8,7 +8,6 @@ summary.json, table.txt, figures/
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import zipfile
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from hisigma_zfit.errors import InputError, RunFolderError
-from hisigma_zfit.files import disk_errors, take_lock, write_bytes
+from hisigma_zfit.files import disk_errors, take_lock, write_bytes, write_npz
 from hisigma_zfit.results import ToySummary
 from hisigma_zfit.results.base import plain
 from hisigma_zfit.runs.identity import package_versions
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ToyFolder", "load_toys"]
 
-SCHEMA = "hisigma-zfit/toy-study/1"
+SCHEMA = "hisigma-zfit/toy-study/2"  # the toys of the first drew from other random streams
 
 
 class ToyFolder:
@@ -89,13 +88,9 @@ class ToyFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file, whole or not at all."""
-        self._write(name, text.encode())
-
-    def _write(self, name: str, content: bytes) -> None:
-        path = self.path / name
+        content = text.encode()
         with disk_errors(self.path, name, needed=len(content)):
-            path.parent.mkdir(exist_ok=True)
-            write_bytes(path, content)
+            write_bytes(self.path / name, content)
 
     def read(self, start: int) -> dict[str, Array] | None:
         """Arrays of the chunk that begins with toy number `start`; None where it is missing or damaged."""
@@ -107,9 +102,10 @@ class ToyFolder:
 
     def write(self, start: int, arrays: Mapping[str, Array]) -> None:
         """Keep a chunk, whole or not at all."""
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
-        self._write(str(self._chunk(start).relative_to(self.path)), buffer.getvalue())
+        chunk = self._chunk(start)
+        with disk_errors(self.path, str(chunk.relative_to(self.path))):
+            chunk.parent.mkdir(exist_ok=True)
+            write_npz(chunk, arrays)
 
     def _chunk(self, start: int) -> Path:
         return self.path / "chunks" / f"{start:07d}.npz"

@@ -10,7 +10,8 @@ calibrated so that the score of the likelihood vanishes at theta, as it does for
 *is* theta, and what is left of the sampling noise is in the curvature (0.2 % of Z for 100,000 events).
 
 What to use when: `ImportanceSample` once for a likelihood, its `asimov` for every hypothesis (no density is evaluated
-again), `AsimovSet.profiler` for the test statistic, `AsimovSet.pool` for pseudo-experiments.
+again), `AsimovSet.profiler` for the test statistic, `AsimovSet.pool` for pseudo-experiments.  `samples.sample_of` for
+the same of a likelihood of any kind.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import dataclasses
 import logging
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, singledispatch
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,14 +36,16 @@ from hisigma_zfit.likelihood.protocol import PseudoLikelihood
 from hisigma_zfit.results.show import table
 from hisigma_zfit.toys.pool import Pool, PoolCategory
 from hisigma_zfit.toys.proposal import Proposal, parameters_restored
+from hisigma_zfit.toys.source import require_no_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.likelihood.evaluate import Evaluator
+    from hisigma_zfit.toys.source import ToySource
 
-__all__ = ["AsimovSet", "ImportanceSample", "sample_of"]
+__all__ = ["AsimovSet", "ImportanceSample"]
 
 
 _log = logging.getLogger(__name__)
@@ -136,22 +139,6 @@ class ImportanceSample:
             return _calibrated(AsimovSet(kept, theta, tuple(weights), self.auxiliary.asimov(theta)), free)
 
 
-@singledispatch
-def sample_of(loss: Any, *, theta: Array | None = None, events: int = 50_000, seed: int = 0) -> Any:
-    """What the Asimov sets and toys of a likelihood are made of; other kinds of likelihoods register their own.
-
-    Args:
-        loss: The likelihood.
-        theta: See `ImportanceSample`.
-        events: See `ImportanceSample`.
-        seed: See `ImportanceSample`.
-
-    Raises:
-        InputError: This kind of likelihood has no pseudo-data.
-    """
-    return ImportanceSample(loss, theta=theta, events=events, seed=seed)
-
-
 def _calibrated(asimov: AsimovSet, free: npt.NDArray[np.intp]) -> AsimovSet:
     """Multiply the weights by 1 + lambda . h, a small change that makes the score vanish.
 
@@ -240,9 +227,17 @@ class AsimovSet:
         """
         return Profiler(self.likelihood, poi)
 
-    def pool(self) -> Pool:
-        """Pseudo-experiments of the fitted model: the bias of fits to them is that of the fit alone."""
+    def pool(self, *, background: ToySource | None = None) -> Pool:
+        """Pseudo-experiments of the fitted model: the bias of fits to them is that of the fit alone.
+
+        Args:
+            background: Those of the background-only hypothesis, which upper limits of the toys need.
+
+        Raises:
+            InputError: The data's events have weights.
+        """
         sample = self.sample
+        require_no_weights(sample.loss)
         categories = [
             PoolCategory(
                 dataclasses.replace(category.columns, weights=None),
@@ -251,7 +246,8 @@ class AsimovSet:
             )
             for category, weights in zip(sample.categories, self.weights, strict=True)
         ]
-        return Pool.build(sample.parameters, self.theta, categories, sample.auxiliary)
+        pool = Pool.build(sample.parameters, self.theta, categories, sample.auxiliary)
+        return dataclasses.replace(pool, background=background)
 
     def data(self) -> list[zfit.Data]:
         """The weighted events as zfit data, one set for each category."""
@@ -267,4 +263,6 @@ class AsimovSet:
     def loss(self) -> ExtendedNLL:
         """The same as a zfit loss; it evaluates the densities again, which `profiler` does not."""
         with _own_constraints_set_aside(self.sample.parameters):
-            return ExtendedNLL(list(self.sample.loss.model), self.data(), constraints=self.constraints() or None)
+            return ExtendedNLL(
+                list(self.sample.loss.model), self.data(), constraints=self.constraints() or None, expected=True
+            )

@@ -1,4 +1,4 @@
-"""Pseudo-experiments without densities: a calibrated sample of events, drawn and evaluated once, to draw from.
+"""Toys of events without their densities: a calibrated sample, drawn and evaluated once, to draw from.
 
 A toy of 40,000 events costs seconds if its events are drawn from the flows and their densities evaluated again.  An
 `AsimovSet` has events of every component with all columns of the likelihood, weighted so that its best fit is the
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.likelihood.cached import Columns
     from hisigma_zfit.likelihood.evaluate import Evaluator
     from hisigma_zfit.likelihood.nll import ExtendedNLL
+    from hisigma_zfit.toys.source import ToySource
 
 __all__ = ["Pool", "PoolCategory"]
 
@@ -88,7 +89,7 @@ class PoolCategory:
 
 @dataclass(frozen=True, repr=False)
 class Pool:
-    """Everything that pseudo-experiments of one hypothesis and their fits need, in plain numbers.
+    """Everything that pseudo-experiments of one hypothesis and their fits need, in plain numbers; a `ToySource`.
 
     Attributes:
         parameters: Names of all parameters, P of them.
@@ -107,7 +108,7 @@ class Pool:
     limits: tuple[Array, Array]
     categories: tuple[PoolCategory, ...]
     auxiliary: AuxiliaryData
-    background: Pool | None = None
+    background: ToySource | None = None
 
     def __repr__(self) -> str:
         events = [category.columns.size for category in self.categories]
@@ -176,6 +177,16 @@ class Pool:
         )
 
     @property
+    def n_categories(self) -> int:
+        """Number of data sets."""
+        return len(self.categories)
+
+    @property
+    def n_auxiliary(self) -> int:
+        """Number of auxiliary observations A."""
+        return int(self.auxiliary.observed.size)
+
+    @property
     def portable(self) -> bool:
         """Whether other processes can have it: all but likelihoods with shapes that only TensorFlow evaluates."""
         return not any(isinstance(category.likelihood, GraphRecipe) for category in self.categories)
@@ -208,7 +219,7 @@ class Pool:
         """-log L of the events themselves with their weights, and auxiliary observations that agree with the truth."""
         return self._sum([category.weighted() for category in self.categories], self.auxiliary.asimov(self.theta))
 
-    def _sum(self, parts: list[Evaluator], observation: Array) -> PseudoLikelihood:
+    def _sum(self, parts: Sequence[Evaluator], observation: Array) -> PseudoLikelihood:
         own = [self.auxiliary.evaluator(observation)] if observation.size else []
         return PseudoLikelihood(self.fit_parameters, [*parts, *own], self.theta)
 

@@ -13,7 +13,7 @@ from hisigma_zfit.statistics.intervals import ONE_SIGMA, quantiles
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
-    from hisigma_zfit.toys.pool import Pool
+    from hisigma_zfit.toys.source import ToySource
     from hisigma_zfit.toys.toy_fits import ToyFits
 
 __all__ = ["summarise"]
@@ -40,7 +40,7 @@ def _of_parameter(values: Array, errors: Array, truth: float) -> ToyParameter:
     )
 
 
-def summarise(fits: ToyFits, pool: Pool, poi: str, *, seed: int, limit: float | None = None) -> ToySummary:
+def summarise(fits: ToyFits, pool: ToySource, poi: str, *, seed: int, limit: float | None = None) -> ToySummary:
     """Reduce fits of toys.
 
     Args:

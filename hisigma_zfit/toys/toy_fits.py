@@ -1,6 +1,6 @@
 """Draw and fit pseudo-experiments: the part that other processes run, numpy only.
 
-Every toy has a random stream of its own, spawned from the seed by its number, so that it is the same whichever process
+Every toy has a random stream of its own, named by the seed and its number, so that it is the same whichever process
 makes it, and whatever was made before.
 
 What to use when: `fit_toys` for a study of pulls, coverage and expected results, which `toys.run_toys` spreads over
@@ -19,12 +19,13 @@ import numpy.typing as npt
 from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.limits import AsimovCurve, cls_limit
 from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.learn.streams import Purpose, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from hisigma_zfit.arrays import Array, Mask
-    from hisigma_zfit.toys.pool import Pool
+    from hisigma_zfit.toys.source import ToySource
 
 __all__ = ["ConditionalFits", "ToyFits", "ToyPlan", "conditional_fits", "fit_toys", "require_fitted"]
 
@@ -37,14 +38,14 @@ class ToyPlan:
     """What is done in every toy.
 
     Attributes:
-        pool: Where its events come from.
+        pool: Where its data come from.
         poi: Index of the parameter of interest.
         seed: Seed of the toys.
         limit: Confidence level of an upper limit, or None for none.
         background: Background-only Asimov value of t for the limits; None for Wald's form, see `limits.cls_limit`.
     """
 
-    pool: Pool
+    pool: ToySource
     poi: int
     seed: int
     limit: float | None = None
@@ -114,11 +115,10 @@ class ConditionalFits:
 
 
 def _toys(
-    pool: Pool, poi: str, seed: int | Sequence[int], numbers: range
+    pool: ToySource, poi: str, streams: Iterable[np.random.Generator]
 ) -> Iterator[tuple[Profiler | None, list[int], Array]]:
     """Profile, numbers of events and auxiliary observations of toys; no profile where the fit failed."""
-    for k in numbers:
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(k,)))
+    for rng in streams:
         experiment, events, observation = pool.draw(rng)
         try:
             profile = Profiler(experiment, poi, quick=True)
@@ -148,11 +148,10 @@ def fit_toys(plan: ToyPlan, start: int, stop: int) -> ToyFits:
     pool, n = plan.pool, stop - start
     size = pool.theta.size
     shapes = {"values": (n, size), "errors": (n, size), "t_true": (n,), "q0": (n,), "limit": (n,)}
-    shapes |= {"events": (n, len(pool.categories)), "observation": (n, pool.auxiliary.observed.size)}
+    shapes |= {"events": (n, pool.n_categories), "observation": (n, pool.n_auxiliary)}
     rows = {name: np.full(shape, np.nan) for name, shape in shapes.items()}
-    for k, (profile, events, observation) in enumerate(
-        _toys(pool, pool.parameters[plan.poi], plan.seed, range(start, stop))
-    ):
+    streams = (stream(plan.seed, Purpose.TOY, k) for k in range(start, stop))
+    for k, (profile, events, observation) in enumerate(_toys(pool, pool.parameters[plan.poi], streams)):
         rows["events"][k], rows["observation"][k] = events, observation
         try:
             fitted = {} if profile is None else _row(plan, profile)
@@ -163,7 +162,9 @@ def fit_toys(plan: ToyPlan, start: int, stop: int) -> ToyFits:
     return ToyFits(**rows)
 
 
-def conditional_fits(pool: Pool, poi: str, values: npt.ArrayLike, *, toys: int, seed: Sequence[int]) -> ConditionalFits:
+def conditional_fits(
+    pool: ToySource, poi: str, values: npt.ArrayLike, *, toys: int, seed: Sequence[int]
+) -> ConditionalFits:
     """Draw and fit pseudo-experiments of one hypothesis, with as many conditional fits as there are `values`.
 
     Args:
@@ -171,14 +172,17 @@ def conditional_fits(pool: Pool, poi: str, values: npt.ArrayLike, *, toys: int, 
         poi: Name of the parameter of interest.
         values: Where it is held, shape (V,).
         toys: Number of pseudo-experiments n.
-        seed: Same numbers, same toys; the first of them do not depend on `toys`.
+        seed: The user's seed, and numbers that tell this hypothesis from others.  Same numbers, same toys; the first
+            of them do not depend on `toys`.
 
     Raises:
         FitError: More than one toy in ten could not be fitted.
     """
     values = np.asarray(values, dtype=np.float64)
     best, minimum, conditional = np.full(toys, np.nan), np.full(toys, np.nan), np.full((toys, values.size), np.nan)
-    for k, (profile, _, _) in enumerate(_toys(pool, poi, seed, range(toys))):
+    user, *hypothesis = seed
+    streams = (stream(user, Purpose.TEST_TOY, *hypothesis, k) for k in range(toys))
+    for k, (profile, _, _) in enumerate(_toys(pool, poi, streams)):
         try:
             held = None if profile is None else [profile.at(float(value)).value for value in values]
         except FitError:

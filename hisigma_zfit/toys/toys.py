@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.limits import AsimovCurve
 from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.likelihood.protocol import yields_in
+from hisigma_zfit.toys.source import require_no_weights
 from hisigma_zfit.toys.toy_fits import ToyFits, ToyPlan, fit_toys, require_fitted
 from hisigma_zfit.workers import finished
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hisigma_zfit.arrays import Array
-    from hisigma_zfit.toys.pool import Pool
+    from hisigma_zfit.toys.source import ToySource
 
 __all__ = ["Chunks", "make_pool", "run_toys"]
 
@@ -59,26 +60,29 @@ def make_pool(
     events: int = 100_000,
     seed: int = 0,
     limits: bool = False,
-) -> Pool:
-    """Draw and evaluate the events from which pseudo-experiments of a fitted model are made.
+) -> ToySource:
+    """Draw and evaluate the events from which pseudo-experiments of a fitted likelihood are made.
 
     Args:
-        result: A FitResult, whose best values are the truth of the toys, or an `ExtendedNLL` at its current values.
+        result: A FitResult, whose best values are the truth of the toys, or a likelihood of any kind (of events, of
+            templates, a sum of both) at its current values.
         poi: Name of the parameter of interest.
         inject: Its true value.
         others: True values of other parameters by name, in the place of the fitted ones.
-        events: Events of each component.  They limit how well the toys represent the model: the error of the parameter
-            is right to about 1 / sqrt(events under the signal).
+        events: Events of each component, but for templates.  They limit how well the toys represent the model: the
+            error of the parameter is right to about 1 / sqrt(events under the signal).
         seed: Same seed, same events.
         limits: Also prepare the background-only hypothesis, which upper limits of the toys need.
 
     Raises:
-        InputError: The likelihood has no such parameter, or fewer signal events than none are to be injected.
+        InputError: The likelihood has no such parameter or no pseudo-data, or fewer signal events than none are to be
+            injected, or the data's events have weights.
         FitError: The events do not represent the hypothesis; ask for more of them.
     """
-    from hisigma_zfit.toys.asimov import ImportanceSample
+    from hisigma_zfit.toys.samples import sample_of
 
     loss = getattr(result, "loss", result)
+    require_no_weights(loss)
     names = [p.name for p in loss.parameters]
     truth = {poi: inject, **(others or {})}
     for name in truth:
@@ -86,32 +90,23 @@ def make_pool(
             raise InputError.from_parts(
                 expected=f"one of the parameters {', '.join(names)}", got=repr(name), do="correct the name"
             )
-    if not inject >= 0.0 and _is_yield(loss, poi):
+    if not inject >= 0.0 and poi in yields_in(loss):
         raise InputError.from_parts(expected="a signal that is not negative", got=f"{inject:g}", do="inject 0 or more")
     theta = loss.theta()
     for parameter, found in getattr(result, "params", {}).items():
         theta[names.index(parameter.name)] = float(found["value"])
     for name, value in truth.items():
         theta[names.index(name)] = value
-    sample = ImportanceSample(loss, theta=theta, events=events, seed=seed)
-    pool = sample.asimov(theta, poi=poi).pool()
-    if not limits:
-        return pool
-    theta[names.index(poi)] = 0.0
-    return replace(pool, background=sample.asimov(theta, poi=poi).pool())
-
-
-def _is_yield(loss: Any, poi: str) -> bool:
-    """Whether a parameter is a number of events or a factor of one; couplings may be negative."""
-    from hisigma_zfit.likelihood.columns import terms_of
-
-    sizes = [term.extended for model in loss.model for term in terms_of(model)]
-    bases = [getattr(size, "base", size) for size in sizes]  # that of a log-normal yield may be a number
-    return poi in {str(base.name) for base in bases if hasattr(base, "name")}
+    sample, background = sample_of(loss, theta=theta, events=events, seed=seed), None
+    if limits:
+        without = theta.copy()
+        without[names.index(poi)] = 0.0
+        background = sample.asimov(without, poi=poi).pool()
+    return sample.asimov(theta, poi=poi).pool(background=background)
 
 
 def run_toys(
-    pool: Pool,
+    pool: ToySource,
     poi: str,
     *,
     n: int,
@@ -125,7 +120,7 @@ def run_toys(
     """Draw and fit pseudo-experiments.
 
     Args:
-        pool: Where their events come from.
+        pool: Where their data come from.
         poi: Name of the parameter of interest.
         n: Number of toys.
         seed: Same seed, same toys; a longer study with it begins with the shorter one's toys.
@@ -163,7 +158,7 @@ def run_toys(
     return fits
 
 
-def _plan(pool: Pool, poi: str, *, n: int, seed: int, limit: float | None, processes: int) -> ToyPlan:
+def _plan(pool: ToySource, poi: str, *, n: int, seed: int, limit: float | None, processes: int) -> ToyPlan:
     if poi not in pool.parameters:
         raise InputError.from_parts(
             expected=f"one of the parameters {', '.join(pool.parameters)}", got=repr(poi), do="correct the name"
@@ -179,7 +174,7 @@ def _plan(pool: Pool, poi: str, *, n: int, seed: int, limit: float | None, proce
     return ToyPlan(pool, index, seed, limit, None if limit is None else _background(pool, index))
 
 
-def _background(pool: Pool, index: int) -> AsimovCurve | None:
+def _background(pool: ToySource, index: int) -> AsimovCurve | None:
     """Background-only Asimov value of t, once for all toys: they have the same truth."""
     if pool.background is None:
         _log.warning("limits of toys take Wald's form; prepare the pool with limits=True for those of an Asimov set")

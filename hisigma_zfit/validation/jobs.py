@@ -163,7 +163,8 @@ class _Found:
 
 
 def _inside(data: Dataset, flow: ConditionalFlow, options: MeasureOptions) -> Dataset:
-    return data.select(flow.inside(data.array(options.features)), reason="outside the domain")
+    """The events that a density can be asked about."""
+    return data.select(flow.inside(data.array(options.features), data[options.mass]), reason="outside the domain")
 
 
 def _fitted(inputs: Inputs, options: MeasureOptions, truth: tuple[ConditionalFlow, ConditionalFlow] | None) -> _Found:
@@ -218,7 +219,7 @@ def _looked_at(found: _Found, inputs: Inputs, options: MeasureOptions) -> dict[s
     own: dict[str, Any] = {}
     seeds = [use_seed(options.seed, Use.WINDOW, 2, k) for k in range(2)]
     inside = inputs.data.select(inputs.region.contains(inputs.data[options.mass]), reason="outside the window")
-    if int(found.background.inside(inside.array(options.features)).sum()) >= diagnostics.MIN_EVENTS:
+    if len(_inside(inside, found.background, options)) >= diagnostics.MIN_EVENTS:
         seen = diagnostics.closure(
             found.background,
             inside,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import counting
 import numpy as np
 import pytest
@@ -17,7 +19,9 @@ from hisigma_zfit.inference.hypotests import expected_discovery, upper_limit
 from hisigma_zfit.inference.unified import feldman_cousins
 from hisigma_zfit.model.kappa import PolynomialYield
 from hisigma_zfit.toys.asimov import ImportanceSample
+from hisigma_zfit.toys.summary import summarise
 from hisigma_zfit.toys.toy_fits import conditional_fits
+from hisigma_zfit.toys.toys import make_pool, run_toys
 
 
 def parameters(*names):
@@ -36,6 +40,38 @@ def test_two_templates_give_the_yield_of_the_one_parameter_fit():
     value, error, _ = fit_yields(templates[0] / templates[1], counts)
     assert profiler.best == pytest.approx(value, rel=1e-3)
     assert profiler.error == pytest.approx(error, rel=1e-3)
+
+
+def test_contents_that_are_sums_of_weights_have_the_errors_of_weights():
+    """Against the same fit of events, linear algebra, and the one-parameter fit."""
+    templates, rng = shapes(2, 12, 1), np.random.default_rng(2)
+    counts = rng.poisson(np.array([80.0, 900.0]) @ templates).astype(float)
+    plain = Profiler(TemplateLikelihood(parameters("s", "b"), templates, counts), "s")
+    heavy = Profiler(TemplateLikelihood(parameters("s", "b"), templates, 4.0 * counts, 16.0 * counts), "s")
+    assert not plain.weighted
+    assert heavy.error == pytest.approx(4.0 * plain.error, rel=1e-6)
+    assert heavy.t(0.0) == pytest.approx(plain.t(0.0), rel=1e-6)
+    variance = counts * rng.uniform(1.0, 9.0, counts.size)
+    likelihood = TemplateLikelihood(parameters("s", "b"), templates, counts, variance)
+    profiler = Profiler(likelihood, "s")
+    expected = likelihood.expected(profiler.minimum.theta)
+    inverse = np.linalg.inv((templates * counts / expected**2) @ templates.T)
+    covariance = inverse @ ((templates * variance / expected**2) @ templates.T) @ inverse
+    assert profiler.error == pytest.approx(np.sqrt(covariance[0, 0]), rel=1e-9)
+    value, error, z = fit_yields(templates[0] / templates[1], counts, variance)
+    assert (value, error) == pytest.approx((profiler.best, profiler.error), rel=1e-3)
+    assert z == pytest.approx(np.sqrt(profiler.t(0.0)), rel=1e-3)
+    with pytest.raises(InputError, match="events without weights"):
+        TemplateSample(likelihood).asimov(profiler.minimum.theta).pool()
+    with pytest.raises(InputError, match=r"a variance of shape \(12,\), got \(3,\)"):
+        TemplateLikelihood(parameters("s", "b"), templates, counts, np.ones(3))
+
+
+def test_fourfold_weights_of_a_yield_at_its_limit():
+    """The upper side of the interval is that of the events, fourfold; their variance is four by count."""
+    ratio, counts = np.array([1 / 14, 0.6, 16.0]), np.array([100.0, 40.0, 0.0])
+    plain, heavy = fit_yields(ratio, counts), fit_yields(ratio, 4.0 * counts, 16.0 * counts)
+    assert heavy[:2] == pytest.approx((4.0 * plain[0], 4.0 * plain[1]), rel=1e-5)
 
 
 def test_derivatives_with_a_composed_yield_equal_differences():
@@ -152,3 +188,27 @@ def test_limits_and_significances_are_those_of_a_counting_experiment():
     assert toys.best.mean() == pytest.approx(0.0, abs=5.0 * np.sqrt(50.0 / 200.0))
     with pytest.raises(FitError, match="less than nothing at s = -60"):
         TemplateSample(bins).asimov(np.array([-60.0, 50.0]))
+
+
+def test_toys_of_a_histogram_are_studied_as_those_of_events():
+    s, b = parameters("s", "b")
+    b.set_value(50.0)
+    b.floating = False
+    bins = TemplateLikelihood([s, b], np.ones((2, 1)), np.array([62.0]))
+    pool = make_pool(bins, "s", 30.0, limits=True)
+    fits = run_toys(pool, "s", n=300, seed=3)
+    # one number over a known background: the fit is the number
+    np.testing.assert_allclose(fits.values[:, 0], fits.events[:, 0] - 50.0, atol=1e-2)
+    np.testing.assert_allclose(fits.errors[:, 0], np.sqrt(fits.events[:, 0]), rtol=1e-3)
+    # 4.5 sigma, 7e-6 each; the error of a toy goes with its number, which moves the mean pull by half of 1/sqrt(80)
+    own = summarise(fits, pool, "s", seed=3).parameters["s"]
+    assert abs(own.bias) < 4.5 * own.bias_error
+    assert abs(own.pull_mean) < 4.5 * own.pull_mean_error + 0.06
+    assert abs(own.pull_width - 1.0) < 4.5 * own.pull_width_error + 0.03
+    limited = run_toys(pool, "s", n=3, seed=3, limit=0.95)
+    for n, limit in zip(limited.events, limited.limit, strict=True):
+        data = TemplateLikelihood([s, b], np.ones((2, 1)), n)
+        assert limit == pytest.approx(upper_limit(data, "s").limit, rel=2e-3)
+    assert pickle.loads(pickle.dumps(pool)).digest == pool.digest != make_pool(bins, "s", 30.0).digest
+    with pytest.raises(InputError, match="not negative, got -1"):
+        make_pool(bins, "s", -1.0)

@@ -65,7 +65,7 @@ class Ordered(ConditionalFlow):
         sub = -np.log1p(rng.random(len(m)) * np.expm1(-(lead + self.overlap)))
         return np.stack([25 + decay * lead, 25 + decay * sub, mean + rng.normal(size=len(m))], axis=1)
 
-    def inside(self, x):
+    def inside(self, x, m=None):
         return (np.asarray(x)[:, :2] > 25).all(axis=1)
 
 

@@ -122,8 +122,7 @@ def test_toys_that_fail_are_counted():
     class Pool:
         """Every third toy has its truth where fits fail."""
 
-        parameters, theta, categories = ("x", "y", "z"), np.array([0.9, 0.0, 0.0]), (None,)
-        auxiliary = SimpleNamespace(observed=np.zeros(0))
+        parameters, theta, n_categories, n_auxiliary = ("x", "y", "z"), np.array([0.9, 0.0, 0.0]), 1, 0
 
         def __init__(self, period):
             self.period, self.made = period, 0

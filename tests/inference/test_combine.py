@@ -142,6 +142,7 @@ class Parabola:
 
     name = "s"
     best = 100.0
+    weighted = False
 
     def interval(self, level):
         return 100.0 - 20.0 * np.sqrt(level), 100.0 + 20.0 * np.sqrt(level)

@@ -271,3 +271,6 @@ def test_wrong_input_is_named(mixture, data, events):
         fit_weights([flow, models.background_flow()], events)
     with pytest.raises(InputError, match="term to be one of"):
         weights_profiler(mixture, data, events, term="poisson")
+    weighted = dataclasses.replace(events, weights=np.full(len(events), 2.0))
+    with pytest.raises(InputError, match="sideband events without weights for their exact likelihood"):
+        weights_profiler(mixture, data, weighted, term="exact")

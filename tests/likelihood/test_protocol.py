@@ -98,7 +98,10 @@ def test_two_losses_make_one_and_their_constraint_counts_once():
     first = counting.counting(60.0, B, sigma=5.0)
     s, b = (next(p for p in first.parameters if p.name == name) for name in "sb")
     second = ExtendedNLL(
-        zfit.pdf.SumPDF([counting.flat(s), counting.flat(b)]), counting.observe(80.0), constraints=first.constraints
+        zfit.pdf.SumPDF([counting.flat(s), counting.flat(b)]),
+        counting.observe(80.0),
+        constraints=first.constraints,
+        expected=True,
     )
     both = first + second
     assert isinstance(both, ExtendedNLL)

@@ -21,6 +21,7 @@ from hisigma_zfit.measurement import load_model
 from hisigma_zfit.measurement.stored import MeasurementResults, load_results
 from hisigma_zfit.model.compose import compose
 from hisigma_zfit.model.kappa import PolynomialYield
+from hisigma_zfit.runs.toys import load_toys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,6 +207,14 @@ def test_categories_share_the_signal_and_the_nuisances(categories):
     assert m.parameters["lumi"].error == pytest.approx(1.0, rel=0.02)
 
 
+def test_the_signal_response_is_that_of_all_categories(categories):
+    """Events that only validated the training, 5 % of all; a quick one may lose a tenth of the signal."""
+    found = categories.results.measurement.signal_response
+    assert 100 <= found.n_events < 180
+    assert found.value == pytest.approx(1.0, abs=5.0 * found.error + 0.1)
+    assert found.error < 0.3
+
+
 def test_every_event_of_the_categories_is_accounted_for(categories):
     n = categories.results.measurement.n_events
     assert n.read == N_BACKGROUND + N_SIGNAL + N_VH
@@ -228,13 +237,34 @@ def test_every_category_has_its_projections_and_its_model(categories):
     )
 
 
-def test_toys_of_several_categories_are_refused(categories):
-    outcome = folders.hisigma("toys", categories.out, "--n", "10")
-    assert outcome.code == 2
-    assert outcome.err.count("\n") == 1
-    assert "expected a run of one category, or one of high, low" in outcome.err
+def test_toys_draw_every_category_and_fit_all_together(categories, tmp_path):
+    outcome = folders.hisigma("toys", categories.out, "--n", "20", "--events", "3000", "--out", tmp_path / "toys")
+    assert outcome.code == 0, outcome.err
+    m, summary = categories.results.measurement, load_toys(tmp_path / "toys")
+    assert set(summary.parameters) == set(m.parameters)
+    with np.load(tmp_path / "toys" / "chunks" / "0000000.npz") as stored:
+        events, observation = stored["events"], stored["observation"]
+    # one measurement each of VH_yield, lumi and migration, whatever the number of categories; 5 sigma: 6e-7
+    assert observation.shape == (20, 3)
+    truth_of_nuisances = sorted(m.parameters[name].value for name in ("VH_yield", "lumi", "migration"))
+    np.testing.assert_allclose(sorted(observation.mean(axis=0)), truth_of_nuisances, atol=5.0 / np.sqrt(20))
+    # at the best fit the expected number of every category is that of its data: 5 sigma
+    used = [
+        sum(p.data.sum() for p in categories.results.projections if p.selection == c and p.observable == "m")
+        for c in ("high", "low")
+    ]
+    assert sum(used) == m.n_events.used
+    np.testing.assert_allclose(events.mean(axis=0), used, atol=5.0 * np.sqrt(max(used) / 20))
+    assert abs(summary.parameters["n_sig"].bias) < 5.0 * summary.parameters["n_sig"].bias_error
+    # the toys know what the fit of the data knows
+    assert summary.parameters["n_sig"].error == pytest.approx(m.parameters["n_sig"].error, rel=0.15)
+
+
+def test_a_category_that_is_not_there_is_named(categories):
     with pytest.raises(InputError, match="got 'middle'"):
         load_model(categories.out, "middle")
+    with pytest.raises(InputError, match="a run of one category, or one of high, low"):
+        load_model(categories.out)
 
 
 REFUSED = {

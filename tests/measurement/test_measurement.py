@@ -155,7 +155,7 @@ def test_projections_hold_all_events_and_the_fitted_yields(measured, stored):
         expected = measured.parameters[parameter].value
         assert mass.components[name].sum() == pytest.approx(expected, rel=1e-9)
     assert [h.name for h in stored.histories] == ["background", "signal"]
-    assert stored.histories[0].train.shape[0] == 2  # one row for each bootstrap
+    assert stored.histories[0].train.shape[0] == 1  # one row for each member
     assert np.isfinite(stored.histories[0].train).all()
 
 

@@ -16,7 +16,7 @@ from hisigma_zfit.model.compose import compose, signal_plus_background
 from hisigma_zfit.model.kappa import polynomial_signal
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import ExpQuadratic
-from hisigma_zfit.model.stored import load_model, save_model
+from hisigma_zfit.model.stored import load_model, load_models, save_model
 from hisigma_zfit.model.systematics import ShapeVariation, nuisance
 from hisigma_zfit.model.uncertain_yields import lognormal_yield, scaled_yield, shifted_yield
 from hisigma_zfit.toys.toys import make_pool, run_toys
@@ -126,6 +126,28 @@ def test_the_likelihood_survives(build, moved, tmp_path):
         assert float(new.value()) == float(old.value())
         assert new.floating == old.floating
         assert (new.lower is None) == (old.lower is None)
+
+
+def test_categories_that_are_stored_share_their_parameters_again(tmp_path):
+    model = build()
+    for name in ("low", "high"):
+        save_model(model, tmp_path / name)
+    again = load_models(tmp_path)
+    assert list(again) == ["high", "low"]
+    data = zfit.Data.from_numpy(obs=model.space, array=events(model))
+    losses = [ExtendedNLL(models, [data, data]) for models in ([model] * 2, list(again.values()))]
+    # what is known of a nuisance counts once
+    assert [len(loss.constraints) for loss in losses] == [2, 2]
+    assert sorted(p.name for p in losses[1].parameters) == sorted(p.name for p in losses[0].parameters)
+    for moved in ({}, {"jes": 0.8, "lumi": -1.2, "n_sig": 80.0}):
+        first, second = (float(loss.value(params=moved)) for loss in losses)
+        assert second == pytest.approx(first, rel=1e-12)
+    (only,) = load_models(tmp_path / "low").values()
+    assert only.obs == model.obs
+    model.poi.set_value(80.0)
+    save_model(model, tmp_path / "low")
+    with pytest.raises(InputError, match="the same 'n_sig' in all models"):
+        load_models(tmp_path)
 
 
 def test_toys_of_a_stored_coupling(tmp_path):
