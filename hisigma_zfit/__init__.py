@@ -43,6 +43,7 @@ _PUBLIC = {
     "feldman_cousins": "inference.unified",
     "signal_response": "inference.response",
     "measure": "measurement.pipeline",
+    "validate": "validation.pipeline",
 }
 _ROOMS = {"examples": "examples", "plotting": "plotting", "tables": "report.tables", "results": "results"}
 

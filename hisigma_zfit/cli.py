@@ -1,4 +1,4 @@
-"""The command line: `hisigma measure | unblind | toys | plot | info`.  Thin; only what fits imports TensorFlow."""
+"""The command line: `hisigma measure | unblind | validate | toys | plot | info`.  Only what fits imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -65,6 +65,17 @@ def parser() -> argparse.ArgumentParser:
     unblind.add_argument("--out", metavar="FOLDER", help="run folder to be made; RUNFOLDER-unblinded by default")
     unblind.set_defaults(run=_unblind)
 
+    validate = commands.add_parser(
+        "validate",
+        help="try a measurement on its own files without looking at the signal region",
+        description="Train and fit pseudo-signal regions of the sidebands and pseudo-experiments with injected signal, "
+        "compare trainings, and write a page with a verdict and the systematic uncertainty to quote to a run folder.  "
+        "Takes the options and the configuration file of a measurement, and the time of about ten.  An interrupted "
+        "validation goes on when the same command is given again.",
+    )
+    validate.fill = _validate_arguments
+    validate.set_defaults(run=_validate)
+
     toys = commands.add_parser(
         "toys",
         help="draw and fit pseudo-experiments of a run's model",
@@ -128,6 +139,29 @@ def _unblind(arguments: argparse.Namespace) -> str:
     return f"{tables.measurement(measurement)}\n\nwritten to {place}"
 
 
+def _validate_arguments(validate: argparse.ArgumentParser) -> None:
+    from hisigma_zfit.configuration.arguments import add_arguments
+    from hisigma_zfit.validation.options import ValidateOptions
+
+    add_arguments(validate, ValidateOptions)
+    validate.add_argument("--out", metavar="FOLDER", help="run folder to be made")
+    validate.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes (default 1)")
+    validate.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler to use instead, as for toys")
+    validate.add_argument("-v", "--verbose", action="store_true", help="log what is done")
+
+
+def _validate(arguments: argparse.Namespace) -> str:
+    from hisigma_zfit.configuration.arguments import given_options
+    from hisigma_zfit.report.validation_page import as_text
+    from hisigma_zfit.validation import validate
+    from hisigma_zfit.validation.options import ValidateOptions
+
+    options = given_options(arguments, ValidateOptions, required=("out",))
+    where = {name: getattr(arguments, name) for name in ("out", "config", "processes", "scheduler")}
+    found = validate(**where, quiet=False, **options)
+    return f"{as_text(found)}\n\nwritten to {arguments.out}: see validation.html"
+
+
 def _toys(arguments: argparse.Namespace) -> str:
     from hisigma_zfit.measurement.toys import study_toys
     from hisigma_zfit.report.toy_tables import toys
@@ -159,7 +193,12 @@ def _info(arguments: argparse.Namespace) -> str:
     path = Path(arguments.path)
     if path.is_dir():
         from hisigma_zfit.measurement.stored import load_any
+        from hisigma_zfit.report import validation_page
+        from hisigma_zfit.runs.identity import stored_identity
+        from hisigma_zfit.validation import load_validation
 
+        if (stored_identity(path) or {}).get("task") == "validate":
+            return validation_page.as_text(load_validation(path))
         return load_any(path).table()
     from hisigma_zfit.data import describe
 

@@ -130,6 +130,7 @@ def test_describe_lists_every_table_and_what_cannot_be_read(tmp_path):
     [
         (["--help"], 0),
         (["measure", "--help"], 0),
+        (["validate", "--help"], 0),
         (["measure", "--schema"], 0),
         (["measure", "--config", "absent.yaml", "--out", "out"], 2),
         (["info"], 0),
@@ -138,7 +139,7 @@ def test_describe_lists_every_table_and_what_cannot_be_read(tmp_path):
         (["info", "absent.root"], 2),
         (["plot", "absent"], 2),
     ],
-    ids=["help", "measure-help", "schema", "config", "info", "option", "file", "info-file", "plot"],
+    ids=["help", "measure-help", "validate-help", "schema", "config", "info", "option", "file", "info-file", "plot"],
 )  # fmt: skip
 def test_help_and_errors_do_not_import_tensorflow(tmp_path, arguments, code):
     program = (

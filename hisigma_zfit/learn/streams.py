@@ -76,6 +76,8 @@ class Purpose(IntEnum):
     """Which part of the events a member does not see."""
     HALF = 24
     """Which half of the events an event is in."""
+    VALIDATION = 25
+    """What the jobs of the task `validate` take as theirs, and which simulated signal they inject."""
     PILOT = 26
     """Events and starts of the short trainings that choose coordinates."""
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.results import LikelihoodScan, Projection, SignalResponse
 
-__all__ = ["Answers", "ask", "closure", "response"]
+__all__ = ["Answers", "ask", "bootstrap_fits", "closure", "combine", "response"]
 
 _log = logging.getLogger(__name__)
 
@@ -130,6 +130,31 @@ def bootstrap_fits(
     return bootstrap_profilers(list(models), list(data))
 
 
+def combine(
+    nominal: Profiler,
+    models: Sequence[SignalPlusBackground],
+    data: Sequence[Dataset],
+    members: tuple[Profiler, ...],
+    training: Dataset,
+    options: AskOptions,
+) -> Combination:
+    """What a measurement reports: its trained members in one answer.
+
+    Args:
+        nominal: Profile of the models that were fitted.
+        models: These, of all categories.
+        data: The events that were fitted, of each category.
+        members: The fits of the bootstraps.
+        training: Events that the background of the first category was trained with.
+        options: How they are combined.
+    """
+    weighted = None
+    if options.combine == "weights":
+        # Gaussian weights: exact ones would go through all events of the training at every step of the fit
+        weighted = weights_profiler(models[0], data[0], training, term="gaussian")
+    return combination(options.combine, nominal, members, weighted=weighted, penalties=options.penalties or None)
+
+
 def ask(
     result: Any,
     data: Sequence[Dataset],
@@ -158,11 +183,7 @@ def ask(
     first, events = next(iter(inputs.values())), list(data)
     poi = str(models[0].poi.name)
     profiler = Profiler(result.loss, poi)
-    weighted = None
-    if options.combine == "weights":
-        # Gaussian weights: exact ones would go through all events of the training at every step of the fit
-        weighted = weights_profiler(models[0], events[0], first.training.events, term="gaussian")
-    combined = combination(options.combine, profiler, members, weighted=weighted, penalties=options.penalties or None)
+    combined = combine(profiler, models, events, members, first.training.events, options)
     without = Profiler(ExtendedNLL(list(mass_only), events), poi)
     returned = response(profiler, inputs, seed=seed)
     values, scan = _summarise(result, profiler, combined, members, without, seed=seed)

@@ -20,10 +20,12 @@ from hisigma_zfit.results.strategies import Expectation, PairedSummary, Strategy
 from hisigma_zfit.results.toys import Coverage, LimitQuantiles, Quantiles, ToyParameter, ToySummary
 from hisigma_zfit.results.training import TrainingHistory
 from hisigma_zfit.results.unblinding import Unblinding
+from hisigma_zfit.results.validation import Check, RetrainedFit, Spectrum, SpuriousSignal, Validation
 
 __all__ = [
     "BlindCounts",
     "BlindMeasurement",
+    "Check",
     "ClosureReport",
     "ConfidenceLevels",
     "Contour",
@@ -47,7 +49,10 @@ __all__ = [
     "PairedSummary",
     "Projection",
     "Quantiles",
+    "RetrainedFit",
     "SignalResponse",
+    "Spectrum",
+    "SpuriousSignal",
     "StrategyResult",
     "StrategySummary",
     "ToyParameter",
@@ -56,5 +61,6 @@ __all__ = [
     "TrainingHistory",
     "Unblinding",
     "UpperLimit",
+    "Validation",
     "WeightedFeature",
 ]

@@ -111,8 +111,11 @@ class RunFolder:
             RunFolderError: The disk is full, or the run is complete.
             InputError: `name` leaves the folder.
         """
+        return self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """Write a file of bytes; see `write_text`."""
         path = self._place(name)
-        content = text.encode()
         with disk_errors(self.folder, name, needed=len(content)):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(path, content)

@@ -56,6 +56,10 @@ class Stages:
         bar.add_task(name, total=None)
         return bar
 
+    def say(self, words: str) -> None:
+        """A line of one's own between the stages'."""
+        self._console.print(words, markup=False, highlight=False)
+
     def timings(self) -> dict[str, float]:
         """Seconds by stage and in total so far."""
         return {k: round(v, 2) for k, v in (self.seconds | {"total": time.perf_counter() - self._start}).items()}

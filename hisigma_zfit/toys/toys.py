@@ -14,22 +14,19 @@ for several processes need ``if __name__ == "__main__":`` as every use of `multi
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.limits import AsimovCurve
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.likelihood.protocol import yields_in
 from hisigma_zfit.toys.source import require_no_weights
 from hisigma_zfit.toys.toy_fits import ToyFits, ToyPlan, fit_toys, require_fitted
+from hisigma_zfit.workers import finished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.toys.source import ToySource
@@ -149,14 +146,9 @@ def run_toys(
     done, tasks = _resume(chunks, n)
     if done and tasks:
         _log.info("going on with %d of %d toys", n - sum(stop - start for start, stop in tasks), n)
-    if scheduler is not None:
-        finished = _on_dask(plan, tasks, scheduler)
-    elif processes > 1 and len(tasks) > 1:
-        finished = _in_processes(plan, tasks, min(processes, len(tasks)))
-    else:
-        finished = ((start, fit_toys(plan, start, stop)) for start, stop in tasks)
+    fitted = finished(fit_toys, plan, tasks, processes=processes, scheduler=scheduler)
     with _progress(progress, n, sum(len(fits) for fits in done.values())) as advance:
-        for start, fits in finished:
+        for (start, _), fits in fitted:
             if chunks is not None:
                 chunks.write(start, fits.arrays())
             done[start] = fits
@@ -205,77 +197,6 @@ def _resume(chunks: Chunks | None, n: int) -> tuple[dict[int, ToyFits], list[_Ta
         else:
             tasks.append((start, stop))
     return done, tasks
-
-
-# The plan of a worker process: sent once, when it starts, instead of with every task.
-_installed: ToyPlan | None = None
-
-
-def _install(plan: ToyPlan) -> None:
-    global _installed  # noqa: PLW0603 - the one way to keep something in a worker between tasks
-    _installed = plan
-
-
-def _fit_installed(task: _Task) -> ToyFits:
-    assert _installed is not None
-    return fit_toys(_installed, *task)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let processes that start now use one thread each, unless the user has decided otherwise."""
-    names = [n for n in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS") if n not in os.environ]
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name in names:
-            os.environ.pop(name, None)
-
-
-def _in_processes(plan: ToyPlan, tasks: Sequence[_Task], processes: int) -> Iterator[tuple[int, ToyFits]]:
-    # a fork would copy the locks of TensorFlow's threads in whatever state they are
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_install, initargs=(plan,)) as executor:
-        try:
-            with _one_thread_each():
-                futures = {executor.submit(_fit_installed, task): task[0] for task in tasks}
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise FitError(
-                "a worker process died, perhaps for lack of memory; use fewer processes, finished toys are kept"
-            ) from error
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _on_dask(plan: ToyPlan, tasks: Sequence[_Task], scheduler: Any) -> Iterator[tuple[int, ToyFits]]:
-    try:
-        import distributed
-    except ImportError as error:
-        raise InputError.from_parts(
-            expected="dask.distributed for a scheduler",
-            got="none installed",
-            do="run: pip install 'hisigma_zfit[dask]'",
-        ) from error
-    try:
-        client = distributed.Client(scheduler, timeout="10s", set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise InputError.from_parts(
-            expected="the address of a running Dask scheduler, such as tcp://host:8786",
-            got=f"{scheduler!r} ({type(error).__name__})",
-            do="start one with: dask scheduler",
-        ) from error
-    with client:
-        shared = client.scatter(plan, broadcast=True, hash=False)
-        futures = {client.submit(fit_toys, shared, *task, pure=False): task[0] for task in tasks}
-        try:
-            for future, fits in distributed.as_completed(futures, loop=client.loop, with_results=True):
-                yield futures[future], fits
-                future.release()
-        finally:
-            client.cancel(list(futures))
 
 
 class _Advance(Protocol):
