@@ -69,7 +69,7 @@ def signal_response(
 
     Example:
         >>> print(hz.signal_response(hz.examples.fitted(), "n_sig", hz.examples.simulation()))
-        signal response 0.99 +- 0.03 (1000 simulated events)
+        signal response 1.01 +- 0.03 (1000 simulated events)
     """
     profiler = as_profiler(result, poi)
     models: list[SignalPlusBackground] = list(profiler.loss.model)

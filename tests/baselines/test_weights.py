@@ -112,4 +112,5 @@ def test_signal_is_moved_to_masses_of_the_weighted_background():
     ratio = train_ratio(signal, whole, ["x"], mass=space(), kind="trees", seeds=[3])
     m, x = (v.ravel() for v in np.meshgrid(np.linspace(121.0, 129.0, 33), np.linspace(0.6, 0.95, 20)))
     values = np.stack([m, x], axis=1)
-    assert np.abs(ratio.log_odds(values) - exact(["m", "x"]).log_odds(values)).mean() < 0.15
+    # trees of 10,000 events err by 0.15; with half of the signal at the other mass it would be log 2 more
+    assert np.abs(ratio.log_odds(values) - exact(["m", "x"]).log_odds(values)).mean() < 0.25
