@@ -36,7 +36,7 @@ def gauss(shift=0.0, width=1.0):
 
 TRAINED = {
     # slowly: steep maps far outside of the few events that they saw would need a finer grid to be integrated
-    "spline": lambda: train(flow=spline_flow(learning_rate=3e-3), bootstraps=2, members=2),
+    "spline": lambda: train(flow=spline_flow(learning_rate=3e-3), bootstraps=2, members=2, value="bootstraps"),
     "plain spline": lambda: train(flow=spline_flow(bins=0, learning_rate=3e-3)),
     "maf spline": lambda: train(flow=maf(layers=2, bins=6, hidden=16, blocks=1, learning_rate=2e-3)),
     "maf affine": lambda: train(flow=maf(kind="affine", layers=2, hidden=16, blocks=1)),
