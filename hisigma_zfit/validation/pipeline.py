@@ -98,7 +98,8 @@ def validate(
             return load_validation(run.path)
         stages = Stages(_STAGES, quiet=quiet, counting=("read", "reference", "jobs"))
         with stages("read"):
-            material = collect(read(measured), measured, seed=settings.seed)
+            seen = read(measured.model_copy(update={"blind": True}))
+            material = collect(seen, measured, seed=settings.seed)
             jobs = make_plan(settings, material.sidebands[settings.mass], leaks=material.signal_outside > verdict.LEAKS)
         from hisigma_zfit.validation.jobs import train_reference  # TensorFlow, for which a mistake need not wait
 

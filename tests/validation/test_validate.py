@@ -122,7 +122,7 @@ def test_a_complete_one_is_read_back_and_another_refused(finished, event_files, 
 
 
 def test_the_blind_data_decide_nothing(finished, found, event_files, tmp_path, monkeypatch):
-    """The plan and the events of all jobs are the same with other data in the signal region."""
+    """The events of all jobs are the same with other data in the signal region, even where these were read."""
     seen = {}
 
     def stop(material, checkpoints):
@@ -130,7 +130,7 @@ def test_the_blind_data_decide_nothing(finished, found, event_files, tmp_path, m
         raise KeyboardInterrupt
 
     def emptied(options):
-        inputs = read(options)
+        inputs = read(options.model_copy(update={"blind": False}))
         m = inputs.data["m"]
         few = (m < 121) | (m >= 129) | (np.arange(len(m)) % 7 == 0)
         return dataclasses.replace(inputs, data=inputs.data.select(few))
