@@ -20,8 +20,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of the training, shared by the scripts of this study."""
     parser.add_argument("--flow", default="spline", help="density: spline or maf")
     parser.add_argument("--preset", default="standard", help="training: quick, standard or paper")
-    parser.add_argument("--bootstraps", type=int, default=5, help="bootstrapped backgrounds (default 5)")
+    parser.add_argument("--bootstraps", type=int, default=5, help="trainings on redrawn events (default 5)")
     parser.add_argument("--members", type=int, default=5, help="seeds of each model (default 5)")
+    parser.add_argument("--combine", default="nuisance", help="how bootstraps are combined (default nuisance)")
     parser.add_argument("--seed", type=int, default=1, help="seed of every random step (default 1)")
 
 
@@ -39,6 +40,7 @@ def measure(dataset: int, out: Path, options: argparse.Namespace, **more: Any) -
         members=options.members,
         flow=options.flow,
         preset=options.preset,
+        combine=options.combine,
         seed=options.seed,
         out=out,
         quiet=False,

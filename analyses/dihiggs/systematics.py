@@ -106,6 +106,7 @@ def main() -> None:
         "--datasets", type=int, choices=range(2, N_DATASETS + 1), default=N_DATASETS, help="how many (default 5)"
     )
     add_options(parser)
+    parser.set_defaults(combine="envelope")  # as published
     options = parser.parse_args()
     rows, scans = [], {"measurement": [], "jes": []}
     for k in range(options.datasets):
