@@ -54,7 +54,7 @@ def test_contents_that_are_sums_of_weights_have_the_errors_of_weights():
     variance = counts * rng.uniform(1.0, 9.0, counts.size)
     likelihood = TemplateLikelihood(parameters("s", "b"), templates, counts, variance)
     profiler = Profiler(likelihood, "s")
-    expected = likelihood.expected(profiler.minimum.theta)
+    expected = likelihood.templates.expected(profiler.minimum.theta)
     inverse = np.linalg.inv((templates * counts / expected**2) @ templates.T)
     covariance = inverse @ ((templates * variance / expected**2) @ templates.T) @ inverse
     assert profiler.error == pytest.approx(np.sqrt(covariance[0, 0]), rel=1e-9)

@@ -36,6 +36,7 @@ OPTIONS = {
     "bootstraps": 2,
     "members": 1,
     "preset": "quick",
+    "combine": "envelope",  # as the run whose members it takes
 }
 INJECTED = 80.0
 ODD = 0.123456789  # a value of a feature that no event has by chance

@@ -73,7 +73,7 @@ def test_result_json_has_every_key_of_the_contract(finished_run):
     assert raw["options"]["preset"] == "quick"
     assert set(raw["stat_only"]) == {"value", "error"}
     assert set(raw["mass_only"]) == set(raw["nominal"]) == {"value", "error", "z"}
-    assert set(raw["significance"]) == {"poi", "z", "p0", "q0"}
+    assert set(raw["significance"]) == {"poi", "z", "p0", "q0", "weights_corrected"}
     assert set(raw["n_events"]) == {"read", "used", "dropped", "signal_simulation", "sideband_training"}
     # about 130 of 2,500 sideband events are held out
     assert set(raw["closure"]["misfit"]) == (set() if raw["closure"]["too_few"] else {"a", "b"})
