@@ -27,7 +27,8 @@ S, B, TAU = 25.0, 40.0, 3.0
 def on_off(n, off):
     """Pois(n | s + b) of events, and Pois(off | tau b) as a histogram of two bins."""
     s, b = counting.parameter("s", max(n - off / TAU, 1.0)), counting.parameter("b", off / TAU)
-    events = ExtendedNLL(zfit.pdf.SumPDF([counting.flat(s), counting.flat(b)]), counting.observe(n))
+    model = zfit.pdf.SumPDF([counting.flat(s), counting.flat(b)])
+    events = ExtendedNLL(model, counting.observe(n), expected=True)
     control = scaled_yield(b, TAU, name="control")
     return events + TemplateLikelihood([control], np.array([[0.4, 0.6]]), np.array([0.4 * off, 0.6 * off]))
 
