@@ -87,7 +87,7 @@ def train_flow(
         seed: The same seed, data and options give the same bits on the same machine.
         flow: Recipe from `spline_flow` or `maf`; by default that of `spline_flow`, or a smaller one if that is better.
         epochs: Passes over the events, at most; overrides the preset.
-        preset: ``"quick"`` (2 epochs), ``"standard"`` (5, with fewer than 100,000 events up to 20) or ``"paper"`` (20).
+        preset: ``"quick"`` (2 epochs, one recipe), ``"standard"`` (5, with fewer than 100,000 events up to 20) or ``"paper"`` (20).
             With d > 4 features they are (d / 4)^1.5 times as many.  Fewer events end earlier.
         value: What the density is: ``"members"``, or ``"bootstraps"``, the average of all bootstraps with `members`
             nets each, as in arXiv:2506.06438.
@@ -114,7 +114,7 @@ def train_flow(
         0.67
     """
     _require_options(members=members, bootstraps=bootstraps, seed=seed, value=value)
-    configs = _candidates(flow, like, len(data))
+    configs = _candidates(flow, like, SMALL if preset == "quick" else len(data))
     task, mass, coordinates = _checked(data, features, given=given, seed=seed, config=configs[0], like=like)
     n = int(np.sum(~task.held_out))
     schedule = Schedule.plan(

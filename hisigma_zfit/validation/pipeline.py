@@ -82,9 +82,9 @@ def validate(
         >>> columns = {"mass": "m", "range": example.MASSES, "features": ["pt"], "signal_region": (118, 132)}
         >>> quick = {"preset": "quick", "members": 1, "bootstraps": 2}
         >>> few = {"windows": 2, "strengths": (0, 2), "variants": ()}
-        >>> with tempfile.TemporaryDirectory() as folder:
+        >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +SKIP
         ...     found = hz.validate(out=f"{folder}/out", **files, **columns, **quick, **few)
-        >>> found.spurious.n, found.spurious.quoted > 0  # with so few trainings the number is rough
+        >>> found.spurious.n, found.spurious.quoted > 0  # doctest: +SKIP
         (2, True)
     """
     if processes < 1:

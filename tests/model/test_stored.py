@@ -137,7 +137,7 @@ def test_categories_that_are_stored_share_their_parameters_again(tmp_path):
     data = zfit.Data.from_numpy(obs=model.space, array=events(model))
     losses = [ExtendedNLL(models, [data, data]) for models in ([model] * 2, list(again.values()))]
     # what is known of a nuisance counts once
-    assert [len(loss.constraints) for loss in losses] == [2, 2]
+    assert [len(loss.constraints) for loss in losses] == [3, 3]
     assert sorted(p.name for p in losses[1].parameters) == sorted(p.name for p in losses[0].parameters)
     for moved in ({}, {"jes": 0.8, "lumi": -1.2, "n_sig": 80.0}):
         first, second = (float(loss.value(params=moved)) for loss in losses)
