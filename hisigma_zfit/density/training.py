@@ -87,7 +87,8 @@ def train_flow(
         seed: The same seed, data and options give the same bits on the same machine.
         flow: Recipe from `spline_flow` or `maf`; by default that of `spline_flow`, or a smaller one if that is better.
         epochs: Passes over the events, at most; overrides the preset.
-        preset: ``"quick"`` (2 epochs, one recipe), ``"standard"`` (5, with fewer than 100,000 events up to 20) or ``"paper"`` (20).
+        preset: ``"quick"`` (2 epochs, one recipe), ``"standard"`` (5, with fewer than 100,000 events up to 20) or
+            ``"paper"`` (20).
             With d > 4 features they are (d / 4)^1.5 times as many.  Fewer events end earlier.
         value: What the density is: ``"members"``, or ``"bootstraps"``, the average of all bootstraps with `members`
             nets each, as in arXiv:2506.06438.
