@@ -146,11 +146,13 @@ def cls_limit(
     low = max(lead.best, 0.0) + 1e-6 * step
     if cl < 0.5 and excess(low) < 0.0:  # at the best fit CLs is one half or more, at zero it is one
         return float(brentq(excess, 1e-9 * step, low, xtol=1e-4 * step))
-    high = low + 2.0 * step
-    for _ in range(60):
+    high, stride = low + 2.0 * step, step
+    for k in range(60):
         if excess(high) < 0:
             return float(brentq(excess, low, high, xtol=1e-4 * step))
-        high += step
+        low, high = high, high + stride
+        if k > 20:  # a curvature that belongs to a few rare events says nothing of the width further up
+            stride *= 1.3
     raise FitError(f"no upper limit on {lead.name} below {high:g}; check that the data constrain it")
 
 

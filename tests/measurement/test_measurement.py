@@ -200,7 +200,7 @@ def test_ctrl_c_in_the_training_resumes_with_the_same_numbers(finished_run, tmp_
     for file in checkpoints:
         with np.load(file, allow_pickle=False) as state:
             steps.append(int(state["step"]))
-    assert len(steps) == 2
+    assert len(steps) == 1  # of the members: bootstraps wait for their length
     assert all(0 < step < schedule.MIN_STEPS for step in steps)
 
     monkeypatch.setattr(
