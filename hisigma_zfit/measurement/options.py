@@ -201,7 +201,7 @@ class AskOptions(Options):
             "nuisance",
             description="how the bootstraps are combined: nuisance takes the value of densities that saw the events as "
             "they are, and the spread of the bootstraps as a nuisance; envelope is as published and 1.4 times as "
-            "wide; mixture, discrete and weights cover too little",
+            "wide; mixture and discrete cover too little, weights was not measured",
         )
     )
     penalties: Annotated[tuple[float, ...], Flag(metavar="X")] = Field(
