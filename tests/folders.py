@@ -30,6 +30,19 @@ OPTIONS = {
 }
 
 
+# the same for `hz.measure`
+MEASURE = {
+    "mass": "m",
+    "range": (90, 180),
+    "signal_region": (115, 135),
+    "features": ["a", "b"],
+    "bootstraps": 2,
+    "members": 1,
+    "preset": "quick",
+    "combine": "envelope",
+}
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a shell would see of one command."""

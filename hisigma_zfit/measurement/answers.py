@@ -13,7 +13,12 @@ from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import bootstrap_profilers, combination
 from hisigma_zfit.inference.hypotests import discovery
 from hisigma_zfit.inference.response import enough_events, signal_response
-from hisigma_zfit.inference.training_error import redrawn_profilers
+from hisigma_zfit.inference.training_error import (
+    redrawn_profilers,
+    training_bias,
+    training_error,
+    with_training_error,
+)
 from hisigma_zfit.inference.weights import weights_profiler
 from hisigma_zfit.learn.resampling import held_out_events
 from hisigma_zfit.likelihood.nll import ExtendedNLL
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.results import LikelihoodScan, Projection, SignalResponse
 
-__all__ = ["Answers", "ask", "bootstrap_fits", "closure", "combine", "response"]
+__all__ = ["Answers", "ask", "bootstrap_fits", "closure", "combine", "response", "with_training"]
 
 _log = logging.getLogger(__name__)
 
@@ -128,6 +133,29 @@ def bootstrap_fits(
     if options.combine == "nuisance":
         return redrawn_profilers(list(models), list(data))
     return bootstrap_profilers(list(models), list(data))
+
+
+def with_training(
+    models: Sequence[SignalPlusBackground], data: Sequence[Dataset], members: tuple[Profiler, ...], options: AskOptions
+) -> tuple[list[SignalPlusBackground], float | None, float | None]:
+    """The models that are fitted, with what the training adds to the error and to the yield, in events.
+
+    Args:
+        models: Of all categories, as they were composed.
+        data: The events that are fitted, of each category.
+        members: The fits of the bootstraps.
+        options: How the bootstraps are combined.
+
+    Returns:
+        The models, the error and the bias; these as they came, None and None where the training is no nuisance.
+
+    Raises:
+        FitError: A fit did not converge.
+    """
+    if options.combine != "nuisance":
+        return list(models), None, None
+    sigma, bias = training_error(members), training_bias(list(models), list(data))
+    return with_training_error(models, sigma, bias=bias or 0.0), sigma, bias
 
 
 def combine(

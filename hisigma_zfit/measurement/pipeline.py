@@ -169,9 +169,8 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     prepared = prepare(settings, run, stages)
     # only now: these import TensorFlow, which a mistake in the files need not wait for
     from hisigma_zfit.fitting.minimizer import fit
-    from hisigma_zfit.inference.training_error import training_bias, training_error, with_training_error
     from hisigma_zfit.likelihood.nll import ExtendedNLL
-    from hisigma_zfit.measurement.answers import ask, bootstrap_fits, closure
+    from hisigma_zfit.measurement.answers import ask, bootstrap_fits, closure, with_training
     from hisigma_zfit.measurement.densities import choices
     from hisigma_zfit.model.stored import save_model
 
@@ -182,10 +181,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     with stages("fit"):
         composed = list(models.values())
         members = bootstrap_fits(composed, data, settings)
-        fitted, sigma, bias = composed, None, None
-        if settings.combine == "nuisance":
-            sigma, bias = training_error(members), training_bias(composed, data)
-            fitted = with_training_error(composed, sigma, bias=bias or 0.0)
+        fitted, sigma, bias = with_training(composed, data, members, settings)
         result = fit(ExtendedNLL(fitted, data))
         for category, model in zip(models, fitted, strict=True):
             save_model(model, run.folder / "model" / category)

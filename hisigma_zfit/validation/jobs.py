@@ -16,9 +16,9 @@ from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.minimizer import fit
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.gof import goodness_of_fit
-from hisigma_zfit.inference.training_error import NUISANCE, training_bias, training_error, with_training_error
+from hisigma_zfit.inference.training_error import NUISANCE
 from hisigma_zfit.likelihood.nll import ExtendedNLL
-from hisigma_zfit.measurement.answers import bootstrap_fits, closure, combine
+from hisigma_zfit.measurement.answers import bootstrap_fits, closure, combine, with_training
 from hisigma_zfit.measurement.composition import compose, share_parameters
 from hisigma_zfit.measurement.densities import require_learnable, train
 from hisigma_zfit.measurement.inputs import Inputs, Sample
@@ -183,11 +183,8 @@ def _fitted(inputs: Inputs, options: MeasureOptions, truth: tuple[ConditionalFlo
     background = densities.background.flow
     data = _inside(inputs.data, background, options)
     members = bootstrap_fits([model], [data], options)
-    models = [model]
-    held: tuple[str, ...] = ()
-    if options.combine == "nuisance":
-        bias = training_bias([model], [data])
-        models, held = with_training_error([model], training_error(members), bias=bias or 0.0), (NUISANCE,)
+    models, sigma, _ = with_training([model], [data], members, options)
+    held = () if sigma is None else (NUISANCE,)
     result = fit(ExtendedNLL(models, [data]))
     nominal = Profiler(result.loss, options.poi)
     combined = combine(nominal, models, [data], members, inputs.training.events, options)

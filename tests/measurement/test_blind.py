@@ -28,16 +28,7 @@ from hisigma_zfit.results import BlindMeasurement, Measurement
 if TYPE_CHECKING:
     from pathlib import Path
 
-OPTIONS = {
-    "mass": "m",
-    "range": (90, 180),
-    "signal_region": (115, 135),
-    "features": ["a", "b"],
-    "bootstraps": 2,
-    "members": 1,
-    "preset": "quick",
-    "combine": "envelope",  # as the run whose members it takes
-}
+OPTIONS = folders.MEASURE
 INJECTED = 80.0
 ODD = 0.123456789  # a value of a feature that no event has by chance
 NOTHING = {"timings_s": {}}

@@ -26,16 +26,7 @@ from hisigma_zfit.measurement import load_model
 from hisigma_zfit.measurement.stored import load_results
 from hisigma_zfit.results import Measurement
 
-OPTIONS = {
-    "mass": "m",
-    "range": (90, 180),
-    "signal_region": (115, 135),
-    "features": ["a", "b"],
-    "bootstraps": 2,
-    "members": 1,
-    "preset": "quick",
-    "combine": "envelope",
-}
+OPTIONS = folders.MEASURE
 KEYS = {
     *("schema", "poi", "value", "error", "interval_68", "interval_95", "stat_only", "significance", "upper_limit_95"),
     *("parameters", "mass_only", "n_events", "members", "timings_s", "seed", "inputs", "versions"),
