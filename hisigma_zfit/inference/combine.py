@@ -137,7 +137,7 @@ class Combination:
 
         Args:
             values: The points.
-            statistical: t of the nominal model at the points, to be shown beside.
+            statistical: t of the nominal model with all nuisances held, to be shown beside.
             reference: t of another fit, to be shown beside.
         """
         values = np.asarray(values, dtype=np.float64)

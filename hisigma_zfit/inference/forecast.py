@@ -231,7 +231,6 @@ class Forecast:
         """
         fits = self.at(signal)
         interval = fits.combined.interval(cl=ONE_SIGMA)
-        constrained = [p.name for p in fits.nominal.loss.parameters if getattr(p, "constraint_term", None) is not None]
         return ExpectedMeasurement(
             name=name,
             signal=signal,
@@ -240,7 +239,7 @@ class Forecast:
             interval_68=(interval.lower, interval.upper),
             z=fits.combined.discovery().z,
             nominal=_summary(fits.nominal, signal),
-            stat_only=_error(fits.nominal, signal, held=constrained),
+            stat_only=_error(fits.nominal, signal, held=_constrained(fits.nominal)),
             mass_only=_summary(self.mass_only(signal), signal),
             members=tuple(MemberFit(k, p.best, p.error, discovery(p, p.name).z) for k, p in enumerate(fits.members)),
         )
@@ -298,9 +297,9 @@ class Forecast:
         interval = fits.combined.interval(cl=ONE_SIGMA)
         centre, reach = 0.5 * (interval.lower + interval.upper), 3.2 * max(interval.error, fits.nominal.step)
         grid = np.linspace(centre - reach, centre + reach, points)
-        return fits.combined.scan(
-            grid, statistical=fits.nominal.scan(grid), reference=self.mass_only(signal).scan(grid)
-        )
+        held = _constrained(fits.nominal)
+        statistical = Profiler(fits.nominal.loss, self.poi, held=held) if held else fits.nominal
+        return fits.combined.scan(grid, statistical=statistical.scan(grid), reference=self.mass_only(signal).scan(grid))
 
 
 def _mass_only_sample(
@@ -315,6 +314,11 @@ def _mass_only_sample(
     known = dict(zip(names_of(loss.parameters), theta, strict=True))
     at = np.array([known[name] for name in names_of(alone.parameters)])
     return ImportanceSample(alone, theta=at, events=events, seed=seed)
+
+
+def _constrained(profiler: Profiler) -> list[str]:
+    """Names of the nuisances, which are held where errors are statistical only."""
+    return [p.name for p in profiler.loss.parameters if getattr(p, "constraint_term", None) is not None]
 
 
 def _error(profiler: Profiler, signal: float, *, held: Sequence[str] = ()) -> float:

@@ -252,7 +252,11 @@ def _summarise(
     found, found_by_mass = combined.discovery(), discovery(mass_only, profiler.name)
     grid = _scan_grid(profiler, one.lower, one.upper)
     constrained = [p.name for p in profiler.loss.parameters if getattr(p, "constraint_term", None) is not None]
-    scan = combined.scan(grid, statistical=profiler.scan(grid), reference=mass_only.scan(grid))
+    statistical = Profiler(profiler.loss, profiler.name, held=constrained) if constrained else profiler
+    scan = combined.scan(grid, statistical=statistical.scan(grid), reference=mass_only.scan(grid))
+    if combined.method == "nuisance":
+        # what is combined is one profile; beside it those whose spread is the nuisance
+        scan = replace(scan, members=np.stack([member.scan(grid) for member in members]))
     stat_only = Estimate(profiler.best, profiler.error_without(constrained))
     nominal = FitSummary(profiler.best, profiler.error, discovery(profiler, profiler.name).z)
     limit = combined.upper_limit(cl=0.95, seed=stream_seed(seed, Stream.LIMIT))

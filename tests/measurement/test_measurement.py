@@ -307,7 +307,7 @@ def again(finished_run, tmp_path, monkeypatch):
     return lambda **options: hz.measure(out=tmp_path / "out", **files, **OPTIONS | options)
 
 
-def test_the_training_is_a_nuisance(measured, again):
+def test_the_training_is_a_nuisance(measured, again, tmp_path):
     """The same trained densities: their spread is added in quadrature, and every answer knows of it."""
     with_nuisance = again(combine="nuisance")
     spread = np.std([member.value for member in with_nuisance.members], ddof=1)
@@ -317,6 +317,11 @@ def test_the_training_is_a_nuisance(measured, again):
     assert with_nuisance.error == pytest.approx(np.hypot(measured.nominal.error, spread), rel=0.01)
     assert with_nuisance.significance.z < measured.nominal.z
     assert with_nuisance.parameters["training"].error == pytest.approx(1.0, abs=1e-3)
+    # the figure has the profile without nuisances beside it, which is steeper, and those of the bootstraps
+    scan = load_results(tmp_path / "out").scan
+    away = np.abs(scan.values - with_nuisance.value) > with_nuisance.error
+    assert (scan.statistical > 1.005 * scan.combined)[away].all()
+    assert scan.members.shape == (2, scan.values.size)
     # the fit of the mass alone has learned nothing
     assert with_nuisance.mass_only.error == pytest.approx(measured.mass_only.error, rel=1e-6)
 
