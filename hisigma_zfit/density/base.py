@@ -226,7 +226,7 @@ class ConditionalFlow(abc.ABC):
 
     @cached_property
     def _compiled(self) -> Callable[[Array, Array], tf.Tensor]:
-        compiled: Callable[[Array, Array], tf.Tensor] = tf.function(self.log_prob)
+        compiled: Callable[[Array, Array], tf.Tensor] = tf.function(self.log_prob, autograph=False)
         return compiled
 
     def log_prob_array(self, x: npt.ArrayLike, m: npt.ArrayLike) -> Array:

@@ -173,4 +173,6 @@ def log_mixture(logits: tf.Tensor, basis: tf.Tensor) -> tf.Tensor:
 
 @lru_cache
 def _compiled_draw(config: SplineConfig) -> Any:
-    return tf.function(config.draw)  # XLA is twice as fast after compiling for as long as 1.5 million events take
+    return tf.function(
+        config.draw, autograph=False
+    )  # XLA is twice as fast after compiling for as long as 1.5 million events take

@@ -194,4 +194,5 @@ def _mean_log_prob(config: FlowConfig, parameters: Any, prepared: Any, log_jacob
 def _compiled(config: FlowConfig) -> tuple[Any, Any]:
     # Two functions: XLA would fuse the preparation into every member and repeat it for each.  The first one is cheap
     # and would take XLA three seconds to compile.
-    return tf.function(partial(_prepare, config)), tf.function(partial(_mean_log_prob, config), jit_compile=config.xla)
+    prepare = tf.function(partial(_prepare, config), autograph=False)
+    return prepare, tf.function(partial(_mean_log_prob, config), jit_compile=config.xla, autograph=False)

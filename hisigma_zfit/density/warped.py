@@ -18,15 +18,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from hisigma_zfit.density.cube import SplineConfig, log_mixture
+from hisigma_zfit.density.cube import SplineConfig
+from hisigma_zfit.density.kernel import log_warped_density
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.rational_quadratic import (
     MIN_BIN,
     inverse_rational_quadratic,
-    rational_quadratic,
     spline_parameters,
 )
-from hisigma_zfit.learn.splines import m_splines
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
@@ -105,13 +104,23 @@ class WarpedSplineConfig(SplineConfig):
 
     def log_conditionals(self, parameters: tf.Tensor, prepared: tuple[tf.Tensor, ...]) -> tf.Tensor:
         """See `SplineConfig.log_conditionals`."""
-        inputs, z = prepared
-        outputs = self._logits(self._nets(parameters, z.shape[1]), inputs)
-        logits, sizes = self._split(tf.cast(outputs, z.dtype))
-        z = tf.broadcast_to(tf.transpose(z), tf.shape(outputs)[:-1])
-        image, log_slope = rational_quadratic(z, *sizes, bound=BOUND)
-        density = log_mixture(logits, m_splines(_normal_cdf(image), self._t, self.degree))
-        return density + log_slope + 0.5 * (z**2 - image**2)
+        inputs, z = (tf.transpose(array) for array in prepared)
+        outputs = self._logits_by_event(self._nets(parameters, z.shape[0]), inputs)
+        return log_warped_density(
+            tf.cast(outputs, z.dtype), z, knots=self._t, degree=self.degree, bins=self.bins, bound=BOUND
+        )
+
+    def _logits_by_event(self, nets: list[tf.Tensor], inputs: tf.Tensor) -> tf.Tensor:
+        """As `_logits` with the events last: inputs (2 d + 1, n); returns (E, d, outputs, n)."""
+        first = nets[0]
+        n_members, d, n_inputs, width = first.shape
+        wide = tf.reshape(tf.transpose(first, [0, 1, 3, 2]), (n_members, d * width, n_inputs))
+        h = tf.reshape(tf.matmul(wide, inputs[None]), (n_members, d, width, -1))
+        h = tf.nn.silu(h + nets[1][..., None])
+        for layer in range(1, self.layers):
+            step = tf.nn.silu(tf.matmul(nets[2 * layer], h, transpose_a=True) + nets[2 * layer + 1][..., None])
+            h = step if layer == 1 else h + step
+        return tf.matmul(nets[-2], h, transpose_a=True) + nets[-1][..., None]
 
     def _draw_feature(self, outputs: tf.Tensor, choice: tf.Tensor, simplex: tf.Tensor) -> tf.Tensor:
         logits, sizes = self._split(outputs)

@@ -241,7 +241,7 @@ def _run_chunk(
 
 @lru_cache
 def _compiled_chunk(objective: Objective) -> Any:
-    return tf.function(partial(_run_chunk, objective), jit_compile=objective.xla)
+    return tf.function(partial(_run_chunk, objective), jit_compile=objective.xla, autograph=False)
 
 
 def _rows(order: Callable[[int], Integers], n: int, start: int, stop: int) -> Integers:
@@ -253,7 +253,8 @@ def _rows(order: Callable[[int], Integers], n: int, start: int, stop: int) -> In
 
 @lru_cache
 def _compiled_score(objective: Objective) -> Any:
-    return tf.function(objective.log_likelihood)  # XLA takes longer to compile than all these calls together
+    # XLA takes longer to compile than all these calls together
+    return tf.function(objective.log_likelihood, autograph=False)
 
 
 def _held_out_loss(stack: Stack, parameters: Float32) -> Array:

@@ -12,6 +12,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
@@ -142,7 +143,7 @@ class Result:
             """Text of the docstrings in all versions of pydantic, and the names of non-finite numbers."""
 
             def float_schema(self, _schema: Any) -> dict[str, Any]:
-                return _NUMBER
+                return deepcopy(_NUMBER)  # pydantic writes the defaults of fields into it
 
             def dataclass_schema(self, schema: Any) -> dict[str, Any]:
                 return {**super().dataclass_schema(schema), "description": inspect.getdoc(schema["cls"])}

@@ -9,10 +9,14 @@ import math
 
 import pytest
 
-from hisigma_zfit.results import BlindMeasurement, LikelihoodScan, Measurement, Unblinding
+from hisigma_zfit.results import BlindMeasurement, LikelihoodScan, Measurement, Unblinding, UpperLimit, Validation
 
 ROOM = importlib.resources.files("hisigma_zfit.results")
-SHIPPED = {Measurement: ROOM / "measurement.schema.json", BlindMeasurement: ROOM / "blind_measurement.schema.json"}
+SHIPPED = {
+    Measurement: ROOM / "measurement.schema.json",
+    BlindMeasurement: ROOM / "blind_measurement.schema.json",
+    Validation: ROOM / "validation.schema.json",
+}
 TYPES = {
     "boolean": bool,
     "object": dict,
@@ -89,6 +93,14 @@ def test_measurements_follow_the_schema(measured, foreseen):
 def test_other_content_does_not(measured, change):
     schema = Measurement.json_schema()
     assert not follows(json.loads(measured.to_json()) | change, schema, schema)
+
+
+def test_one_schema_does_not_depend_on_another():
+    """Defaults of one result's numbers were written into the numbers of all."""
+    before = Measurement.json_schema()
+    UpperLimit.json_schema()
+    assert Measurement.json_schema() == before
+    assert "default" not in before["properties"]["value"]
 
 
 def test_every_result_has_a_schema(parabolas):
