@@ -15,6 +15,7 @@ import zfit
 import zfit.z.numpy as znp
 
 from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.model.crystal_ball import fit_double_crystal_ball
 from hisigma_zfit.model.families import ExponentialFamily, quadrature
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def fit_shape(
             find their own.
         prefix: Put before the parameters' names, to tell two shapes of one model apart.
         freeze: Hold the parameters at the fitted values, as signal shapes are in the fit to data.
-        minimizer: A zfit minimiser; Minuit by default.
+        minimizer: A zfit minimiser; Minuit by default, for ``DoubleCB`` with a likelihood in numpy.
 
     Returns:
         The fitted PDF in the observable of `mass`.
@@ -210,10 +211,16 @@ def fit_shape(
         )
     parameters = {name: zfit.Parameter(f"{prefix}{name}", *known[name]) for name in names}
     pdf = shape(obs=mass, **parameters)
-    sample = zfit.Data.from_numpy(obs=mass, array=m[:, None], weights=None if data.weights is None else weights)
-    loss = zfit.loss.UnbinnedNLL(pdf, sample)
-    result = (minimizer or zfit.minimize.Minuit(gradient="zfit")).minimize(loss)
-    if not (result.converged and np.isfinite(result.fminopt)):
+    if shape is zfit.pdf.DoubleCB and minimizer is None:
+        values, converged = fit_double_crystal_ball(m, weights, (lower, upper), known)
+        for name, parameter in parameters.items():
+            parameter.set_value(values[name])
+    else:
+        sample = zfit.Data.from_numpy(obs=mass, array=m[:, None], weights=None if data.weights is None else weights)
+        loss = zfit.loss.UnbinnedNLL(pdf, sample)
+        result = (minimizer or zfit.minimize.Minuit(gradient="zfit")).minimize(loss)
+        converged = result.converged and np.isfinite(result.fminopt)
+    if not converged:
         raise FitError(f"the fit of {shape.__name__} to {m.size} simulated events did not converge; pass start values")
     if freeze:
         for parameter in parameters.values():
