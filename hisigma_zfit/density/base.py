@@ -61,11 +61,13 @@ class FlowConfig(abc.ABC):
     Attributes:
         kind: Name in ``flow.json`` and in the table of kinds.
         xla: Whether the graph of `log_prob` can be compiled by XLA.
+        fused: Whether its value alone needs no XLA, which takes seconds to compile, to be as fast.
         learning_rate: Peak of the Adam learning rate.
     """
 
     kind: ClassVar[str]
     xla: ClassVar[bool] = True
+    fused: ClassVar[bool] = False
     learning_rate: float = 3e-3
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MassScale", "TrainedFlow"]
 
-BLOCK = 8192  # keeps the activations of a few members in the cache
+BLOCK = 4096  # keeps the activations of a few members in the cache
 
 
 @dataclass(frozen=True)
@@ -195,4 +195,5 @@ def _compiled(config: FlowConfig) -> tuple[Any, Any]:
     # Two functions: XLA would fuse the preparation into every member and repeat it for each.  The first one is cheap
     # and would take XLA three seconds to compile.
     prepare = tf.function(partial(_prepare, config), autograph=False)
-    return prepare, tf.function(partial(_mean_log_prob, config), jit_compile=config.xla, autograph=False)
+    compiled = config.xla and not config.fused
+    return prepare, tf.function(partial(_mean_log_prob, config), jit_compile=compiled, autograph=False)

@@ -74,6 +74,7 @@ class WarpedSplineConfig(SplineConfig):
     """What `spline_flow` returns; see there."""
 
     kind: ClassVar[str] = "warped spline"
+    fused: ClassVar[bool] = True
     knots: int = 12
     bins: int = 6
 
