@@ -7,29 +7,36 @@ the coordinates, so that they are densities of the same features.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from hisigma_zfit.density.objective import LogDensity
 from hisigma_zfit.density.trained import MassScale
+from hisigma_zfit.files import write_text
 from hisigma_zfit.learn.edges import find_moving_edges
 from hisigma_zfit.learn.members import train_members
+from hisigma_zfit.learn.moving import Coordinates
 from hisigma_zfit.learn.optimiser import Stack
 from hisigma_zfit.learn.preprocess import FeatureTransform, Support
+from hisigma_zfit.learn.recipe import recipe
 from hisigma_zfit.learn.schedule import BATCH, Schedule
 from hisigma_zfit.learn.streams import Purpose, stream
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Sequence
 
     from hisigma_zfit.arrays import Array, Float32, Integers, Mask
     from hisigma_zfit.density.base import FlowConfig
-    from hisigma_zfit.learn.moving import Coordinates, Limits
+    from hisigma_zfit.learn.moving import Limits
 
 __all__ = ["Comparison", "choose_coordinates", "compare_coordinates"]
 
@@ -71,6 +78,7 @@ def choose_coordinates(
     limits: Sequence[Limits],
     config: FlowConfig,
     seed: int,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Coordinates:
     """Find features whose edges move, and learn them relative to their edges where held-out events agree.
 
@@ -83,6 +91,7 @@ def choose_coordinates(
         limits: Declared limits of the features, infinite where there are none.
         config: Recipe of the nets.
         seed: Of the training.
+        checkpoint: Folder that keeps the choice, so that a training that is resumed does not make it again.
 
     Returns:
         The coordinates to be trained in; the features as they are where no edge moves, which costs no training.
@@ -91,6 +100,39 @@ def choose_coordinates(
     found = find_moving_edges(x, m, features, given, supports=supports, limits=limits)
     if not found.changed:
         return found
+    known = None if checkpoint is None else Path(checkpoint) / "coordinates.json"
+    identity = _fingerprint(found, x, m, weights, limits=limits, config=config, seed=seed)
+    if known is not None and known.exists():
+        stored = json.loads(known.read_text(encoding="utf-8"))
+        if stored["fingerprint"] == identity:  # else the training itself refuses the folder
+            return Coordinates.from_json(stored["coordinates"])
+    best = _best(found, x, m, weights, limits=limits, config=config, seed=seed)
+    if known is not None and not known.exists():
+        known.parent.mkdir(parents=True, exist_ok=True)
+        write_text(known, json.dumps({"fingerprint": identity, "coordinates": best.to_json()}))
+    return best
+
+
+def _fingerprint(found: Coordinates, *arrays: Array, limits: Any, config: FlowConfig, seed: int) -> str:
+    """Hash of all that the choice depends on."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    plain = [found.to_json(), repr(list(limits)), config.to_json(), seed, recipe(config)]
+    digest.update(json.dumps(plain).encode())
+    return digest.hexdigest()
+
+
+def _best(
+    found: Coordinates,
+    x: Array,
+    m: Array,
+    weights: Array,
+    *,
+    limits: Sequence[Limits],
+    config: FlowConfig,
+    seed: int,
+) -> Coordinates:
     candidates = [found]
     if len(found.changed) > 1:
         candidates += [found.only([coordinate]) for coordinate in found.changed]

@@ -116,7 +116,9 @@ def train_flow(
     """
     _require_options(members=members, bootstraps=bootstraps, seed=seed, value=value)
     configs = _candidates(flow, like, SMALL if preset == "quick" else len(data))
-    task, mass, coordinates = _checked(data, features, given=given, seed=seed, config=configs[0], like=like)
+    task, mass, coordinates = _checked(
+        data, features, given=given, seed=seed, config=configs[0], like=like, checkpoint=checkpoint
+    )
     n = int(np.sum(~task.held_out))
     schedule = Schedule.plan(
         n, len(task.features), learning_rate=configs[0].learning_rate, preset=preset, epochs=epochs
@@ -189,6 +191,7 @@ def _checked(
     seed: int,
     config: FlowConfig,
     like: ConditionalFlow | None,
+    checkpoint: str | os.PathLike[str] | None,
 ) -> tuple[TrainingTask, str, Coordinates]:
     """Check everything before anything is trained, and find the coordinates in which edges stand still."""
     names, mass = _names(features), _names(given)
@@ -210,7 +213,7 @@ def _checked(
         coordinates = _coordinates_of(like)
     else:
         coordinates = choose_coordinates(
-            x, m, weights, features=names, given=mass[0], limits=limits, config=config, seed=seed
+            x, m, weights, features=names, given=mass[0], limits=limits, config=config, seed=seed, checkpoint=checkpoint
         )
     if coordinates.changed:
         x, limits = coordinates.forward(x, m)[0], coordinates.limits(limits)

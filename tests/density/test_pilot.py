@@ -38,6 +38,17 @@ def test_a_moving_edge_is_divided_out_and_told(events, caplog):
     assert "b as b / a: better by" in caplog.text
 
 
+def test_a_choice_that_was_made_is_not_made_again(events, tmp_path, monkeypatch):
+    options = OPTIONS | {"features": FEATURES, "given": "m", "checkpoint": tmp_path}
+    monkeypatch.setattr(pilot, "MAX_EVENTS", 1000)
+    first = choose_coordinates(*events, **options)
+    assert first.changed
+    monkeypatch.setattr(pilot, "compare_coordinates", None)  # cannot be called
+    assert choose_coordinates(*events, **options) == first
+    with pytest.raises(TypeError):
+        choose_coordinates(*events, **options | {"seed": 2})
+
+
 @pytest.mark.statistical
 def test_what_makes_edges_move_is_rejected(events):
     """Undoing the ratio and then offering the other direction: the loss has the size of the gain above."""
