@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsimovFit", "TruthSample"]
 
+FLOOR_EVENTS = 4000
+
 
 @dataclass(frozen=True)
 class AsimovFit:
@@ -83,6 +85,10 @@ class TruthSample:
 
         Events outside of the background's domain, where its density is zero, are left out, as a measurement does.
         """
+        return self.minimum(log_background, log_signal)[0]
+
+    def minimum(self, log_background: Array, log_signal: Array) -> tuple[AsimovFit, Array, Array]:
+        """The fit, its four parameters and their covariance."""
         low, high = self.world.mass_range
         inside = np.isfinite(log_background) & np.isfinite(log_signal)
         ratio = np.where(inside, np.exp(np.where(inside, log_signal - log_background, 0.0)), 0.0)
@@ -117,4 +123,54 @@ class TruthSample:
         scatter = covariance @ ((slopes * w) @ slopes.T) @ covariance
         learned = np.where(np.isfinite(log_background), log_background - self.exact_background, 0.0)
         value = theta[0] + theta[1] - w @ np.log(total) - w[: len(learned)] @ learned
-        return AsimovFit(float(theta[0]), float(np.sqrt(covariance[0, 0])), float(np.sqrt(scatter[0, 0])), float(value))
+        found = AsimovFit(
+            float(theta[0]), float(np.sqrt(covariance[0, 0])), float(np.sqrt(scatter[0, 0])), float(value)
+        )
+        return found, theta, covariance
+
+    def influence(self, t: Array, ratio: Array, theta: Array, covariance: Array) -> Array:
+        """By how much the fitted signal moves for a relative change of p_b(x) at one place, times the expected events.
+
+        First order in the change, from the derivative of the gradient by log p_b.
+
+        Args:
+            t: Masses on [0, 1], shape (n,).
+            ratio: Peak in t times p_s(x) / p_b(x), shape (n,).
+            theta: Parameters of the fit.
+            covariance: Theirs.
+
+        Returns:
+            In units of the density of expected events over p_b(x), shape (n,).
+        """
+        n_s, n_b, p1, p2 = theta
+        shape = np.exp(-p1 * self._nodes + p2 * self._nodes**2) * self._node_weights
+        norm = shape.sum()
+        mean = np.array([-(shape @ self._nodes), shape @ self._nodes**2]) / norm
+        f_b = np.exp(-p1 * t + p2 * t**2) / norm
+        total = n_s * ratio + n_b * f_b
+        drift = covariance[0, 2:] @ np.stack([-t - mean[0], t**2 - mean[1]])
+        by_signal = -n_b * covariance[0, 0] + n_s * covariance[0, 1] + n_b * n_s * drift
+        return np.asarray(ratio * f_b / total * by_signal)
+
+    def counting_floor(self, n_sidebands: float) -> float:
+        """Spread of the fitted signal if p_b were the histogram of so many events with infinitely fine bins.
+
+        What counting alone leaves uncertain, in units of the yield.  A density that is assumed to be smooth can be
+        better, one that learns more than the mean of its events cannot.
+        """
+        _, theta, covariance = self.minimum(self.exact_background, self.exact_signal)
+        low, high = self.world.mass_range
+        edges = (np.array(self.world.region) - low) / (high - low)
+        nodes = edges[0] + (edges[1] - edges[0]) * self._nodes
+        rng = np.random.default_rng(2)
+        rows = rng.choice(np.flatnonzero(self.weights == self.weights[0]), FLOOR_EVENTS, replace=False)
+        change = np.zeros(len(rows))
+        for t, weight in zip(nodes, (edges[1] - edges[0]) * self._node_weights, strict=True):
+            m = np.full(len(rows), low + (high - low) * t)
+            scaled = self.world.scaled(m)
+            log_ratio = self.world.signal.log_prob(self.x[rows], scaled)
+            log_ratio -= self.world.background.log_prob(self.x[rows], scaled)
+            peak = self.world.signal_mass_density(m) * (high - low)
+            ratio = peak * np.exp(log_ratio)
+            change += weight * self.influence(np.full(len(rows), t), ratio, theta, covariance)
+        return float(change.std() / np.sqrt(n_sidebands))

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from asimov import TruthSample
 from matplotlib.figure import Figure
 from scipy.special import ndtr
+from worlds import WORLDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,6 +131,13 @@ def _answers(way: Callable[[Record], Answer], records: list[Record]) -> list[Ans
     return answers
 
 
+@lru_cache
+def _floor(world: str, sidebands: int) -> float:
+    """What counting alone leaves uncertain, see `TruthSample.counting_floor`."""
+    truth = TruthSample(WORLDS[world])
+    return truth.counting_floor(sidebands) / truth.fit(truth.exact_background, truth.exact_signal).error
+
+
 def summarise(records: list[Record]) -> list[dict[str, Any]]:
     """One row for every world, size and way."""
     rows = []
@@ -151,6 +161,7 @@ def summarise(records: list[Record]) -> list[dict[str, Any]]:
                     "spread": float(values.std(ddof=1)) if n > 1 else float("nan"),
                     "spread_error": float(values.std(ddof=1) / np.sqrt(2 * n - 2)) if n > 1 else float("nan"),
                     "rms": float(np.sqrt(np.mean(values**2))),
+                    "floor": _floor(world, int(np.mean([r["sidebands"] for r in own]))),
                     "statistical": float(np.mean([a.statistical for a in answers])),
                     "width": float(np.mean([a.width for a in answers])),
                     "coverage": (100.0 * coverage.mean(axis=0)).tolist(),
@@ -163,8 +174,8 @@ def summarise(records: list[Record]) -> list[dict[str, Any]]:
 def table(records: list[Record]) -> str:
     """The report, in units of the error of the exact densities."""
     lines = [
-        "world     sidebands   n  way                                     shift          spread         rms   stat."
-        "  width  covers 68.3 %   95.4 %"
+        "world     sidebands   n  way                                     shift          spread         rms  floor"
+        "  stat.  width  covers 68.3 %   95.4 %"
     ]
     for row in summarise(records):
         one, two = row["coverage"]
@@ -172,7 +183,7 @@ def table(records: list[Record]) -> str:
         lines.append(
             f"{row['world']:8s} {row['sidebands']:10d} {row['n']:3d}  {row['way']:38s} "
             f"{row['shift']:+.3f} +- {row['shift_error']:.3f}  {row['spread']:.2f} +- {row['spread_error']:.2f}  "
-            f"{row['rms']:5.2f}  {row['statistical']:.3f}  {row['width']:.3f}  "
+            f"{row['rms']:5.2f}  {row['floor']:5.2f}  {row['statistical']:.3f}  {row['width']:.3f}  "
             f"{one:5.1f} +- {error[0]:3.1f}  {two:5.1f} +- {error[1]:3.1f}"
         )
     return "\n".join(lines)

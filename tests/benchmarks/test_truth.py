@@ -73,6 +73,33 @@ def test_the_fit_is_that_of_a_plain_minimiser(name):
     assert found.noise == pytest.approx(found.error, rel=0.05)  # the exact densities are no worse than they say
 
 
+@pytest.mark.parametrize("name", ["edges", "small"])
+def test_theinfluence_of_the_background_is_the_derivative_of_the_fit(name):
+    """A small change of log p_b, fitted again."""
+    truth = TruthSample(WORLDS[name], n_background=3000, n_signal=1000)
+    low, high = truth.world.mass_range
+    change = 1e-3 * np.sin(3.0 * truth.x[:, 0])
+    plain = truth.fit(truth.exact_background, truth.exact_signal)
+    moved = truth.fit(truth.exact_background + change, truth.exact_signal)
+    _, theta, covariance = truth.minimum(truth.exact_background, truth.exact_signal)
+    t = (truth.m - low) / (high - low)
+    ratio = truth.world.signal_mass_density(truth.m) * (high - low)
+    ratio *= np.exp(truth.exact_signal - truth.exact_background)
+    # the influence is for the density of expected events; here are events of that density
+    n_s, n_b, p1, p2 = theta
+    fine = np.linspace(0.0, 1.0, 20_001)
+    falling = np.exp(-p1 * t + p2 * t**2) / np.trapezoid(np.exp(-p1 * fine + p2 * fine**2), fine)
+    each = truth.influence(t, ratio, theta, covariance) / (n_s * ratio + n_b * falling)
+    assert moved.signal - plain.signal == pytest.approx(truth.weights @ (each * change), rel=0.02)
+
+
+def test_the_counting_floor_falls_with_the_root_of_the_events():
+    truth = TruthSample(WORLDS["small"], n_background=5000, n_signal=500)
+    floor = truth.counting_floor(1000.0)
+    assert truth.counting_floor(4000.0) == pytest.approx(floor / 2.0)
+    assert 0.1 < floor / truth.fit(truth.exact_background, truth.exact_signal).error < 1.0
+
+
 def test_a_perfect_training_has_no_shift_and_covers():
     """Every fit is the exact one: the coverage is that of a Gaussian, whatever the way."""
     exact = [100.0, 20.0, 20.0, -5.0]
