@@ -162,6 +162,8 @@ def summarise(records: list[Record]) -> list[dict[str, Any]]:
                     "spread_error": float(values.std(ddof=1) / np.sqrt(2 * n - 2)) if n > 1 else float("nan"),
                     "rms": float(np.sqrt(np.mean(values**2))),
                     "floor": _floor(world, int(np.mean([r["sidebands"] for r in own]))),
+                    "interpolated_floor": _floor(world, int(np.mean([r["sidebands"] for r in own])))
+                    * WORLDS[world].leverage(2),
                     "statistical": float(np.mean([a.statistical for a in answers])),
                     "width": float(np.mean([a.width for a in answers])),
                     "coverage": (100.0 * coverage.mean(axis=0)).tolist(),
@@ -172,9 +174,13 @@ def summarise(records: list[Record]) -> list[dict[str, Any]]:
 
 
 def table(records: list[Record]) -> str:
-    """The report, in units of the error of the exact densities."""
+    """The report, in units of the error of the exact densities.
+
+    Two floors: the spread that counting sideband events leaves where nothing changes with the mass, and where every
+    change is followed that is quadratic in it.
+    """
     lines = [
-        "world     sidebands   n  way                                     shift          spread         rms  floor"
+        "world     sidebands   n  way                                     shift          spread         rms  floor  quadratic"
         "  stat.  width  covers 68.3 %   95.4 %"
     ]
     for row in summarise(records):
@@ -183,7 +189,7 @@ def table(records: list[Record]) -> str:
         lines.append(
             f"{row['world']:8s} {row['sidebands']:10d} {row['n']:3d}  {row['way']:38s} "
             f"{row['shift']:+.3f} +- {row['shift_error']:.3f}  {row['spread']:.2f} +- {row['spread_error']:.2f}  "
-            f"{row['rms']:5.2f}  {row['floor']:5.2f}  {row['statistical']:.3f}  {row['width']:.3f}  "
+            f"{row['rms']:5.2f}  {row['floor']:5.2f}  {row['interpolated_floor']:9.2f}  {row['statistical']:.3f}  {row['width']:.3f}  "
             f"{one:5.1f} +- {error[0]:3.1f}  {two:5.1f} +- {error[1]:3.1f}"
         )
     return "\n".join(lines)
