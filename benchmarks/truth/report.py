@@ -180,8 +180,8 @@ def table(records: list[Record]) -> str:
     change is followed that is quadratic in it.
     """
     lines = [
-        "world     sidebands   n  way                                     shift          spread         rms  floor  quadratic"
-        "  stat.  width  covers 68.3 %   95.4 %"
+        "world     sidebands   n  way                                     shift          spread         rms"
+        "  floor  quadratic  stat.  width  covers 68.3 %   95.4 %"
     ]
     for row in summarise(records):
         one, two = row["coverage"]
@@ -189,7 +189,8 @@ def table(records: list[Record]) -> str:
         lines.append(
             f"{row['world']:8s} {row['sidebands']:10d} {row['n']:3d}  {row['way']:38s} "
             f"{row['shift']:+.3f} +- {row['shift_error']:.3f}  {row['spread']:.2f} +- {row['spread_error']:.2f}  "
-            f"{row['rms']:5.2f}  {row['floor']:5.2f}  {row['interpolated_floor']:9.2f}  {row['statistical']:.3f}  {row['width']:.3f}  "
+            f"{row['rms']:5.2f}  {row['floor']:5.2f}  {row['interpolated_floor']:9.2f}  "
+            f"{row['statistical']:.3f}  {row['width']:.3f}  "
             f"{one:5.1f} +- {error[0]:3.1f}  {two:5.1f} +- {error[1]:3.1f}"
         )
     return "\n".join(lines)
