@@ -42,6 +42,7 @@ _PUBLIC = {
     "expected_discovery": "inference.hypotests",
     "feldman_cousins": "inference.unified",
     "signal_response": "inference.response",
+    "find_signal": "inference.search",
     "measure": "measurement.pipeline",
     "validate": "validation.pipeline",
 }

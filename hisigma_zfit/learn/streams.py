@@ -80,6 +80,8 @@ class Purpose(IntEnum):
     """What the jobs of the task `validate` take as theirs, and which simulated signal they inject."""
     PILOT = 26
     """Events and starts of the short trainings that choose coordinates."""
+    SEARCH = 27
+    """Starts, folds, blocks and bootstraps of a search for lumps, and the points that measure its regions."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

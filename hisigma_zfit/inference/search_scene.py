@@ -1,0 +1,128 @@
+"""The events and the background of one search, checked before anything is searched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hisigma_zfit.density.gaussianised import Gaussianised, window_transform
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.inference.blobs import Points
+from hisigma_zfit.model.shapes import evaluate
+
+if TYPE_CHECKING:
+    import zfit
+
+    from hisigma_zfit.arrays import Array, Integers
+    from hisigma_zfit.data import Dataset, SignalRegion
+    from hisigma_zfit.density.base import ConditionalFlow
+
+__all__ = ["Scene", "scene"]
+
+LEAST = 500  # events of a window
+MOST_DUPLICATES = 1e-4
+MOST_OUTSIDE = 1e-3
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is searched.
+
+    Attributes:
+        place: The gaussianised coordinates.
+        points: Events with the background's density.
+        bootstraps: log p_b(y) of the events by each bootstrap of the background, shape (n,) each.
+        observables: Mass and features of the events, shape (n, d + 1).
+        identity: Of the events, shape (n,).
+        background: The learned density.
+    """
+
+    place: Gaussianised
+    points: Points
+    bootstraps: tuple[Array, ...]
+    observables: Array
+    identity: Integers
+    background: ConditionalFlow
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the observables."""
+        return (self.place.given, *self.place.features)
+
+    def observables_at(self, y: Array) -> list[float]:
+        """Mass and features at one point, shape (d + 1,)."""
+        x, m = self.place.inverse(y[None])
+        return [float(m[0]), *map(float, x[0])]
+
+    def log_backgrounds(self, y: Array) -> list[Array]:
+        """Log p_b at points y of shape (n, d + 1), by the density and by each bootstrap."""
+        x, m = self.place.inverse(y)
+        flows = (self.background, *_redrawn(self.background))
+        return [self.place.log_background(flow, x, m) for flow in flows]
+
+
+def scene(
+    data: Dataset,
+    background: ConditionalFlow,
+    shape: zfit.pdf.BasePDF,
+    *,
+    region: SignalRegion,
+    components: int,
+    folds: int,
+) -> Scene:
+    """Check the input of a search and compute what all of it needs; see `find_signal`."""
+    for option, value, least in (("components", components, 1), ("folds", folds, 2)):
+        if value < least:
+            raise InputError.from_parts(expected=f"{option} >= {least}", got=f"{value}", do=f"raise {option}")
+    if data.weights is not None:
+        raise InputError.from_parts(
+            expected="events without weights", got="weighted ones", do="search data, not weighted simulation"
+        )
+    inside = data.select(region.contains(data[background.given]))
+    if len(inside) < LEAST:
+        raise InputError.from_parts(
+            expected=f"at least {LEAST} events in {region}", got=f"{len(inside)}", do="widen the window"
+        )
+    x, m = inside.array(background.features), inside[background.given]
+    observables = np.column_stack([m, x])
+    _require_distinct(observables)
+    known = background.inside(x, m)
+    if np.mean(~known) > MOST_OUTSIDE:
+        raise InputError.from_parts(
+            expected="events inside of the domain of the background's density",
+            got=f"{int(np.sum(~known))} of {len(known)} outside",
+            do="train on sidebands with the same selection, or give the features limits",
+        )
+    x, m = x[known], m[known]
+    mass = window_transform(lambda values: evaluate(shape, values), (region.lower, region.upper), name=background.given)
+    place = Gaussianised.of(background, mass)
+    y, _ = place.forward(x, m)
+    log_background = place.log_background(background, x, m)
+    return Scene(
+        place,
+        Points.of(y, log_background),
+        tuple(place.log_background(flow, x, m) for flow in _redrawn(background)),
+        observables[known],
+        inside.identity[known],
+        background,
+    )
+
+
+def _redrawn(background: ConditionalFlow) -> tuple[ConditionalFlow, ...]:
+    """The bootstraps, where there are any."""
+    return background.bootstraps if len(background.bootstraps) > 1 else ()
+
+
+def _require_distinct(rows: Array) -> None:
+    duplicates = len(rows) - len(np.unique(rows, axis=0))
+    if duplicates > MOST_DUPLICATES * len(rows):
+        raise InputError.from_parts(
+            expected="every event once",
+            got=f"{duplicates} duplicates among {len(rows)} events",
+            do="remove them: equal events look like a signal",
+        )

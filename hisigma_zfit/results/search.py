@@ -1,0 +1,172 @@
+"""What a search for an unknown signal answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hisigma_zfit.results.base import JsonArray, Result
+
+__all__ = ["EValue", "FiducialYield", "LearnedYield", "Lump", "Optimum", "SearchResult", "SignalProperty"]
+
+
+@dataclass(frozen=True)
+class Lump(Result):
+    """A Gaussian component in the gaussianised coordinates, the mass first.
+
+    Attributes:
+        share: Of all events of the window.
+        mean: Shape (d + 1,).
+        covariance: Shape (d + 1, d + 1).
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/lump/1"
+    share: float
+    mean: JsonArray
+    covariance: JsonArray
+
+
+@dataclass(frozen=True)
+class Optimum(Result):
+    """One of the best distinct places.
+
+    Attributes:
+        t: Its test statistic.
+        signal_yield: Its events.
+        features: Medians of the mass and the features there, by name.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/optimum/1"
+    t: float
+    signal_yield: float
+    features: dict[str, float]
+
+
+@dataclass(frozen=True)
+class EValue(Result):
+    """Evidence without toys and without asymptotics: bets on blocks of events with what earlier blocks taught.
+
+    Attributes:
+        ln_e: Logarithm of the e-value, averaged over shuffles; its expectation is at most one without a signal.
+        ln_e_smallest: The smallest over the bootstraps of the background.
+        p_bound: No p-value is larger: the smaller of one and 1 / e, with the smallest e.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/e-value/1"
+    ln_e: float
+    ln_e_smallest: float
+    p_bound: float
+
+
+@dataclass(frozen=True)
+class FiducialYield(Result):
+    """Signal in published regions, one for each fold, learned on the others: no density of the signal enters.
+
+    Attributes:
+        value: Events beyond the expected background.
+        error: From the counts.
+        background_error: From the bootstraps of the background.
+        contained: Share of the learned signal that the regions hold.
+        radius_squared: Mahalanobis radius of the regions, squared.
+        regions: Mean and covariance of each fold's region in the gaussianised coordinates; `share` is that of all
+            events of the window which the background puts there.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/fiducial-yield/1"
+    value: float
+    error: float
+    background_error: float
+    contained: float
+    radius_squared: float
+    regions: tuple[Lump, ...]
+
+
+@dataclass(frozen=True)
+class LearnedYield(Result):
+    """Yield of the learned signal from cross-fitted scores; a part of a signal that looks like background is not in it.
+
+    Attributes:
+        value: At the maximum of the extended likelihood.
+        interval_68: Where 2 dlnL = 1.
+        interval_95: Where 2 dlnL = 3.84.
+        z: Root of 2 dlnL at zero; not a significance, for the signal's shape was chosen by the data.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/learned-yield/1"
+    value: float
+    interval_68: tuple[float, float]
+    interval_95: tuple[float, float]
+    z: float
+
+
+@dataclass(frozen=True)
+class SignalProperty(Result):
+    """One observable of the learned signal, weighted by the events' probability to be signal.
+
+    Attributes:
+        median: Weighted median.
+        median_error: From bootstraps of the events with the lumps fitted again.
+        low: Quantile of 16 %.
+        high: Quantile of 84 %.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/signal-property/1"
+    median: float
+    median_error: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SearchResult(Result):
+    """A search for an unknown signal in one window.
+
+    Attributes:
+        region: The window.
+        features: Names of the features, in order.
+        given: Name of the mass.
+        n_events: Events of the window.
+        t: 2 ln of the likelihood ratio of the best lumps and none; its distribution without a signal needs toys.
+        signal_yield: Events of the best lumps; with few of them rather too many.
+        lumps: The best.
+        optima: Up to three distinct ones, the best first.
+        e_value: Evidence without toys.
+        fiducial: Yield in published regions.
+        learned: Yield of the learned signal.
+        properties: Of the learned signal, by name.
+        seed: Of everything that is random.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/search/1"
+    region: tuple[float, float]
+    features: tuple[str, ...]
+    given: str
+    n_events: int
+    t: float
+    signal_yield: float
+    lumps: tuple[Lump, ...]
+    optima: tuple[Optimum, ...]
+    e_value: EValue
+    fiducial: FiducialYield
+    learned: LearnedYield
+    properties: dict[str, SignalProperty]
+    seed: int
+
+    def __str__(self) -> str:
+        """A few lines for people."""
+        learned, fiducial = self.learned, self.fiducial
+        error = (fiducial.error**2 + fiducial.background_error**2) ** 0.5
+        lines = [
+            f"{self.n_events} events with {self.given} in [{self.region[0]:g}, {self.region[1]:g})",
+            f"  test statistic   {self.t:.1f} (its p-value needs toys)",
+            f"  without toys     p <= {self.e_value.p_bound:.2g}  (ln e = {self.e_value.ln_e:.1f}, "
+            f"smallest {self.e_value.ln_e_smallest:.1f})",
+            f"  fiducial yield   {fiducial.value:.1f} +- {error:.1f}  (background {fiducial.background_error:.1f})",
+            f"  learned yield    {learned.value:.1f}  [{learned.interval_68[0]:.1f}, {learned.interval_68[1]:.1f}]"
+            "  (without what looks like background)",
+        ]
+        lines += [
+            f"  {name:15s}  {p.median:.4g} +- {p.median_error:.2g}  (68 %: {p.low:.4g} to {p.high:.4g})"
+            for name, p in self.properties.items()
+        ]
+        return "\n".join(lines)
