@@ -12,6 +12,7 @@ from worlds import WORLDS, World
 
 import hisigma_zfit as hz
 from hisigma_zfit.density.ensemble import EnsembleFlow
+from hisigma_zfit.learn.streams import Purpose, hashed
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
@@ -64,6 +65,7 @@ def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int
         "bootstraps": [truth.fit(own, log_s) for own in boots_b],
         "signal bootstraps": [truth.fit(log_b, own) for own in boots_s],
         "halves": [truth.fit(_score(b, truth, world), _score(s, truth, world)) for b, s in _halves(plain, signal)],
+        "unseen halves": _unseen(truth, world, plain, signal, sidebands, simulation, number),
     } | {rival: truth.fit(log, exact_s) for rival, log in rivals.items()}
     background = truth.weights[: len(log_b)] * (np.arange(len(log_b)) < np.argmax(truth.weights != truth.weights[0]))
     return {
@@ -92,6 +94,29 @@ def _halves(*flows: hz.ConditionalFlow) -> list[tuple[hz.ConditionalFlow, ...]]:
     """The densities of the first halves, and those of the second."""
     halves = [flow.halves for flow in flows if isinstance(flow, EnsembleFlow)]
     return list(zip(*halves, strict=True))
+
+
+def _unseen(
+    truth: TruthSample,
+    world: World,
+    background: hz.ConditionalFlow,
+    signal: hz.ConditionalFlow,
+    sidebands: hz.Dataset,
+    simulation: hz.Dataset,
+    number: int,
+) -> list[AsimovFit]:
+    """Fits of the halves' densities to expected data that are made of the other halves."""
+    fits = []
+    for half, (own_b, own_s) in enumerate(_halves(background, signal)):
+        others = [
+            events.select((hashed(events.identity, seed, Purpose.HALF) & np.uint64(1)) != half)
+            for events, seed in ((sidebands, 2 * number + 1), (simulation, 2 * number + 2))
+        ]
+        (x, m), (signal_x, signal_m) = ((events.array(world.features), events["m"]) for events in others)
+        rng = np.random.default_rng([number, half, 7])
+        sample, at = truth.unseen(x, m, signal_x, signal_m, rng=rng)
+        fits.append(sample.fit(own_b.log_prob_array(sample.x, at), own_s.log_prob_array(sample.x, sample.m)))
+    return fits
 
 
 def _score(flow: hz.ConditionalFlow, truth: TruthSample, world: World) -> Array:
