@@ -43,6 +43,9 @@ _PUBLIC = {
     "feldman_cousins": "inference.unified",
     "signal_response": "inference.response",
     "find_signal": "inference.search",
+    "fit_spectrum": "model.spectrum",
+    "null_toys": "inference.search_null",
+    "search_pvalue": "inference.search_null",
     "measure": "measurement.pipeline",
     "validate": "validation.pipeline",
 }

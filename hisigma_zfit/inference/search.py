@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Integers
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.density.base import ConditionalFlow
+    from hisigma_zfit.model.spectrum import Spectrum
     from hisigma_zfit.results.search import FiducialYield
 
 __all__ = ["FoundSignal", "best_lumps", "e_value", "find_signal"]
@@ -52,6 +53,7 @@ class FoundSignal:
         blobs: The best lumps, one search.
         scores: Cross-fitted log p_s / p_b of every event of the window, shape (n,).
         folds: Fold of every event, shape (n,).
+        centres: Starts that were tried.
     """
 
     result: SearchResult
@@ -59,6 +61,7 @@ class FoundSignal:
     blobs: Blobs
     scores: Array
     folds: Integers
+    centres: int
 
     @property
     def t(self) -> float:
@@ -148,7 +151,7 @@ def _sorted(found: Maximum) -> Maximum:
 def find_signal(
     data: Dataset,
     background: ConditionalFlow,
-    shape: zfit.pdf.BasePDF,
+    shape: zfit.pdf.BasePDF | Spectrum,
     *,
     region: SignalRegion,
     components: int = 1,
@@ -163,7 +166,8 @@ def find_signal(
         data: Events; those of the window are searched.  No event weights.
         background: p_b(x | m), trained on the sidebands with `train_flow`; its bootstraps give the error that comes
             from it.
-        shape: Mass shape of the background in the window, fitted to the sidebands; only its slope in the window counts.
+        shape: Mass shape of the background, fitted to the sidebands, for example by `fit_spectrum`; only its slope in
+            the window counts.
         region: The window.
         components: Lumps; more than one describe a signal better, but find more in nothing.
         folds: Of the cross-fitted scores and regions.
@@ -212,7 +216,7 @@ def find_signal(
         properties=_properties(here, best, dict(properties or {}), seed),
         seed=seed,
     )
-    return FoundSignal(result, here, best, scores, number)
+    return FoundSignal(result, here, best, scores, number, centres)
 
 
 def lumps_of(blobs: Blobs) -> tuple[Lump, ...]:

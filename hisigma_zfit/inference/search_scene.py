@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from hisigma_zfit.density.gaussianised import Gaussianised, window_transform
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.blobs import Points
 from hisigma_zfit.model.shapes import evaluate
+from hisigma_zfit.model.spectrum import Spectrum
 
 if TYPE_CHECKING:
     import zfit
@@ -69,7 +71,7 @@ class Scene:
 def scene(
     data: Dataset,
     background: ConditionalFlow,
-    shape: zfit.pdf.BasePDF,
+    shape: zfit.pdf.BasePDF | Spectrum,
     *,
     region: SignalRegion,
     components: int,
@@ -99,7 +101,8 @@ def scene(
             do="train on sidebands with the same selection, or give the features limits",
         )
     x, m = x[known], m[known]
-    mass = window_transform(lambda values: evaluate(shape, values), (region.lower, region.upper), name=background.given)
+    density = shape.density if isinstance(shape, Spectrum) else partial(evaluate, shape)
+    mass = window_transform(density, (region.lower, region.upper), name=background.given)
     place = Gaussianised.of(background, mass)
     y, _ = place.forward(x, m)
     log_background = place.log_background(background, x, m)

@@ -82,6 +82,8 @@ class Purpose(IntEnum):
     """Events and starts of the short trainings that choose coordinates."""
     SEARCH = 27
     """Starts, folds, blocks and bootstraps of a search for lumps, and the points that measure its regions."""
+    NULL_TOY = 28
+    """A background-only experiment that is searched."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

@@ -7,7 +7,17 @@ from typing import ClassVar
 
 from hisigma_zfit.results.base import JsonArray, Result
 
-__all__ = ["EValue", "FiducialYield", "LearnedYield", "Lump", "Optimum", "SearchResult", "SignalProperty"]
+__all__ = [
+    "EValue",
+    "FiducialYield",
+    "LearnedYield",
+    "Lump",
+    "NullToys",
+    "Optimum",
+    "SearchPValue",
+    "SearchResult",
+    "SignalProperty",
+]
 
 
 @dataclass(frozen=True)
@@ -170,3 +180,58 @@ class SearchResult(Result):
             for name, p in self.properties.items()
         ]
         return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class NullToys(Result):
+    """What a search finds in retrained background-only experiments.
+
+    Attributes:
+        t: Test statistics, shape (n,).
+        seed: Of the toys.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/null-toys/1"
+    t: JsonArray
+    seed: int
+
+
+@dataclass(frozen=True)
+class SearchPValue(Result):
+    """Local p-value of one window, everything that was searched in it included.
+
+    Attributes:
+        t: Observed test statistic.
+        n: Toys.
+        p: (1 + toys at or above) / (1 + n).
+        z: The same in standard deviations, one-sided.
+        location: Of the Gumbel distribution of the toys; NaN with fewer than 20.
+        scale: Of it.
+        ks: p-value of its Kolmogorov-Smirnov test, with fitted parameters: rather too large.
+        p_extrapolated: Its tail; NaN where it does not describe the toys.
+        p_extrapolated_68: The same with the error of the fit.
+        z_extrapolated: In standard deviations.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/search-p-value/1"
+    t: float
+    n: int
+    p: float
+    z: float
+    location: float
+    scale: float
+    ks: float
+    p_extrapolated: float
+    p_extrapolated_68: tuple[float, float]
+    z_extrapolated: float
+
+    def __str__(self) -> str:
+        """Two lines for people."""
+        text = f"local p = {self.p:.3g} (Z = {self.z:.2f}) by {self.n} retrained toys"
+        if self.p_extrapolated != self.p_extrapolated:
+            return text + "; too few or not described by a Gumbel distribution: no extrapolation"
+        low, high = self.p_extrapolated_68
+        return text + (
+            f"\nextrapolated: p = {self.p_extrapolated:.2g} [{low:.2g}, {high:.2g}] (Z = {self.z_extrapolated:.2f}), "
+            f"Gumbel({self.location:.1f}, {self.scale:.1f}), KS p = {self.ks:.2f}"
+        )

@@ -1,0 +1,117 @@
+"""The background's mass spectrum from its sidebands alone: a polynomial in the exponent, fitted around the window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.model.families import quadrature
+
+if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array
+
+__all__ = ["Spectrum", "fit_spectrum"]
+
+MAX_STEPS = 100
+LEAST = 100  # events
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """f(m) ~ exp(sum_k theta_k t^k), k = 1 ... degree, t from 0 to 1 over the range of the mass.
+
+    Attributes:
+        coefficients: theta, shape (degree,).
+        limits: Range of the mass.
+        hole: Window that the fit left out.
+        events: Fitted number in the whole range, the window included.
+        error: Of the number in the window, from the fit.
+    """
+
+    coefficients: Array
+    limits: tuple[float, float]
+    hole: tuple[float, float]
+    events: float
+    error: float
+
+    def density(self, m: Array) -> Array:
+        """Normalised on the range, shape (n,)."""
+        return np.asarray(np.exp(self._exponent(m)) / sum(self._integrals(np.array([self.limits]))))
+
+    def expected(self, lower: float, upper: float) -> float:
+        """Background events between two masses."""
+        part, whole = self._integrals(np.array([[lower, upper], self.limits]))
+        return float(self.events * part / whole)
+
+    def _exponent(self, m: Array) -> Array:
+        return _powers(m, self.limits, len(self.coefficients)).T @ self.coefficients
+
+    def _integrals(self, ranges: Array) -> list[float]:
+        parts = []
+        for low, high in ranges:
+            nodes, weights = quadrature(low, high)
+            parts.append(float(weights @ np.exp(self._exponent(nodes))))
+        return parts
+
+
+def _powers(m: Array, limits: tuple[float, float], degree: int) -> Array:
+    t = (m - limits[0]) / (limits[1] - limits[0])
+    return np.asarray(t ** np.arange(1, degree + 1)[:, None])
+
+
+def fit_spectrum(m: Array, limits: tuple[float, float], hole: tuple[float, float], *, degree: int = 2) -> Spectrum:
+    """Maximum likelihood on the range without the window; events of the window do not count.
+
+    Args:
+        m: Masses, shape (n,).
+        limits: Range of the mass.
+        hole: The window.
+        degree: Of the polynomial.
+
+    Raises:
+        InputError: Fewer than 100 events beside the window, or a degree below one.
+        FitError: The likelihood has no maximum that Newton's method finds.
+    """
+    if degree < 1:
+        raise InputError.from_parts(expected="degree >= 1", got=str(degree), do="raise it")
+    kept = (m >= limits[0]) & (m <= limits[1]) & ((m < hole[0]) | (m >= hole[1]))
+    n = int(kept.sum())
+    if n < LEAST:
+        raise InputError.from_parts(
+            expected=f"at least {LEAST} events beside the window", got=str(n), do="widen the range of the mass"
+        )
+    mean = _powers(m[kept], limits, degree).mean(axis=1)
+    pieces = [quadrature(low, high) for low, high in ((limits[0], hole[0]), (hole[1], limits[1])) if high > low]
+    nodes, weights = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
+    powers = _powers(nodes, limits, degree)
+    theta = np.zeros(degree)
+    value = -np.inf
+    for _ in range(MAX_STEPS):
+        shape = weights * np.exp(theta @ powers)
+        norm = shape.sum()
+        average = powers @ shape / norm
+        covariance = (powers * shape) @ powers.T / norm - np.outer(average, average)
+        step = np.linalg.solve(covariance, mean - average)
+        scale = 1.0
+        while (new := _value(theta + scale * step, mean, powers, weights)) < value - 1e-12 and scale > 1e-6:
+            scale *= 0.5
+        theta, value = theta + scale * step, new
+        if n * float(step @ covariance @ step) < 1e-10:
+            break
+    else:
+        raise FitError(f"the spectrum beside [{hole[0]:g}, {hole[1]:g}) was not fitted; lower its degree")
+    inner, inner_weights = quadrature(*hole)
+    density = inner_weights * np.exp(theta @ _powers(inner, limits, degree))
+    ratio = density.sum() / norm
+    # of log(ratio) by theta
+    slope = _powers(inner, limits, degree) @ density / density.sum() - average
+    variance = slope @ np.linalg.solve(covariance, slope) / n + 1.0 / n
+    return Spectrum(theta, limits, hole, n * (1.0 + ratio), float(n * ratio * np.sqrt(variance)))
+
+
+def _value(theta: Array, mean: Array, powers: Array, weights: Array) -> float:
+    """Log-likelihood by event."""
+    return float(theta @ mean - np.log(weights @ np.exp(theta @ powers)))
