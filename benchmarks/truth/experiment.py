@@ -12,7 +12,7 @@ from worlds import WORLDS, World
 
 import hisigma_zfit as hz
 from hisigma_zfit.density.ensemble import EnsembleFlow
-from hisigma_zfit.learn.streams import Purpose, hashed
+from hisigma_zfit.learn.resampling import half_of
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
@@ -109,7 +109,7 @@ def _unseen(
     fits = []
     for half, (own_b, own_s) in enumerate(_halves(background, signal)):
         others = [
-            events.select((hashed(events.identity, seed, Purpose.HALF) & np.uint64(1)) != half)
+            events.select(half_of(events.identity, seed=seed) != half)
             for events, seed in ((sidebands, 2 * number + 1), (simulation, 2 * number + 2))
         ]
         (x, m), (signal_x, signal_m) = ((events.array(world.features), events["m"]) for events in others)

@@ -15,8 +15,8 @@ import tensorflow as tf
 from hisigma_zfit.density.objective import LogDensity
 from hisigma_zfit.learn.optimiser import HeldOut, Stack
 from hisigma_zfit.learn.preprocess import FeatureTransform
-from hisigma_zfit.learn.resampling import FOLDS, MAX_VALIDATED, bootstrap_weights, event_order, fold_of
-from hisigma_zfit.learn.streams import Purpose, hashed, stream
+from hisigma_zfit.learn.resampling import FOLDS, MAX_VALIDATED, bootstrap_weights, event_order, fold_of, half_of
+from hisigma_zfit.learn.streams import Purpose, stream
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Float32, Integers, Mask
@@ -61,7 +61,7 @@ class TrainingTask:
 
     def half(self, number: int) -> TrainingTask:
         """The same of one half of the events, number 0 or 1; no event is in both."""
-        rows = (hashed(self.identity, self.seed, Purpose.HALF) & np.uint64(1)) == number
+        rows = half_of(self.identity, seed=self.seed) == number
         arrays = ("x", "m", "weights", "identity", "held_out", "validates")
         return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
 

@@ -2,9 +2,10 @@
 
 Every redrawn training (the k-th resample of the background's events and of the signal's simulation) is fitted to the
 same data.  The standard deviation of the yields that they return is how far other events of the training would have
-moved the result.  Trainings on each half of the events are further from the truth than that on all of them.  If a bias
-falls as one over the number of events, by as much as this is itself: the jackknife of Quenouille (Biometrika 43 (1956)
-353), bias = mean of the halves' yields - yield.  Both enter the model as
+moved the result.  Trainings on each half of the events tell the bias: what they find among events of the other half is
+measured (`hisigma_zfit.inference.unseen`).  Where the events are not at hand it is guessed: if it falls as one over
+the number of events, it is as large as what half of the events find more than all of them, the jackknife of Quenouille
+(Biometrika 43 (1956) 353).  Both enter the model as
 
     n_sig + bias + sigma nu,
 
@@ -15,19 +16,23 @@ return (docs/coverage.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import zfit
 
 from hisigma_zfit.density.ensemble import EnsembleFlow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.inference.unseen import Hypothesis, Taught, share_inside, unseen_yield
+from hisigma_zfit.learn.streams import Purpose, stream
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.systematics import nuisance
 from hisigma_zfit.model.terms import Term
 from hisigma_zfit.model.uncertain_yields import shifted_yield
+from hisigma_zfit.toys.proposal import parameters_restored
 
 if TYPE_CHECKING:
     from hisigma_zfit.density.flows import ConditionalFlow
@@ -92,7 +97,12 @@ def redrawn_models(models: Sequence[SignalPlusBackground]) -> list[list[SignalPl
 
 
 def training_bias(
-    model: SignalPlusBackground | Sequence[SignalPlusBackground], data: Any, *, constraints: Any = None
+    model: SignalPlusBackground | Sequence[SignalPlusBackground],
+    data: Any,
+    *,
+    constraints: Any = None,
+    taught: Mapping[str, Taught] | None = None,
+    seed: int = 0,
 ) -> float | None:
     """Events by which the fitted yield is too large because no more events could be trained with.
 
@@ -100,9 +110,13 @@ def training_bias(
         model: As for `redrawn_profilers`.
         data: A `Dataset` or zfit Data, or one for each category.
         constraints: zfit constraints.
+        taught: The events that trained the densities, by the names of the components: of one background and the
+            signal.  Without them, and for several categories, the bias is that of the jackknife.
+        seed: Of the masses at which unseen events are put.
 
     Returns:
-        Mean of the yields of the halves less the yield of the whole; None where no density was trained on halves.
+        The yield of the whole less what halves find in the data beyond what they find unseen, or, as the jackknife
+        has it, mean of the yields of the halves less that of the whole; None where no density was trained on halves.
 
     Raises:
         FitError: A fit did not converge.
@@ -114,9 +128,45 @@ def training_bias(
     def half(flow: ConditionalFlow, k: int) -> ConditionalFlow:
         return _halves(flow)[k] if _halves(flow) else flow
 
-    whole = _fit(_others(models, lambda flow: flow), datasets, constraints).best
+    whole = _fit(_others(models, lambda flow: flow), datasets, constraints)
     halves = [_fit(_others(models, partial(half, k=k)), datasets, constraints).best for k in range(2)]
-    return float(np.mean(halves)) - whole
+    pair = _taught_pair(models, taught or {})
+    if pair is None:
+        return float(np.mean(halves)) - whole.best
+    spurious = _unseen(whole, models[0].region, pair, taught or {}, seed)
+    return whole.best - float(np.mean(np.subtract(halves, spurious)))
+
+
+def _taught_pair(models: Sequence[SignalPlusBackground], taught: Mapping[str, Taught]) -> tuple[Term, Term] | None:
+    """Background and signal whose trainings are known, if these are all that has to be known."""
+    if len(models) > 1 or models[0].region is None:
+        return None
+    known = [c for c in models[0].components if c.name in taught and _halves(c.pdf.flow)]
+    signals, backgrounds = ([c for c in known if c.is_signal == wanted] for wanted in (True, False))
+    return (backgrounds[0], signals[0]) if len(signals) == len(backgrounds) == 1 else None
+
+
+def _unseen(
+    whole: Profiler, region: Any, pair: tuple[Term, Term], taught: Mapping[str, Taught], seed: int
+) -> list[float]:
+    """Signal that the halves' densities find unseen beyond the hypothesis of the fit, in events of the yield."""
+    background, signal = pair
+    parameters = whole.loss.parameters
+    with parameters_restored(parameters):
+        zfit.param.assign_values(parameters, whole.minimum.theta)
+        shares = [share_inside(term.mass, region) for term in pair]
+        n_background, n_signal = (
+            max(float(np.squeeze(term.extended.value())), 0.0) * share for term, share in zip(pair, shares, strict=True)
+        )
+        hypothesis = Hypothesis(signal.mass, background.mass, n_signal, n_background, region)
+        found = []
+        for k in range(2):
+            p_b, p_s = (_halves(term.pdf.flow)[k] for term in pair)
+            sidebands, simulation = (taught[term.name].unseen(k) for term in pair)
+            rng = stream(seed, Purpose.UNSEEN, k)
+            fitted = unseen_yield(p_b, p_s, sidebands, simulation, hypothesis, rng=rng)
+            found.append((fitted - n_signal) / shares[1])
+    return found
 
 
 def _halves(flow: ConditionalFlow) -> tuple[ConditionalFlow, ...]:

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Integers, Mask
     from hisigma_zfit.data import Dataset
 
-__all__ = ["bootstrap_weights", "event_order", "fold_of", "held_out_events", "held_out_mask", "validation_mask"]
+__all__ = [
+    "bootstrap_weights",
+    "event_order",
+    "fold_of",
+    "half_of",
+    "held_out_events",
+    "held_out_mask",
+    "validation_mask",
+]
 
 HELD_OUT = 0.05
 FOLDS = 5  # parts of the events, of which a member leaves out one
@@ -84,6 +92,16 @@ def fold_of(identity: Integers, *, seed: int) -> Integers:
         seed: The seed that was given to `train_flow`.
     """
     return (hashed_uniform(identity, seed, Purpose.FOLD) * FOLDS).astype(np.int8)
+
+
+def half_of(identity: Integers, *, seed: int) -> Integers:
+    """Half of the sample that each event is in, 0 or 1, shape (n,); `train_flow` with bootstraps learns each apart.
+
+    Args:
+        identity: Of the events, shape (n,).
+        seed: The seed that was given to `train_flow`.
+    """
+    return (hashed(identity, seed, Purpose.HALF) & np.uint64(1)).astype(np.int8)
 
 
 def event_order(identity: Integers, epoch: int, *, seed: int, bootstrap: int) -> Integers:

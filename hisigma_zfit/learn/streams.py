@@ -84,6 +84,8 @@ class Purpose(IntEnum):
     """Starts, folds, blocks and bootstraps of a search for lumps, and the points that measure its regions."""
     NULL_TOY = 28
     """A background-only experiment that is searched."""
+    UNSEEN = 29
+    """Masses at which events are put that a density has not seen."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

@@ -19,6 +19,7 @@ from hisigma_zfit.inference.training_error import (
     training_error,
     with_training_error,
 )
+from hisigma_zfit.inference.unseen import Taught
 from hisigma_zfit.inference.weights import weights_profiler
 from hisigma_zfit.learn.resampling import held_out_events
 from hisigma_zfit.likelihood.nll import ExtendedNLL
@@ -136,7 +137,13 @@ def bootstrap_fits(
 
 
 def with_training(
-    models: Sequence[SignalPlusBackground], data: Sequence[Dataset], members: tuple[Profiler, ...], options: AskOptions
+    models: Sequence[SignalPlusBackground],
+    data: Sequence[Dataset],
+    members: tuple[Profiler, ...],
+    options: AskOptions,
+    *,
+    inputs: Mapping[str, Inputs],
+    seed: int,
 ) -> tuple[list[SignalPlusBackground], float | None, float | None]:
     """The models that are fitted, with what the training adds to the error and to the yield, in events.
 
@@ -145,6 +152,8 @@ def with_training(
         data: The events that are fitted, of each category.
         members: The fits of the bootstraps.
         options: How the bootstraps are combined.
+        inputs: Events of each category by its name.
+        seed: Seed of the measurement, from which those of the trainings follow.
 
     Returns:
         The models, the error and the bias; these as they came, None and None where the training is no nuisance.
@@ -154,7 +163,14 @@ def with_training(
     """
     if options.combine != "nuisance":
         return list(models), None, None
-    sigma, bias = training_error(members), training_bias(list(models), list(data))
+    taught: dict[str, Taught] = {}
+    for category, part in inputs.items():
+        for name, sample, which in (
+            ("background", part.training, Stream.BACKGROUND),
+            ("signal", part.signal, Stream.SIGNAL),
+        ):
+            taught[name] = Taught(sample.events, stream_seed(seed, which, category))
+    sigma, bias = training_error(members), training_bias(list(models), list(data), taught=taught, seed=seed)
     return with_training_error(models, sigma, bias=bias or 0.0), sigma, bias
 
 

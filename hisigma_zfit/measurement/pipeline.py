@@ -181,7 +181,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     with stages("fit"):
         composed = list(models.values())
         members = bootstrap_fits(composed, data, settings)
-        fitted, sigma, bias = with_training(composed, data, members, settings)
+        fitted, sigma, bias = with_training(composed, data, members, settings, inputs=inputs, seed=settings.seed)
         result = fit(ExtendedNLL(fitted, data))
         for category, model in zip(models, fitted, strict=True):
             save_model(model, run.folder / "model" / category)

@@ -206,8 +206,9 @@ class Measurement(Result):
         signal_response: What part of the true signal the fit returns; None where too few simulated events are left.
         training_error: Spread of the yields of redrawn trainings in events: one standard deviation of the nuisance
             ``training``; None where the combination has no such nuisance.
-        training_bias: Events that were subtracted because densities of half of the events find so many more; None
-            where there are none.
+        training_bias: Events that were subtracted: the yield less what densities of half of the events find beyond what
+            they find among the other half, which they have not seen; for several categories what halves find beyond
+            the whole.  None where there are no halves.
         training: How long each density was trained, by its name.
         unblinding: When and after which blind result the signal region was opened; None where it was never closed.
     """

@@ -183,7 +183,7 @@ def _fitted(inputs: Inputs, options: MeasureOptions, truth: tuple[ConditionalFlo
     background = densities.background.flow
     data = _inside(inputs.data, background, options)
     members = bootstrap_fits([model], [data], options)
-    models, sigma, _ = with_training([model], [data], members, options)
+    models, sigma, _ = with_training([model], [data], members, options, inputs={"": inputs}, seed=options.seed)
     held = () if sigma is None else (NUISANCE,)
     result = fit(ExtendedNLL(models, [data]))
     nominal = Profiler(result.loss, options.poi)
