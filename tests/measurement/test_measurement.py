@@ -179,9 +179,14 @@ def test_ctrl_c_in_the_training_resumes_with_the_same_numbers(finished_run, tmp_
         yield report
 
     command = folders.measure(finished_run.inputs, tmp_path / "out")
-    with monkeypatch.context() as patch:
-        patch.setattr(members, "reporting", interrupting)
-        outcome = folders.hisigma(*command)
+    # a shell starts what it puts into the background without this handler
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(members, "reporting", interrupting)
+            outcome = folders.hisigma(*command)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert outcome.code == 1
     assert outcome.out == ""
     assert outcome.err.splitlines()[1:] == ["hisigma: interrupted; give the same command again to go on from here"]
