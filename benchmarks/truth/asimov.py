@@ -7,7 +7,6 @@ has features; the sidebands count by their mass, as in the package's default.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["AsimovFit", "TruthSample"]
 
 FLOOR_EVENTS = 4000
-COPIES = 4  # masses at which an unseen sideband event is put
 
 
 @dataclass(frozen=True)
@@ -81,41 +79,6 @@ class TruthSample:
         self.peak = world.signal_mass_density(self.m) * (high - low)  # in units of t
         self.exact_background = world.background.log_prob(self.x, world.scaled(self.m))
         self.exact_signal = world.signal.log_prob(self.x, world.scaled(self.m))
-
-    def unseen(
-        self, x: Array, m: Array, signal_x: Array, signal_m: Array, *, rng: np.random.Generator
-    ) -> tuple[TruthSample, Array]:
-        """What an analyst can do without the truth: expected data from sideband events that a training has not seen.
-
-        Every event is put at several masses of the signal region, but keeps its own for the background's density: in a
-        world whose background features do not know the mass at which it is fitted, that density is right, and so is
-        its fit.  What a learned one finds beyond the injected signal is its error among such events.
-
-        Args:
-            x: Features of sideband events, shape (n, d).
-            m: Their masses, shape (n,).
-            signal_x: Features of simulated signal that was not seen either, shape (k, d).
-            signal_m: Its masses, shape (k,).
-            rng: Of the masses.
-
-        Returns:
-            The sample, and the masses at which the background's density is taken, one for each of its events.
-        """
-        world, sample = self.world, copy.copy(self)
-        low, high = world.mass_range
-        n = COPIES * len(x)
-        levels = (rng.permutation(n) + rng.random(n)) / n
-        a, b = np.exp(-world.slope * (np.array(world.region) - low) / (high - low))
-        fitted_at = low - (high - low) * np.log(a - levels * (a - b)) / world.slope
-        sample.m = np.concatenate([fitted_at, signal_m])
-        sample.x = np.concatenate([np.repeat(x, COPIES, axis=0), signal_x])
-        expected = world.n_background * (1.0 - world.share_of_sidebands)
-        sample.weights = np.concatenate(
-            [np.full(n, expected / n), np.full(len(signal_m), world.n_signal / len(signal_m))]
-        )
-        sample.peak = world.signal_mass_density(sample.m) * (high - low)
-        sample.exact_background = np.zeros(len(sample.m))
-        return sample, np.concatenate([np.repeat(m, COPIES), rng.choice(m, len(signal_m))])
 
     def fit(self, log_background: Array, log_signal: Array) -> AsimovFit:
         """Fit the expected data with densities of the features; shapes (n,).

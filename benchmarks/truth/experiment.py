@@ -12,7 +12,7 @@ from worlds import WORLDS, World
 
 import hisigma_zfit as hz
 from hisigma_zfit.density.ensemble import EnsembleFlow
-from hisigma_zfit.learn.resampling import half_of
+from hisigma_zfit.inference.unseen import Hypothesis, Taught, unseen_yield
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
@@ -65,7 +65,6 @@ def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int
         "bootstraps": [truth.fit(own, log_s) for own in boots_b],
         "signal bootstraps": [truth.fit(log_b, own) for own in boots_s],
         "halves": [truth.fit(_score(b, truth, world), _score(s, truth, world)) for b, s in _halves(plain, signal)],
-        "unseen halves": _unseen(truth, world, plain, signal, sidebands, simulation, number),
     } | {rival: truth.fit(log, exact_s) for rival, log in rivals.items()}
     background = truth.weights[: len(log_b)] * (np.arange(len(log_b)) < np.argmax(truth.weights != truth.weights[0]))
     return {
@@ -80,6 +79,7 @@ def run(name: str, *, extra: int, number: int, members: int = 5, bootstraps: int
             "single": float(np.mean([_divergence(exact_b, own, background) for own in boots_b])),
             **{rival: _divergence(exact_b, log, background) for rival, log in rivals.items()},
         },
+        "unseen": _unseen(world, plain, signal, sidebands, simulation, number),
         "stopped": None if plain.history is None else plain.history.kept_step,
         "cpu_s": {"background": background_s, "all": trained_s, "total": time.process_time() - start},
     }
@@ -97,26 +97,28 @@ def _halves(*flows: hz.ConditionalFlow) -> list[tuple[hz.ConditionalFlow, ...]]:
 
 
 def _unseen(
-    truth: TruthSample,
     world: World,
     background: hz.ConditionalFlow,
     signal: hz.ConditionalFlow,
     sidebands: hz.Dataset,
     simulation: hz.Dataset,
     number: int,
-) -> list[AsimovFit]:
-    """Fits of the halves' densities to expected data that are made of the other halves."""
-    fits = []
-    for half, (own_b, own_s) in enumerate(_halves(background, signal)):
-        others = [
-            events.select(half_of(events.identity, seed=seed) != half)
-            for events, seed in ((sidebands, 2 * number + 1), (simulation, 2 * number + 2))
-        ]
-        (x, m), (signal_x, signal_m) = ((events.array(world.features), events["m"]) for events in others)
-        rng = np.random.default_rng([number, half, 7])
-        sample, at = truth.unseen(x, m, signal_x, signal_m, rng=rng)
-        fits.append(sample.fit(own_b.log_prob_array(sample.x, at), own_s.log_prob_array(sample.x, sample.m)))
-    return fits
+) -> list[float]:
+    """What the halves' densities find beyond the injected signal among the events of the other half."""
+    low, high = world.mass_range
+
+    def falling(m: Array) -> Array:
+        return np.exp(-world.slope * (m - low) / (high - low))
+
+    n_background = world.n_background * (1.0 - world.share_of_sidebands)
+    region = hz.SignalRegion(*world.region)
+    hypothesis = Hypothesis(world.signal_mass_density, falling, world.n_signal, n_background, region)
+    taught = Taught(sidebands, 2 * number + 1), Taught(simulation, 2 * number + 2)
+    return [
+        unseen_yield(*own, *(one.unseen(k) for one in taught), hypothesis, rng=np.random.default_rng([number, k, 7]))
+        - world.n_signal
+        for k, own in enumerate(_halves(background, signal))
+    ]
 
 
 def _score(flow: hz.ConditionalFlow, truth: TruthSample, world: World) -> Array:

@@ -81,18 +81,17 @@ def _with_spread(name: str, *, redrawn: tuple[str, ...]) -> Callable[[Record], A
     return answer
 
 
-def _default(record: Record) -> Answer:
-    """What a measurement reports: less the bias by the jackknife, with the spread of redrawn trainings in the error."""
+def _jackknife(record: Record) -> Answer:
+    """Less what halves find in the data beyond the whole."""
     plain = _with_spread("plain", redrawn=("bootstraps", "signal bootstraps"))(record)
     bias = float(_scaled(record, "halves")[:, 0].mean()) - plain.value
     return Answer(plain.value - bias, plain.edges - bias, plain.noise, plain.statistical)
 
 
-def _unseen(record: Record) -> Answer:
-    """Halves, each less what it finds among the sideband events of the other half; the spread as in the default."""
+def _default(record: Record) -> Answer:
+    """What a measurement reports: halves less what they find unseen; the spread of redrawn trainings in the error."""
     plain = _with_spread("plain", redrawn=("bootstraps", "signal bootstraps"))(record)
-    error, injected = record["fits"]["exact"][1], WORLDS[record["world"]].n_signal
-    spurious = (np.array(record["fits"]["unseen halves"])[:, 0] - injected) / error
+    spurious = np.array(record["unseen"]) / record["fits"]["exact"][1]
     value = float(np.mean(_scaled(record, "halves")[:, 0] - spurious))
     return Answer(value, plain.edges + value - plain.value, plain.noise, plain.statistical)
 
@@ -116,8 +115,8 @@ WAYS: dict[str, Callable[[Record], Answer]] = {
     "mixture of bootstraps": _single("mixture"),
     "members, statistical only": _single("plain"),
     "members (+) spread of bootstraps": _with_spread("plain", redrawn=("bootstraps", "signal bootstraps")),
-    "the same less bias of halves (default)": _default,
-    "halves less what they find unseen": _unseen,
+    "the same less what halves find more": _jackknife,
+    "halves less what they find unseen (default)": _default,
     "background density alone": _single("background alone"),
     "signal density alone": _single("signal alone"),
     "rival: Gaussian copula": _single("copula"),
@@ -190,14 +189,14 @@ def table(records: list[Record]) -> str:
     change is followed that is quadratic in it.
     """
     lines = [
-        "world     sidebands   n  way                                     shift          spread         rms"
+        "world     sidebands   n  way                                          shift          spread         rms"
         "  floor  quadratic  stat.  width  covers 68.3 %   95.4 %"
     ]
     for row in summarise(records):
         one, two = row["coverage"]
         error = row["coverage_error"]
         lines.append(
-            f"{row['world']:8s} {row['sidebands']:10d} {row['n']:3d}  {row['way']:38s} "
+            f"{row['world']:8s} {row['sidebands']:10d} {row['n']:3d}  {row['way']:43s} "
             f"{row['shift']:+.3f} +- {row['shift_error']:.3f}  {row['spread']:.2f} +- {row['spread_error']:.2f}  "
             f"{row['rms']:5.2f}  {row['floor']:5.2f}  {row['interpolated_floor']:9.2f}  "
             f"{row['statistical']:.3f}  {row['width']:.3f}  "

@@ -29,6 +29,7 @@ from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.unseen import Hypothesis, Taught, share_inside, unseen_yield
 from hisigma_zfit.learn.streams import Purpose, stream
 from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.model.shapes import evaluate
 from hisigma_zfit.model.systematics import nuisance
 from hisigma_zfit.model.terms import Term
 from hisigma_zfit.model.uncertain_yields import shifted_yield
@@ -150,15 +151,15 @@ def _unseen(
     whole: Profiler, region: Any, pair: tuple[Term, Term], taught: Mapping[str, Taught], seed: int
 ) -> list[float]:
     """Signal that the halves' densities find unseen beyond the hypothesis of the fit, in events of the yield."""
-    background, signal = pair
     parameters = whole.loss.parameters
     with parameters_restored(parameters):
         zfit.param.assign_values(parameters, whole.minimum.theta)
-        shares = [share_inside(term.mass, region) for term in pair]
+        falling, peak = (partial(evaluate, term.mass) for term in pair)
+        shares = [share_inside(falling, region), share_inside(peak, region)]
         n_background, n_signal = (
             max(float(np.squeeze(term.extended.value())), 0.0) * share for term, share in zip(pair, shares, strict=True)
         )
-        hypothesis = Hypothesis(signal.mass, background.mass, n_signal, n_background, region)
+        hypothesis = Hypothesis(peak, falling, n_signal, n_background, region)
         found = []
         for k in range(2):
             p_b, p_s = (_halves(term.pdf.flow)[k] for term in pair)

@@ -1,7 +1,8 @@
 """What densities of half of the events find among the other half: the bias of their yield, measured instead of guessed.
 
 A density that was learned from one half of the sidebands has never seen the other half.  Its events are put at masses
-of the signal region, each at several, and stand there for the background; simulated signal of the other half is added.
+of the signal region, each at all of them, and stand there for the background; simulated signal of the other half is
+added.
 What the fit finds beyond this signal is the bias of the density, with whatever noise and smoothing it has, and with an
 error that counting leaves.  The background's density is taken at the event's own mass, where it was learned: the
 comparison asks how well p_b(x|m) is known in the sidebands, not how well it is carried into the region.
@@ -13,24 +14,26 @@ first order (the cross-fitting of Chernozhukov et al., arXiv:1608.00060).  Measu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from hisigma_zfit.errors import FitError
 from hisigma_zfit.learn.resampling import half_of
-from hisigma_zfit.model.shapes import evaluate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.density.base import ConditionalFlow
 
 __all__ = ["Hypothesis", "Taught", "share_inside", "unseen_yield"]
 
-COPIES = 4  # masses at which an event is put
-MAX_EVENTS = 60_000  # of the sidebands; their counting noise is small then
-GRID = 2001  # masses at which shapes are integrated over the region
+NODES = 64  # masses at which every event is put
+SIGNAL_NODES = 5  # masses at which its signal density is evaluated, and interpolated between
+MAX_EVENTS = 300_000  # of the sidebands: they have to be all, or the noise of the training is not taken out
+GRID = 4001  # masses at which shapes are integrated over the region
 MAX_STEPS = 100
 
 
@@ -56,24 +59,24 @@ class Hypothesis:
     """What the unseen events stand for.
 
     Attributes:
-        peak: Mass shape of the signal.
-        falling: Mass shape of the background.
+        peak: Density of the signal's mass, of any norm.
+        falling: Density of the background's mass, of any norm.
         n_signal: Signal events of the signal region.
         n_background: Background events of it.
         region: The signal region.
     """
 
-    peak: Any
-    falling: Any
+    peak: Callable[[Array], Array]
+    falling: Callable[[Array], Array]
     n_signal: float
     n_background: float
     region: SignalRegion
 
 
-def share_inside(shape: Any, region: SignalRegion) -> float:
+def share_inside(density: Callable[[Array], Array], region: SignalRegion) -> float:
     """Part of a mass shape, which is normalised on its own range, that is in a region."""
     grid = np.linspace(region.lower, region.upper, GRID)
-    return float(np.trapezoid(evaluate(shape, grid), grid))
+    return float(np.trapezoid(density(grid), grid))
 
 
 def unseen_yield(
@@ -93,7 +96,7 @@ def unseen_yield(
         sidebands: Events that `background` has not seen, outside of the signal region.
         simulation: Simulated signal that `signal` has not seen.
         hypothesis: Yields and mass shapes.
-        rng: Of the masses.
+        rng: Of the sideband masses at which the background's density of simulated signal is taken.
 
     Returns:
         Fitted signal events of the region; those of the hypothesis if both densities are right.
@@ -102,33 +105,80 @@ def unseen_yield(
         FitError: The fit did not converge.
     """
     region, name = hypothesis.region, background.given
-    grid = np.linspace(region.lower, region.upper, GRID)
-    peak, falling = (_normalised(evaluate(shape, grid), grid) for shape in (hypothesis.peak, hypothesis.falling))
+    masses = _Masses.of(hypothesis)
     rows = np.arange(len(sidebands))[:: len(sidebands) // MAX_EVENTS + 1]
     x, own = sidebands.array(background.features)[rows], sidebands[name][rows]
+    log_b = background.log_prob_array(x, own)
+    known = np.isfinite(log_b)  # what is outside of the domain is not fitted either
+    log_s = masses.interpolated(signal, x[known])
+    ratio = np.exp(np.minimum(log_s - log_b[known, None] + masses.log_ratio, 300.0))
     w = _weights(sidebands)[rows]
-    n = COPIES * len(x)
-    cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (falling[1:] + falling[:-1]) * np.diff(grid))])
-    m = np.interp((rng.permutation(n) + rng.random(n)) / n, cumulative / cumulative[-1], grid)
+    weight = w[known, None] * masses.weights * hypothesis.n_background / w.sum()
+
     inside = region.contains(simulation[name])
     signal_x, signal_m = simulation.array(background.features)[inside], simulation[name][inside]
     signal_w = _weights(simulation)[inside]
-    parts = [
-        (np.repeat(x, COPIES, axis=0), m, np.repeat(own, COPIES), np.repeat(w, COPIES), hypothesis.n_background),
-        (signal_x, signal_m, rng.choice(own, len(signal_x), p=w / w.sum()), signal_w, hypothesis.n_signal),
-    ]
-    ratios, weights = [], []
-    for features, at, covariate, weight, expected in parts:
-        log_b = background.log_prob_array(features, covariate)
-        log_s = signal.log_prob_array(features, at)
-        known = np.isfinite(log_b)  # what is outside of the domain is not fitted either
-        log = (
-            log_s[known] + np.log(np.interp(at[known], grid, peak) / np.interp(at[known], grid, falling)) - log_b[known]
-        )
-        ratios.append(np.exp(np.minimum(log, 300.0)))
-        weights.append(weight[known] * expected / weight.sum())
-    start = np.array([hypothesis.n_signal, hypothesis.n_background])
-    return _fit(np.concatenate(ratios), np.concatenate(weights), start)
+    log_b = background.log_prob_array(signal_x, rng.choice(own, len(signal_x), p=w / w.sum()))
+    known = np.isfinite(log_b)
+    log = signal.log_prob_array(signal_x, signal_m) - log_b + masses.log_ratio_at(signal_m)
+    return _fit(
+        np.concatenate([ratio.ravel(), np.exp(np.minimum(log[known], 300.0))]),
+        np.concatenate([weight.ravel(), signal_w[known] * hypothesis.n_signal / signal_w.sum()]),
+        np.array([hypothesis.n_signal, hypothesis.n_background]),
+    )
+
+
+@dataclass(frozen=True)
+class _Masses:
+    """Masses of the region that stand for the background's: half of them where the background is, half in the peak.
+
+    Attributes:
+        grid: Fine masses of the region.
+        logs: Logarithm of peak over falling shape there, both normalised on the region.
+        nodes: The masses, shape (NODES,).
+        weights: Of the background at each, adding up to one.
+        signal_nodes: Masses at which the signal's features are evaluated.
+    """
+
+    grid: Array
+    logs: Array
+    nodes: Array
+    weights: Array
+    signal_nodes: Array
+
+    @classmethod
+    def of(cls, hypothesis: Hypothesis) -> Self:
+        """From the shapes of the masses."""
+        grid = np.linspace(hypothesis.region.lower, hypothesis.region.upper, GRID)
+        peak, falling = (_normalised(shape(grid), grid) for shape in (hypothesis.peak, hypothesis.falling))
+        mixed = 0.5 * (peak + falling)
+        nodes = _quantiles(mixed, grid, (np.arange(NODES) + 0.5) / NODES)
+        weights = np.interp(nodes, grid, falling) / np.interp(nodes, grid, mixed)
+        levels = np.linspace(0.02, 0.98, SIGNAL_NODES)
+        return cls(grid, np.log(peak / falling), nodes, weights / weights.sum(), _quantiles(peak, grid, levels))
+
+    @property
+    def log_ratio(self) -> Array:
+        """At the nodes."""
+        return self.log_ratio_at(self.nodes)
+
+    def log_ratio_at(self, m: Array) -> Array:
+        """Logarithm of peak over falling shape."""
+        return np.interp(m, self.grid, self.logs)
+
+    def interpolated(self, signal: ConditionalFlow, x: Array) -> Array:
+        """Log p_s(x | m) at the nodes, shape (n, NODES)."""
+        known = np.stack([signal.log_prob_array(x, np.full(len(x), m)) for m in self.signal_nodes], axis=1)
+        known = np.maximum(known, -1e4)  # outside of its domain: nothing
+        place = np.clip(np.interp(self.nodes, self.signal_nodes, np.arange(SIGNAL_NODES)), 0.0, SIGNAL_NODES - 1.0)
+        low = np.minimum(place.astype(np.intp), SIGNAL_NODES - 2)
+        share = place - low
+        return np.asarray(known[:, low] * (1.0 - share) + known[:, low + 1] * share)
+
+
+def _quantiles(density: Array, grid: Array, levels: Array) -> Array:
+    cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(grid))])
+    return np.interp(levels, cumulative / cumulative[-1], grid)
 
 
 def _weights(events: Dataset) -> Array:

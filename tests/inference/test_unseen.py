@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import models
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from hisigma_zfit.inference.training_error import training_bias
 from hisigma_zfit.inference.unseen import Hypothesis, Taught, share_inside, unseen_yield
 from hisigma_zfit.learn.resampling import half_of
 from hisigma_zfit.likelihood.nll import ExtendedNLL
-from hisigma_zfit.model.shapes import sample_mass
+from hisigma_zfit.model.shapes import evaluate, sample_mass
 
 N_SIGNAL, N_BACKGROUND = 150.0, 2000.0
 SHIFT = 0.08
@@ -41,7 +43,7 @@ def events(shapes):
 
 
 def found(shapes, events, background):
-    hypothesis = Hypothesis(*shapes, N_SIGNAL, N_BACKGROUND, models.REGION)
+    hypothesis = Hypothesis(*(partial(evaluate, shape) for shape in shapes), N_SIGNAL, N_BACKGROUND, models.REGION)
     rng = np.random.default_rng(3)
     return unseen_yield(background, models.signal_flow(), *events, hypothesis, rng=rng)
 
@@ -56,8 +58,9 @@ def test_exact_densities_find_the_hypothesis(shapes, events):
 def test_a_wrong_density_is_off_by_what_it_is_off_in_data(shapes, events):
     """Ten times the data, fitted by the likelihood with both densities on the same events; noise of two events."""
     spurious = found(shapes, events, models.background_flow(SHIFT)) - found(shapes, events, models.background_flow())
-    share = share_inside(shapes[0], models.REGION)
-    model = models.model(n_sig=10 * N_SIGNAL / share, n_bkg=10 * N_BACKGROUND / share_inside(shapes[1], models.REGION))
+    share = share_inside(partial(evaluate, shapes[0]), models.REGION)
+    n_bkg = 10 * N_BACKGROUND / share_inside(partial(evaluate, shapes[1]), models.REGION)
+    model = models.model(n_sig=10 * N_SIGNAL / share, n_bkg=n_bkg)
     data = models.toy(model, seed=4)
     wrong = model.with_flows({"background": models.background_flow(SHIFT)})
     fits = [Profiler(ExtendedNLL(one, data), "n_sig").best for one in (wrong, model)]
