@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Hypothesis", "Taught", "share_inside", "unseen_yield"]
 
 NODES = 64  # masses at which every event is put
-SIGNAL_NODES = 5  # masses at which its signal density is evaluated, and interpolated between
+SIGNAL_NODES = 3  # masses at which its signal density is evaluated, and interpolated between
 MAX_EVENTS = 300_000  # of the sidebands: they have to be all, or the noise of the training is not taken out
 GRID = 4001  # masses at which shapes are integrated over the region
 MAX_STEPS = 100
