@@ -100,6 +100,15 @@ def null_toys(
 
     Raises:
         InputError: `n` is negative, or the checkpoint is of other toys.
+
+    Example:
+        >>> data, window = hz.examples.events(), (hz.examples.REGION.lower, hz.examples.REGION.upper)
+        >>> spectrum = hz.fit_spectrum(data["m"], hz.examples.MASSES, window, degree=1)
+        >>> options = {"region": hz.examples.REGION, "folds": 2, "centres": 100, "seed": 1}
+        >>> found = hz.find_signal(data, hz.examples.flow("background"), spectrum, **options)
+        >>> toys = hz.null_toys(found, spectrum, n=1, seed=2, preset="quick", limits=hz.examples.LIMITS)
+        >>> len(toys.t)
+        1
     """
     if n < 0:
         raise InputError.from_parts(expected="n >= 0", got=str(n), do="give a number of toys")
@@ -186,6 +195,12 @@ def search_pvalue(found: FoundSignal | float, null: NullToys) -> SearchPValue:
 
     Raises:
         InputError: There are no toys.
+
+    Example:
+        >>> toys = hz.results.NullToys(t=np.random.default_rng(1).gumbel(25.0, 4.0, 99), seed=1)
+        >>> p = hz.search_pvalue(50.0, toys)
+        >>> p.p, p.z
+        (0.01, 2.3)
     """
     t, toys = float(found if isinstance(found, float | int) else found.t), np.asarray(null.t)
     if not len(toys):

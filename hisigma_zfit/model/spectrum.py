@@ -74,6 +74,11 @@ def fit_spectrum(m: Array, limits: tuple[float, float], hole: tuple[float, float
     Raises:
         InputError: Fewer than 100 events beside the window, or a degree below one.
         FitError: The likelihood has no maximum that Newton's method finds.
+
+    Example:
+        >>> spectrum = hz.fit_spectrum(hz.examples.events()["m"], (100.0, 160.0), (118.0, 132.0), degree=1)
+        >>> spectrum.coefficients.tolist()  # the background is exp(-2 t)
+        [-2.1]
     """
     if degree < 1:
         raise InputError.from_parts(expected="degree >= 1", got=str(degree), do="raise it")
