@@ -26,6 +26,8 @@ __all__ = ["WAYS", "draw", "load", "summarise", "table"]
 
 Record = dict[str, Any]
 
+SHOWN = (-2.2, 4.6)  # shifts in the figure
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -219,6 +221,9 @@ def draw(records: list[Record], path: Path) -> None:
             if way not in own:
                 continue
             row = own[way]
+            if row["shift"] > SHOWN[1]:  # far away: a number says it, and the others stay legible
+                axis.annotate(f"{row['shift']:+.1f} >", (SHOWN[1], y), ha="right", va="center", color="C0", fontsize=8)
+                continue
             axis.errorbar(row["shift"], y, xerr=row["width"], fmt="none", ecolor="0.75", elinewidth=6)
             axis.errorbar(row["shift"], y, xerr=row["shift_error"], fmt="o", color="C0", markersize=4, capsize=2)
             axis.annotate(
@@ -233,5 +238,6 @@ def draw(records: list[Record], path: Path) -> None:
         axis.set_title(f"{world}, {size:,} sideband events", fontsize=9)
         axis.set_xlabel("Shift of the yield / exact error")
     axes[0].set_yticks(range(len(ways), 0, -1), ways, fontsize=8)
+    axes[0].set_xlim(*SHOWN)
     axes[0].set_ylim(0.4, len(ways) + 0.8)
     figure.savefig(path, dpi=130)
