@@ -20,7 +20,6 @@ from scipy.integrate import cumulative_simpson
 from scipy.special import ndtr, ndtri
 
 from hisigma_zfit.density.coordinates import CoordinateFlow
-from hisigma_zfit.density.ensemble import EnsembleFlow
 from hisigma_zfit.density.trained import TrainedFlow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.preprocess import FeatureTransform, MarginalCDF
@@ -82,7 +81,7 @@ class Gaussianised:
         Raises:
             InputError: The density was not trained, so that there is no marginal transform.
         """
-        leaf: ConditionalFlow = (flow.value if isinstance(flow, EnsembleFlow) else flow).members[0]
+        leaf = flow.members[0]
         coordinates: Coordinates | None = None
         if isinstance(leaf, CoordinateFlow):
             coordinates, leaf = leaf.coordinates, leaf.inner
@@ -125,9 +124,20 @@ class Gaussianised:
                     do="cut them off: a lump of equal values looks like a signal",
                 )
 
-    def log_background(self, flow: ConditionalFlow, x: Array, m: Array) -> Array:
-        """Log p_b(y) of a density whose mass is distributed as `mass`, at events (x, m); shape (n,)."""
-        _, log_jacobian = self.forward(x, m)
+    def log_background(self, flow: ConditionalFlow, x: Array, m: Array, *, log_jacobian: Array | None = None) -> Array:
+        """Log p_b(y) of a density whose mass is distributed as `mass`.
+
+        Args:
+            flow: The density.
+            x: Features, shape (n, d).
+            m: Masses, shape (n,).
+            log_jacobian: What `forward` says of these events, if it was asked before.
+
+        Returns:
+            Shape (n,).
+        """
+        if log_jacobian is None:
+            _, log_jacobian = self.forward(x, m)
         return np.asarray(flow.log_prob_array(x, m) + self.mass.forward(m[:, None])[1] - log_jacobian)
 
     def inverse(self, y: Array) -> tuple[Array, Array]:

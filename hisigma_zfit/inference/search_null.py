@@ -118,7 +118,7 @@ def null_toys(
         spectrum,
         found.result.region,
         dict(limits or {}),
-        members or _members(background),
+        members or len(background.members),
         len(found.result.lumps),
         found.centres,
         {"preset": preset},
@@ -134,10 +134,6 @@ def null_toys(
             content = {"fingerprint": recipe.fingerprint, "toy": k, "t": t}
             write_text(folder / f"null-{k:06d}.json", json.dumps(content))
     return NullToys(t=np.array([known[k] for k in range(n)]), seed=seed)
-
-
-def _members(background: Any) -> int:
-    return len(background.value.members) if hasattr(background, "value") else len(background.members)
 
 
 def _read(folder: Path, fingerprint: str) -> dict[int, float]:
@@ -159,7 +155,7 @@ def _toy(recipe: _Recipe, k: int) -> float:
     background = unpack(*recipe.background)
     region, spectrum = SignalRegion(*recipe.region), recipe.spectrum
     flows = background.bootstraps
-    flow = flows[k % len(flows)] if len(flows) > 1 else background
+    flow = flows[k % len(flows)]
     n = int(stream(recipe.seed, Purpose.NULL_TOY, k, _LENGTH).poisson(spectrum.events))
     whole = window_transform(spectrum.density, spectrum.limits, name=flow.given)
     m = whole.inverse(stream(recipe.seed, Purpose.NULL_TOY, k, _MASS).random((n, 1)))[:, 0]

@@ -64,8 +64,7 @@ class Scene:
     def log_backgrounds(self, y: Array) -> list[Array]:
         """Log p_b at points y of shape (n, d + 1), by the density and by each bootstrap."""
         x, m = self.place.inverse(y)
-        flows = (self.background, *_redrawn(self.background))
-        return [self.place.log_background(flow, x, m) for flow in flows]
+        return _log_backgrounds(self.place, self.background, x, m, self.place.forward(x, m)[1])
 
 
 def scene(
@@ -104,21 +103,24 @@ def scene(
     density = shape.density if isinstance(shape, Spectrum) else partial(evaluate, shape)
     mass = window_transform(density, (region.lower, region.upper), name=background.given)
     place = Gaussianised.of(background, mass)
-    y, _ = place.forward(x, m)
-    log_background = place.log_background(background, x, m)
+    y, log_jacobian = place.forward(x, m)
+    log_background, *bootstraps = _log_backgrounds(place, background, x, m, log_jacobian)
     return Scene(
         place,
         Points.of(y, log_background),
-        tuple(place.log_background(flow, x, m) for flow in _redrawn(background)),
+        tuple(bootstraps),
         observables[known],
         inside.identity[known],
         background,
     )
 
 
-def _redrawn(background: ConditionalFlow) -> tuple[ConditionalFlow, ...]:
-    """The bootstraps, where there are any."""
-    return background.bootstraps if len(background.bootstraps) > 1 else ()
+def _log_backgrounds(
+    place: Gaussianised, background: ConditionalFlow, x: Array, m: Array, log_jacobian: Array
+) -> list[Array]:
+    """Log p_b(y) by the density and, where there are any, by each bootstrap."""
+    redrawn = background.bootstraps if len(background.bootstraps) > 1 else ()
+    return [place.log_background(flow, x, m, log_jacobian=log_jacobian) for flow in (background, *redrawn)]
 
 
 def _require_distinct(rows: Array) -> None:
