@@ -1,4 +1,4 @@
-"""Four worlds whose densities are known exactly: where a learned density can be told from the right one.
+"""Five worlds whose densities are known exactly: where a learned density can be told from the right one.
 
 ========  =====================================================================================================
 world     what is hard in it
@@ -7,6 +7,7 @@ smooth    nothing: normal and log-normal features, correlations that drift with 
 edges     features that begin or end at a finite density, correlations that drift with the mass
 moving    a feature that ends where another one stands, event by event
 small     2,000 background events in all, two features
+few       the moving edge and its four features with 2,000 background events in all
 ========  =====================================================================================================
 
 Every density is a product of conditional textbook distributions or a Gaussian copula, so that it is normalised, can be
@@ -16,7 +17,7 @@ drawn from, and can be written down.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import stats
@@ -302,4 +303,7 @@ _SMALL = World(
     n_simulated=20_000,
 )
 
-WORLDS = {world.name: world for world in (_SMOOTH, _EDGES, _MOVING, _SMALL)}
+# unlike in the small world the features depend on each other, so that falling back on independent ones is no answer
+_FEW = replace(_MOVING, name="few", n_background=2_000, n_signal=80)
+
+WORLDS = {world.name: world for world in (_SMOOTH, _EDGES, _MOVING, _SMALL, _FEW)}
