@@ -46,7 +46,9 @@ _PUBLIC = {
     "fit_spectrum": "model.spectrum",
     "null_toys": "inference.search_null",
     "search_pvalue": "inference.search_null",
+    "yield_response": "inference.yield_response",
     "measure": "measurement.pipeline",
+    "search": "anomaly.pipeline",
     "validate": "validation.pipeline",
 }
 _ROOMS = {"examples": "examples", "plotting": "plotting", "tables": "report.tables", "results": "results"}

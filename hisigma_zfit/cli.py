@@ -1,4 +1,7 @@
-"""The command line: `hisigma measure | unblind | validate | toys | plot | info`.  Only what fits imports TensorFlow."""
+"""The command line: `hisigma measure | unblind | validate | search | toys | plot | info`.
+
+Only what fits imports TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -75,6 +78,16 @@ def parser() -> argparse.ArgumentParser:
     )
     validate.fill = _validate_arguments
     validate.set_defaults(run=_validate)
+
+    search = commands.add_parser(
+        "search",
+        help="search a mass window for a signal that nobody has described",
+        description="Learn the background from the sidebands, search the signal region for lumps over it, and write "
+        "test statistic, p-value, yields and properties of the signal, tables, figures and result.json to a run "
+        "folder.  An interrupted run resumes when the same command is given again.",
+    )
+    search.fill = _search_arguments
+    search.set_defaults(run=_search)
 
     toys = commands.add_parser(
         "toys",
@@ -162,6 +175,27 @@ def _validate(arguments: argparse.Namespace) -> str:
     return f"{as_text(found)}\n\nwritten to {arguments.out}: see validation.html"
 
 
+def _search_arguments(search: argparse.ArgumentParser) -> None:
+    from hisigma_zfit.anomaly.options import SearchOptions
+    from hisigma_zfit.configuration.arguments import add_arguments
+
+    add_arguments(search, SearchOptions)
+    search.add_argument("--out", metavar="FOLDER", help="run folder to be made")
+    search.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes for toys (default 1)")
+    search.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler to use instead, as for toys")
+    search.add_argument("-v", "--verbose", action="store_true", help="log what is done")
+
+
+def _search(arguments: argparse.Namespace) -> str:
+    from hisigma_zfit.anomaly import search
+    from hisigma_zfit.anomaly.options import SearchOptions
+    from hisigma_zfit.configuration.arguments import given_options
+
+    options = given_options(arguments, SearchOptions, required=("out",))
+    where = {name: getattr(arguments, name) for name in ("out", "config", "processes", "scheduler")}
+    return f"{search(**where, quiet=False, **options)}\n\nwritten to {arguments.out}"
+
+
 def _toys(arguments: argparse.Namespace) -> str:
     from hisigma_zfit.measurement.toys import study_toys
     from hisigma_zfit.report.toy_tables import toys
@@ -172,16 +206,25 @@ def _toys(arguments: argparse.Namespace) -> str:
 
 
 def _plot(arguments: argparse.Namespace) -> str:
-    from hisigma_zfit.measurement.stored import load_any
     from hisigma_zfit.report import plotting
 
-    results = load_any(arguments.folder)
+    results = _stored(arguments.folder)
     target = Path(arguments.to) if arguments.to else Path(arguments.folder) / "figures"
     target.mkdir(parents=True, exist_ok=True)
     figures = results.figures()
     for name, figure in figures.items():
         plotting.save(figure, target / name)
     return f"{len(figures)} figures written to {target}"
+
+
+def _stored(folder: str | Path) -> Any:
+    """Results of a measurement or a search, which can be shown and drawn."""
+    from hisigma_zfit.anomaly.stored import TASK, load_search
+    from hisigma_zfit.measurement.stored import load_any
+    from hisigma_zfit.runs.identity import stored_identity
+
+    task = (stored_identity(Path(folder)) or {}).get("task")
+    return load_search(folder) if task == TASK else load_any(folder)
 
 
 def _info(arguments: argparse.Namespace) -> str:
@@ -192,14 +235,13 @@ def _info(arguments: argparse.Namespace) -> str:
         return "\n".join([*lines, f"{'processor cores':24s} {os.cpu_count()}"])
     path = Path(arguments.path)
     if path.is_dir():
-        from hisigma_zfit.measurement.stored import load_any
         from hisigma_zfit.report import validation_page
         from hisigma_zfit.runs.identity import stored_identity
         from hisigma_zfit.validation import load_validation
 
         if (stored_identity(path) or {}).get("task") == "validate":
             return validation_page.as_text(load_validation(path))
-        return load_any(path).table()
+        return _stored(path).table()
     from hisigma_zfit.data import describe
 
     return describe(path)

@@ -114,6 +114,25 @@ class Gaussianised:
         y = np.clip(y, -FARTHEST, FARTHEST)
         return y, log_jacobian + log_slope + log_density - log_normal(y).sum(axis=1)
 
+    def features_forward(self, flow: ConditionalFlow, x: Array, m: Array) -> tuple[Array, Array]:
+        """Coordinates of the features alone, and log of the density in them, at masses inside or outside of the window.
+
+        Args:
+            flow: The density.
+            x: Features, shape (n, d), all inside of its domain.
+            m: Masses, shape (n,).
+
+        Returns:
+            y without that of the mass, shape (n, d), and log p_b(y | m), shape (n,).
+        """
+        log_jacobian = np.zeros(len(m))
+        own = x
+        if self.coordinates is not None:
+            own, log_jacobian = self.coordinates.forward(x, m)
+        u, log_slope = self.transform.forward(own)
+        y = np.clip(ndtri(u), -FARTHEST, FARTHEST)
+        return y, flow.log_prob_array(x, m) - log_jacobian - log_slope + log_normal(y).sum(axis=1)
+
     def _require_open(self, y: Array) -> None:
         on_the_edge = (np.abs(y) > FARTHEST).sum(axis=0)
         for name, count in zip((self.given, *self.features), on_the_edge, strict=True):

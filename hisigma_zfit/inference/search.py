@@ -16,13 +16,13 @@ from scipy.stats import chi2
 from hisigma_zfit.density.blob import blob_flow
 from hisigma_zfit.inference.blobs import Blobs, Maximum, Points, maximise, starts
 from hisigma_zfit.inference.lump_yields import fiducial_yield, learned_yield
-from hisigma_zfit.inference.search_scene import Scene, scene
-from hisigma_zfit.learn.streams import Purpose, hashed_uniform, stream
+from hisigma_zfit.inference.search_scene import Scene, fold_of, scene
+from hisigma_zfit.learn.streams import Purpose, stream
 from hisigma_zfit.model.learned import LearnedPeak
 from hisigma_zfit.results.search import EValue, LearnedYield, Lump, Optimum, SearchResult, SignalProperty
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import zfit
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.spectrum import Spectrum
     from hisigma_zfit.results.search import FiducialYield
 
-__all__ = ["FoundSignal", "best_lumps", "e_value", "find_signal"]
+__all__ = ["FoundSignal", "best_lumps", "cross_fit", "e_value", "find_signal"]
 
 KEEP = 10  # starts that are followed to the end
 CENTRES, KEEP_PART = 300, 4  # the same for folds and blocks
@@ -40,7 +40,7 @@ BLOCKS, FIRST_BET = 8, 2  # blocks of the e-value, and those that only teach
 SHUFFLES = 5
 RESAMPLES = 20  # of the events, for the errors of properties
 CONTAINED = 0.8  # share of the learned lump in its fiducial region
-_FOLDS, _BLOCKS, _BOOTSTRAP, _REGION, _STARTS = range(5)  # streams of a search
+_BLOCKS, _BOOTSTRAP, _REGION, _STARTS = range(1, 5)  # streams of a search, after that of its folds
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class FoundSignal:
         blobs: The best lumps, one search.
         scores: Cross-fitted log p_s / p_b of every event of the window, shape (n,).
         folds: Fold of every event, shape (n,).
+        parts: The lumps that were learned without each fold.
         centres: Starts that were tried.
     """
 
@@ -61,6 +62,7 @@ class FoundSignal:
     blobs: Blobs
     scores: Array
     folds: Integers
+    parts: tuple[Blobs, ...]
     centres: int
 
     @property
@@ -192,8 +194,9 @@ def find_signal(
     here = scene(data, background, shape, region=region, components=components, folds=folds)
     found = best_lumps(here.points, stream(seed, Purpose.SEARCH, _STARTS), components=components, centres=centres)
     best = found.blobs.take(np.array([0]))
-    number = (hashed_uniform(here.identity, seed, Purpose.SEARCH, _FOLDS) * folds).astype(np.int64)
-    parts, scores = _cross_fitted(here, number, folds, components, seed)
+    number = fold_of(here.identity, seed, folds)
+    streams = (stream(seed, Purpose.SEARCH, _STARTS, 1 + fold) for fold in range(folds))
+    parts, scores = cross_fit(here.points, number, streams, components=components)
     result = SearchResult(
         region=(region.lower, region.upper),
         features=background.features,
@@ -216,7 +219,7 @@ def find_signal(
         properties=_properties(here, best, dict(properties or {}), seed),
         seed=seed,
     )
-    return FoundSignal(result, here, best, scores, number, centres)
+    return FoundSignal(result, here, best, scores, number, tuple(parts), centres)
 
 
 def lumps_of(blobs: Blobs) -> tuple[Lump, ...]:
@@ -227,17 +230,28 @@ def lumps_of(blobs: Blobs) -> tuple[Lump, ...]:
     )
 
 
-def _cross_fitted(here: Scene, number: Integers, folds: int, components: int, seed: int) -> tuple[list[Blobs], Array]:
-    """Lumps learned without each fold, and the log ratio of every event by those of its fold."""
-    parts, scores = [], np.empty(len(here))
-    for fold in range(folds):
+def cross_fit(
+    points: Points, number: Integers, streams: Iterable[np.random.Generator], *, components: int = 1
+) -> tuple[list[Blobs], Array]:
+    """Lumps learned without each fold, and the log ratio of every event by those of its fold.
+
+    Args:
+        points: Events with the background's density.
+        number: Fold of every event, shape (n,).
+        streams: Source of randomness of the starts of each fold.
+        components: Lumps.
+
+    Returns:
+        The lumps of each fold, and log p_s / p_b, shape (n,).
+    """
+    parts, scores = [], np.empty(len(points))
+    for fold, rng in enumerate(streams):
         own = number == fold
-        rng = stream(seed, Purpose.SEARCH, _STARTS, 1 + fold)
         learned = best_lumps(
-            here.points.select(~own), rng, components=components, centres=CENTRES, keep=KEEP_PART
+            points.select(~own), rng, components=components, centres=CENTRES, keep=KEEP_PART
         ).blobs.take(np.array([0]))
         parts.append(learned)
-        scores[own] = learned.log_ratio(here.points.select(own))[:, 0]
+        scores[own] = learned.log_ratio(points.select(own))[:, 0]
     return parts, scores
 
 

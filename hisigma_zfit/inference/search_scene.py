@@ -11,6 +11,7 @@ import numpy as np
 from hisigma_zfit.density.gaussianised import Gaussianised, window_transform
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.blobs import Points
+from hisigma_zfit.learn.streams import Purpose, hashed_uniform
 from hisigma_zfit.model.shapes import evaluate
 from hisigma_zfit.model.spectrum import Spectrum
 
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.density.base import ConditionalFlow
 
-__all__ = ["Scene", "scene"]
+__all__ = ["Scene", "fold_of", "scene"]
 
 LEAST = 500  # events of a window
 MOST_DUPLICATES = 1e-4
 MOST_OUTSIDE = 1e-3
+_FOLDS = 0  # stream of a search
 
 
 @dataclass(frozen=True)
@@ -131,3 +133,8 @@ def _require_distinct(rows: Array) -> None:
             got=f"{duplicates} duplicates among {len(rows)} events",
             do="remove them: equal events look like a signal",
         )
+
+
+def fold_of(identity: Integers, seed: int, folds: int) -> Integers:
+    """Fold of every event, by its identity and nothing else, shape (n,)."""
+    return (hashed_uniform(identity, seed, Purpose.SEARCH, _FOLDS) * folds).astype(np.int64)

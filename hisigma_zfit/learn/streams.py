@@ -86,6 +86,8 @@ class Purpose(IntEnum):
     """A background-only experiment that is searched."""
     UNSEEN = 29
     """Masses at which events are put that a density has not seen."""
+    YIELD_RESPONSE = 30
+    """Experiments with an injected learned signal, and the starts of their searches."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

@@ -18,6 +18,7 @@ __all__ = [
     "AskOptions",
     "BackgroundOptions",
     "CategoryOptions",
+    "EventOptions",
     "InputOptions",
     "MeasureOptions",
     "ModelOptions",
@@ -80,11 +81,10 @@ def _require_factors(factors: dict[str, float]) -> None:
             )
 
 
-class InputOptions(Options):
-    """What is read."""
+class EventOptions(Options):
+    """The data and how they are cut, of every task."""
 
     data: Annotated[Files, _FILES] = Field(min_length=1, description="data (ROOT, HDF5 or Parquet)")
-    signal: Annotated[Files, _FILES] = Field(min_length=1, description="simulated signal")
     tree: str | None = Field(None, description="tree in the files; may be left out where there is only one")
     mass: Annotated[str, Flag(metavar="NAME")] = Field(description="column of the resonance mass")
     range: Annotated[tuple[float, float], _EDGES] = Field(description="range of the mass, in its own unit")
@@ -99,26 +99,12 @@ class InputOptions(Options):
     sideband_training: Annotated[Files, _FILES] = Field(
         (), description="more events to train the background with, of which only the sidebands are used"
     )
-    systematic: Annotated[dict[str, Pair], _VARIED] = Field(
-        {}, description="nuisance with simulated signal at +1 and -1 standard deviations; may be repeated"
-    )
-    background_systematic: Annotated[dict[str, Pair], _VARIED] = Field(
-        {},
-        description="nuisance with events to train the background with at +1 and -1 standard deviations, of which only "
-        "the sidebands are used; may be repeated, and the same name for signal and background is one nuisance. Vary "
-        "the very events of the nominal training (data, then sideband training) in their order, so that the noise of "
-        "the trainings cancels",
-    )
-    backgrounds: dict[str, BackgroundOptions] = Field(
-        {}, description="more backgrounds by name, learned from simulation, with numbers that are known beforehand"
-    )
     blind: bool = Field(
         False,
         description="say what may be known before the signal region is opened, from the sidebands and simulation; the "
         "data in the region are dropped where they are read, and hisigma unblind opens it later",
     )
     cut: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(None, description="selection applied to every file")
-    weight: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(None, description="weight of simulated events")
 
     @model_validator(mode="after")
     def _columns_and_ranges(self) -> Self:
@@ -148,6 +134,26 @@ class InputOptions(Options):
     def column_expressions(self) -> dict[str, str]:
         """Expression of every column that is read: the mass and the features."""
         return {name: self.columns.get(name, name) for name in (self.mass, *self.features)}
+
+
+class InputOptions(EventOptions):
+    """What is read."""
+
+    signal: Annotated[Files, _FILES] = Field(min_length=1, description="simulated signal")
+    systematic: Annotated[dict[str, Pair], _VARIED] = Field(
+        {}, description="nuisance with simulated signal at +1 and -1 standard deviations; may be repeated"
+    )
+    background_systematic: Annotated[dict[str, Pair], _VARIED] = Field(
+        {},
+        description="nuisance with events to train the background with at +1 and -1 standard deviations, of which only "
+        "the sidebands are used; may be repeated, and the same name for signal and background is one nuisance. Vary "
+        "the very events of the nominal training (data, then sideband training) in their order, so that the noise of "
+        "the trainings cancels",
+    )
+    backgrounds: dict[str, BackgroundOptions] = Field(
+        {}, description="more backgrounds by name, learned from simulation, with numbers that are known beforehand"
+    )
+    weight: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(None, description="weight of simulated events")
 
 
 class TrainOptions(Options):

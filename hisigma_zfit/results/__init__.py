@@ -1,5 +1,6 @@
 """What every question answers with: frozen, typed and JSON-able; numpy only."""
 
+from hisigma_zfit.results.anomaly import LearnedFeature, Search, SearchBackground
 from hisigma_zfit.results.answers import Discovery, Interval, LikelihoodScan, UpperLimit
 from hisigma_zfit.results.blind import BlindCounts, BlindMeasurement, ExpectedMeasurement
 from hisigma_zfit.results.explanations import Contour, Correlations, GoodnessOfFit, Impact, Impacts, WeightedFeature
@@ -25,7 +26,9 @@ from hisigma_zfit.results.search import (
     Optimum,
     SearchPValue,
     SearchResult,
+    ShareProfile,
     SignalProperty,
+    YieldResponse,
 )
 from hisigma_zfit.results.strategies import Expectation, PairedSummary, StrategyResult, StrategySummary
 from hisigma_zfit.results.toys import Coverage, LimitQuantiles, Quantiles, ToyParameter, ToySummary
@@ -54,6 +57,7 @@ __all__ = [
     "Impact",
     "Impacts",
     "Interval",
+    "LearnedFeature",
     "LearnedYield",
     "LikelihoodScan",
     "LimitQuantiles",
@@ -67,8 +71,11 @@ __all__ = [
     "Projection",
     "Quantiles",
     "RetrainedFit",
+    "Search",
+    "SearchBackground",
     "SearchPValue",
     "SearchResult",
+    "ShareProfile",
     "SignalProperty",
     "SignalResponse",
     "Spectrum",
@@ -83,4 +90,5 @@ __all__ = [
     "UpperLimit",
     "Validation",
     "WeightedFeature",
+    "YieldResponse",
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.results.answers import Interval
 from hisigma_zfit.results.base import JsonArray, Result
 
 __all__ = [
@@ -16,7 +18,9 @@ __all__ = [
     "Optimum",
     "SearchPValue",
     "SearchResult",
+    "ShareProfile",
     "SignalProperty",
+    "YieldResponse",
 ]
 
 
@@ -147,7 +151,7 @@ class SearchResult(Result):
         seed: Of everything that is random.
     """
 
-    schema: ClassVar[str] = "hisigma-zfit/search/1"
+    schema: ClassVar[str] = "hisigma-zfit/found-signal/1"
     region: tuple[float, float]
     features: tuple[str, ...]
     given: str
@@ -235,3 +239,69 @@ class SearchPValue(Result):
             f"\nextrapolated: p = {self.p_extrapolated:.2g} [{low:.2g}, {high:.2g}] (Z = {self.z_extrapolated:.2f}), "
             f"Gumbel({self.location:.1f}, {self.scale:.1f}), KS p = {self.ks:.2f}"
         )
+
+
+@dataclass(frozen=True)
+class ShareProfile(Result):
+    """Test statistic of the best lumps with each share w of the window's events.
+
+    Attributes:
+        share: w, shape (k,).
+        t: 2 ln of the likelihood ratio with w and without a signal, shape (k,).
+        best: w at the maximum.
+        n_events: Events of the window.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/share-profile/1"
+    share: JsonArray
+    t: JsonArray
+    best: float
+    n_events: int
+
+
+@dataclass(frozen=True)
+class YieldResponse(Result):
+    """What a search returns of a signal that is like the learned one.
+
+    Attributes:
+        truths: Injected signal, rising from zero, shape (k,).
+        found: Yield of the learned signal in each experiment, shape (k, n).
+        means: Of these, for each injected signal, if yields below zero were recorded as zero, shape (k,).
+        widths: Their spread, likewise.
+        value: Yield in the data.
+        best: Signal of which this is the most likely answer.
+        interval_68: Unified interval of the signal, of 68.3 %.
+        interval_95: The same of 95 %.
+        seed: Of the experiments.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/yield-response/1"
+    truths: JsonArray
+    found: JsonArray
+    means: JsonArray
+    widths: JsonArray
+    value: float
+    best: float
+    interval_68: tuple[float, float]
+    interval_95: tuple[float, float]
+    seed: int
+
+    def interval(self, *, cl: float = 0.683) -> Interval:
+        """One of the two intervals, as those of a likelihood.
+
+        Args:
+            cl: 0.683 or 0.95.
+
+        Raises:
+            InputError: It is another level.
+        """
+        known = {0.683: self.interval_68, 0.95: self.interval_95}
+        if cl not in known:
+            raise InputError.from_parts(expected="cl of 0.683 or 0.95", got=f"{cl:g}", do="take one of them")
+        return Interval("learned signal", self.best, *known[cl], cl, method="Neyman, Feldman-Cousins")
+
+    def __str__(self) -> str:
+        """A line for each injected signal, and the interval."""
+        rows = zip(self.truths, self.means, self.widths, strict=True)
+        lines = [f"  {true:8.1f} events injected: {mean:.1f} +- {width:.1f} returned" for true, mean, width in rows]
+        return "\n".join([f"{self.found.shape[1]} experiments each", *lines, str(self.interval())])

@@ -1,0 +1,86 @@
+"""What `hisigma search` and `hz.search` can be told, checked before anything is read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from hisigma_zfit.configuration.arguments import Flag
+from hisigma_zfit.measurement.options import EventOptions, TrainOptions
+
+__all__ = ["SearchOptions"]
+
+WINDOWS = 4  # in the sidebands, by default where toys are made or the region is closed
+
+
+class SearchOptions(TrainOptions, EventOptions):
+    """Options of one search; the command line has the same names with dashes."""
+
+    blind: bool = Field(
+        False,
+        description="say what the sidebands say and stop before any event of the signal region is kept: the same "
+        "command without it opens the region later",
+    )
+    members: Annotated[int, Flag(metavar="N")] = Field(2, ge=1, description="seeds of each model, averaged")
+    components: Annotated[int, Flag(metavar="N")] = Field(
+        1,
+        ge=1,
+        le=4,
+        description="lumps that describe the signal; more than one find more where nothing is, and are for description",
+    )
+    folds: Annotated[int, Flag(metavar="N")] = Field(
+        5, ge=2, le=20, description="folds of the cross-fitted scores and of the fiducial regions"
+    )
+    toys: Annotated[int, Flag(metavar="N")] = Field(
+        0, ge=0, description="retrained background-only experiments for the p-value; half a CPU minute each"
+    )
+    responses: Annotated[int, Flag(metavar="N")] = Field(
+        0,
+        ge=0,
+        description="experiments at each of four injected strengths for the interval of the learned yield; 5 or more, "
+        "five CPU seconds each; none by default",
+    )
+    sideband_windows: Annotated[int | None, Flag(metavar="N")] = Field(
+        None,
+        ge=0,
+        le=20,
+        description="windows in the sidebands that are searched as the signal region is, each with a training of its "
+        f"own; {WINDOWS} by default where toys are made or the run is blind",
+    )
+    degree: Annotated[int | None, Flag(metavar="N")] = Field(
+        None, ge=1, le=8, description="of the polynomial in the exponent of the mass spectrum; chosen by default"
+    )
+    properties: Annotated[
+        dict[str, str], Flag(name="property", metavar="NAME=EXPRESSION", split="=", example="m_heavy=mj+dmj")
+    ] = Field({}, description="observable of the learned signal, of mass and features; may be repeated")
+    truth: Annotated[str | None, Flag(metavar="COLUMN")] = Field(
+        None, description="column of the data that is 1 for signal and 0 for background, to judge scores by"
+    )
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if 0 < self.responses < 5:
+            raise ValueError(f"responses: expected 5 or more, or 0 for none, got {self.responses}; raise it")
+        known = {self.mass, *self.features}
+        if taken := sorted(known & set(self.properties)):
+            raise ValueError(f"property: expected another name than a feature's, got {taken[0]}; rename it")
+        if self.truth is not None and self.truth in known:
+            raise ValueError(f"truth: expected another column than mass and features, got {self.truth}; name that one")
+        if self.blind and (self.toys or self.responses):
+            raise ValueError(
+                "toys: expected none of a blind run, whose test statistic is not known, got some; leave them to the "
+                "open run"
+            )
+        return self
+
+    @property
+    def windows_beside(self) -> int:
+        """Windows in the sidebands that are searched."""
+        if self.sideband_windows is not None:
+            return self.sideband_windows
+        return WINDOWS if self.toys or self.blind else 0
+
+    def numbers(self) -> dict[str, Any]:
+        """Options that change numbers: all but the paths, whose content is hashed instead."""
+        return self.model_dump(mode="json", exclude={"data", "sideband_training"})
