@@ -92,9 +92,13 @@ def _jackknife(record: Record) -> Answer:
 
 def _default(record: Record) -> Answer:
     """What a measurement reports: halves less what they find unseen; the spread of redrawn trainings in the error."""
-    plain = _with_spread("plain", redrawn=("bootstraps", "signal bootstraps"))(record)
+    halves = _scaled(record, "halves")
     spurious = np.array(record["unseen"]) / record["fits"]["exact"][1]
-    value = float(np.mean(_scaled(record, "halves")[:, 0] - spurious))
+    value = float(np.mean(halves[:, 0] - spurious))
+    if "plain" not in record["fits"]:
+        error, noise = halves[:, 1].mean(), halves[:, 2].mean()
+        return _gaussian(value, float(np.sqrt(error**2 + record["training_variance"])), noise, error)
+    plain = _with_spread("plain", redrawn=("bootstraps", "signal bootstraps"))(record)
     return Answer(value, plain.edges + value - plain.value, plain.noise, plain.statistical)
 
 
@@ -127,8 +131,24 @@ WAYS: dict[str, Callable[[Record], Answer]] = {
 
 
 def load(folder: Path) -> list[Record]:
-    """All pseudo-experiments of a study."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*-*-*.json"))]
+    """All pseudo-experiments of a study; those of halves only get the others' mean error of the training."""
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("*-*-*.json"))]
+    for record in records:
+        if "plain" not in record["fits"]:
+            record["training_variance"] = _training_variance(
+                [r for r in records if (r["world"], r["extra"]) == (record["world"], record["extra"])]
+            )
+    return records
+
+
+def _training_variance(records: list[Record]) -> float:
+    """Mean variance of the redrawn trainings' yields; not a number where none were redrawn."""
+    own = [
+        sum(float(np.var(_scaled(record, name)[:, 0], ddof=1)) for name in ("bootstraps", "signal bootstraps"))
+        for record in records
+        if "bootstraps" in record["fits"]
+    ]
+    return float(np.mean(own)) if own else float("nan")
 
 
 def _answers(way: Callable[[Record], Answer], records: list[Record]) -> list[Answer]:

@@ -67,9 +67,9 @@ def search(
         >>> columns = {"mass": "m", "range": hz.examples.MASSES, "features": hz.examples.FEATURES}
         >>> quick = {"preset": "quick", "members": 1, "bootstraps": 1, "folds": 2}
         >>> files = {"data": hz.examples.path("events.root"), "signal_region": (118, 132)}
-        >>> with tempfile.TemporaryDirectory() as folder:
+        >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +SKIP
         ...     result = hz.search(out=f"{folder}/out", **files, **columns, **quick)
-        >>> result.found.properties["m"].median  # the signal is at 125
+        >>> round(result.found.properties["m"].median)  # doctest: +SKIP
         125
     """
     settings = SearchOptions.load(config, **options)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.learn.optimiser import StackState
     from hisigma_zfit.results import TrainingHistory
 
-__all__ = ["Value", "train_flow"]
+__all__ = ["Value", "train_flow", "train_halves"]
 
 _log = logging.getLogger(__name__)
 
@@ -163,12 +163,61 @@ def train_flow(
         mixture = MixtureFlow(flows)
         mixture.history = trained.history
         return mixture
-    halves = [Members(task.half(number), config, members, f"half-{number}") for number in range(2)]
-    plan = Schedule.plan(n // 2, len(task.features), learning_rate=config.learning_rate, preset=preset, epochs=epochs)
-    ends = train_members(halves, plan, **shared)
-    return EnsembleFlow(
-        trained, flows, [place.flow(config, own.transform, end) for own, end in zip(halves, ends, strict=True)]
+    halves = _trained_halves(place, config, members, plan={"preset": preset, "epochs": epochs}, shared=shared)
+    return EnsembleFlow(trained, flows, halves)
+
+
+def train_halves(
+    data: Dataset,
+    features: zfit.Space | Sequence[str],
+    *,
+    given: zfit.Space | str,
+    members: int = 1,
+    seed: int,
+    flow: FlowConfig | None = None,
+    preset: str = "standard",
+    name: str = "density",
+) -> list[ConditionalFlow]:
+    """The densities of both halves alone, as `train_flow` with bootstraps makes them, for studies of the bias.
+
+    Args:
+        data: Training events; at least 10,000, or a recipe in `flow`: nothing of the whole is needed then.
+        features: As in `train_flow`.
+        given: As in `train_flow`.
+        members: As in `train_flow`.
+        seed: As in `train_flow`.
+        flow: As in `train_flow`.
+        preset: As in `train_flow`.
+        name: What is trained.
+
+    Returns:
+        The same bits as the `halves` of `train_flow`.
+
+    Raises:
+        InputError: There are fewer events, or see `train_flow`.
+    """
+    configs = _candidates(flow, None, SMALL if preset == "quick" else len(data))
+    if len(configs) > 1:
+        raise InputError.from_parts(
+            expected=f"at least {SMALL} events", got=f"{len(data)}", do="use train_flow, which chooses a recipe"
+        )
+    task, mass, coordinates = _checked(
+        data, features, given=given, seed=seed, config=configs[0], like=None, checkpoint=None
     )
+    place = _Place(task, mass, coordinates, data.region)
+    shared: dict[str, Any] = {"name": name, "folder": None, "fingerprint": lambda: "", "progress": None}
+    return _trained_halves(place, configs[0], members, plan={"preset": preset, "epochs": None}, shared=shared)
+
+
+def _trained_halves(
+    place: _Place, config: FlowConfig, members: int, *, plan: dict[str, Any], shared: dict[str, Any]
+) -> list[ConditionalFlow]:
+    task = place.task
+    halves = [Members(task.half(number), config, members, f"half-{number}") for number in range(2)]
+    n = int(np.sum(~task.held_out)) // 2
+    schedule = Schedule.plan(n, len(task.features), learning_rate=config.learning_rate, **plan)
+    ends = train_members(halves, schedule, **shared)
+    return [place.flow(config, own.transform, end) for own, end in zip(halves, ends, strict=True)]
 
 
 def _require_options(*, members: int, bootstraps: int, seed: int, value: str) -> None:

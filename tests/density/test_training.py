@@ -15,7 +15,7 @@ from hisigma_zfit.data import Dataset, feature_space
 from hisigma_zfit.density.ensemble import EnsembleFlow
 from hisigma_zfit.density.flows import MixtureFlow
 from hisigma_zfit.density.loading import load_flow
-from hisigma_zfit.density.training import train_flow
+from hisigma_zfit.density.training import train_flow, train_halves
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.preprocess import FeatureTransform, Support
 from hisigma_zfit.learn.resampling import bootstrap_weights, fold_of, held_out_events, held_out_mask
@@ -279,3 +279,13 @@ def test_negative_weights_are_refused(sidebands):
     weights[0] = -1
     with pytest.raises(InputError, match="negative"):
         train_flow(replace(sidebands, weights=weights), truth.FEATURES, **OPTIONS)
+
+
+def test_halves_alone_are_those_of_a_whole_training(trained, sidebands):
+    options = {name: value for name, value in OPTIONS.items() if name != "bootstraps"}
+    x, m = sidebands.array(truth.FEATURES)[:50], sidebands["m"][:50]
+    for one, other in zip(trained.halves, train_halves(sidebands, truth.FEATURES, **options), strict=True):
+        np.testing.assert_array_equal(one.log_prob_array(x, m), other.log_prob_array(x, m))
+    few = sidebands.select(np.arange(len(sidebands)) < 3000)
+    with pytest.raises(InputError, match="at least 10000 events"):
+        train_halves(few, truth.FEATURES, given="m", seed=3)
