@@ -46,6 +46,8 @@ _PUBLIC = {
     "fit_spectrum": "model.spectrum",
     "null_toys": "inference.search_null",
     "search_pvalue": "inference.search_null",
+    "scan_windows": "inference.window_scan",
+    "sideband_windows": "inference.window_scan",
     "measure": "measurement.pipeline",
     "validate": "validation.pipeline",
 }

@@ -86,6 +86,8 @@ class Purpose(IntEnum):
     """A background-only experiment that is searched."""
     UNSEEN = 29
     """Masses at which events are put that a density has not seen."""
+    WINDOW_SCAN = 41
+    """Trainings, starts and background-only experiments of windows that are searched one after the other."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

@@ -11,6 +11,8 @@ from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.model.families import quadrature
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hisigma_zfit.arrays import Array
 
 __all__ = ["Spectrum", "fit_spectrum"]
@@ -62,7 +64,14 @@ def _powers(m: Array, limits: tuple[float, float], degree: int) -> Array:
     return np.asarray(t ** np.arange(1, degree + 1)[:, None])
 
 
-def fit_spectrum(m: Array, limits: tuple[float, float], hole: tuple[float, float], *, degree: int = 2) -> Spectrum:
+def fit_spectrum(
+    m: Array,
+    limits: tuple[float, float],
+    hole: tuple[float, float],
+    *,
+    degree: int = 2,
+    without: Sequence[tuple[float, float]] = (),
+) -> Spectrum:
     """Maximum likelihood on the range without the window; events of the window do not count.
 
     Args:
@@ -70,9 +79,10 @@ def fit_spectrum(m: Array, limits: tuple[float, float], hole: tuple[float, float
         limits: Range of the mass.
         hole: The window.
         degree: Of the polynomial.
+        without: Further windows whose events do not count, such as one that is kept blind.
 
     Raises:
-        InputError: Fewer than 100 events beside the window, or a degree below one.
+        InputError: Fewer than 100 events beside the windows, a degree below one, or windows that overlap.
         FitError: The likelihood has no maximum that Newton's method finds.
 
     Example:
@@ -82,14 +92,24 @@ def fit_spectrum(m: Array, limits: tuple[float, float], hole: tuple[float, float
     """
     if degree < 1:
         raise InputError.from_parts(expected="degree >= 1", got=str(degree), do="raise it")
-    kept = (m >= limits[0]) & (m <= limits[1]) & ((m < hole[0]) | (m >= hole[1]))
+    holes = sorted([hole, *without])
+    edges = [limits[0], *(edge for pair in holes for edge in pair), limits[1]]
+    if any(low < high for low, high in zip(edges[3:-1:2], edges[2:-2:2], strict=True)):
+        raise InputError.from_parts(
+            expected="windows apart from each other",
+            got=", ".join(f"[{low:g}, {high:g})" for low, high in holes),
+            do="move their edges",
+        )
+    kept = (m >= limits[0]) & (m <= limits[1])
+    for low, high in holes:
+        kept &= (m < low) | (m >= high)
     n = int(kept.sum())
     if n < LEAST:
         raise InputError.from_parts(
             expected=f"at least {LEAST} events beside the window", got=str(n), do="widen the range of the mass"
         )
     mean = _powers(m[kept], limits, degree).mean(axis=1)
-    pieces = [quadrature(low, high) for low, high in ((limits[0], hole[0]), (hole[1], limits[1])) if high > low]
+    pieces = [quadrature(low, high) for low, high in zip(edges[::2], edges[1::2], strict=True) if high > low]
     nodes, weights = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
     powers = _powers(nodes, limits, degree)
     theta = np.zeros(degree)
@@ -114,7 +134,11 @@ def fit_spectrum(m: Array, limits: tuple[float, float], hole: tuple[float, float
     # of log(ratio) by theta
     slope = _powers(inner, limits, degree) @ density / density.sum() - average
     variance = slope @ np.linalg.solve(covariance, slope) / n + 1.0 / n
-    return Spectrum(theta, limits, hole, n * (1.0 + ratio), float(n * ratio * np.sqrt(variance)))
+    error = float(n * ratio * np.sqrt(variance))
+    for other in without:
+        nodes, weights = quadrature(*other)
+        ratio += weights @ np.exp(theta @ _powers(nodes, limits, degree)) / norm
+    return Spectrum(theta, limits, hole, float(n * (1.0 + ratio)), error)
 
 
 def _value(theta: Array, mean: Array, powers: Array, weights: Array) -> float:

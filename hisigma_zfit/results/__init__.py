@@ -32,6 +32,7 @@ from hisigma_zfit.results.toys import Coverage, LimitQuantiles, Quantiles, ToyPa
 from hisigma_zfit.results.training import TrainingHistory
 from hisigma_zfit.results.unblinding import Unblinding
 from hisigma_zfit.results.validation import Check, RetrainedFit, Spectrum, SpuriousSignal, Validation
+from hisigma_zfit.results.window_scan import GrossVitells, ScannedWindow, SidebandWindow, SidebandWindows, WindowScan
 
 __all__ = [
     "BlindCounts",
@@ -51,6 +52,7 @@ __all__ = [
     "FiducialYield",
     "FitSummary",
     "GoodnessOfFit",
+    "GrossVitells",
     "Impact",
     "Impacts",
     "Interval",
@@ -67,8 +69,11 @@ __all__ = [
     "Projection",
     "Quantiles",
     "RetrainedFit",
+    "ScannedWindow",
     "SearchPValue",
     "SearchResult",
+    "SidebandWindow",
+    "SidebandWindows",
     "SignalProperty",
     "SignalResponse",
     "Spectrum",
@@ -83,4 +88,5 @@ __all__ = [
     "UpperLimit",
     "Validation",
     "WeightedFeature",
+    "WindowScan",
 ]
