@@ -92,13 +92,13 @@ class Procedure:
         space: Any = features
         names = (space,) if isinstance(space, str) else tuple(getattr(space, "obs", space))
         edges = zip(space.v1.lower, space.v1.upper, strict=True) if getattr(features, "has_limits", False) else ()
-        bounds = {name: (float(low), float(high)) for name, (low, high) in zip(names, edges, strict=False)}
-        whole: Any = mass
+        bounds = {name: (float(lower), float(upper)) for name, (lower, upper) in zip(names, edges, strict=False)}
+        low, high = (np.asarray(edge).item() for edge in (mass.v1.lower, mass.v1.upper))
         return cls(
             features=names,
             given=mass.obs[0],
             limits={name: pair for name, pair in bounds.items() if np.isfinite(pair).any()},
-            mass_range=(float(whole.v1.lower), float(whole.v1.upper)),
+            mass_range=(low, high),
             **options,
         )
 

@@ -119,11 +119,11 @@ def scan_windows(
             without sidebands or with fewer than 500 events, a negative number of toys, or a checkpoint of other toys.
 
     Example:
-        >>> features, mass = hz.feature_space(**hz.examples.LIMITS), hz.examples.mass()
-        >>> options = {"start": 104, "stop": 132, "width": 14, "step": 14, "preset": "quick", "members": 1, "seed": 1}
+        >>> features, mass = hz.feature_space(pt=(0, np.inf)), hz.examples.mass()
+        >>> options = {"start": 118, "stop": 132, "width": 14, "step": 14, "preset": "quick", "members": 1, "seed": 1}
         >>> scan = hz.scan_windows(hz.examples.events(), features, mass, **options)
-        >>> scan.windows[scan.best].range  # the signal is at 125
-        (118.0, 132.0)
+        >>> [(window.range, window.n_events) for window in scan.windows]
+        [((118.0, 132.0), 762)]
     """
     if toys < 0:
         raise InputError.from_parts(expected="toys >= 0", got=str(toys), do="give a number of toys")
@@ -203,11 +203,11 @@ def sideband_windows(
         InputError: Weighted events, a region without sidebands, no window, or too few events for so many.
 
     Example:
-        >>> features, mass = hz.feature_space(**hz.examples.LIMITS), hz.examples.mass()
+        >>> features, mass = hz.feature_space(pt=(0, np.inf)), hz.examples.mass()
         >>> options = {"n": 1, "preset": "quick", "members": 1, "seed": 1}
         >>> null = hz.sideband_windows(hz.examples.events(), features, mass, hz.examples.REGION, **options)
         >>> null.windows[0].n_events
-        690
+        705
     """
     if n < 1:
         raise InputError.from_parts(expected="n >= 1", got=str(n), do="give a number of windows")
@@ -260,7 +260,7 @@ def _beside(m: Array, region: Range, n: int, size: int) -> tuple[Range, ...]:
     """Windows in the sidebands, with `size` events or as many as there are room for, in order of the mass.
 
     On either side the events are cut into one part more than it has windows: the outermost stays a sideband, and every
-    other one has a window in its middle.
+    other one has a window in its middle.  A side that is too small for its windows leaves them to the other one.
 
     Args:
         m: Masses of the sidebands, shape (k,).
@@ -270,6 +270,10 @@ def _beside(m: Array, region: Range, n: int, size: int) -> tuple[Range, ...]:
     """
     below, above = np.sort(m[m < region[0]]), np.sort(m[m >= region[1]])
     n_below = round(n * len(below) / len(m))
+    if len(above) // (n - n_below + 1) < LEAST:
+        n_below = n
+    elif len(below) // (n_below + 1) < LEAST:
+        n_below = 0
     windows = [(-high, -low) for low, high in _inner(np.sort(-below), n_below, size, -region[0])]
     windows += _inner(above, n - n_below, size, region[1])
     return tuple(sorted(windows))
