@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     import zfit
 
-    from hisigma_zfit.density.base import ConditionalFlow
     from hisigma_zfit.model.spectrum import Spectrum
 
 __all__ = ["NullModel", "Procedure", "SearchedWindow", "repeated", "search_window"]
@@ -116,20 +115,51 @@ class Procedure:
 
 
 @dataclass(frozen=True)
+class NullModel:
+    """A background alone, from which whole experiments are drawn.
+
+    Attributes:
+        background: Its density, packed: each of its bootstraps in turn.
+        spectrum: Its masses: how many there are and where.
+    """
+
+    background: tuple[dict[str, Any], dict[str, Any]]
+    spectrum: Spectrum
+
+    def draw(self, seed: int, purpose: Purpose, k: int) -> Dataset:
+        """One experiment: a Poisson number of events in the whole range of the mass."""
+        flows, spectrum = unpack(*self.background).bootstraps, self.spectrum
+        flow = flows[k % len(flows)]
+        n = int(stream(seed, purpose, k, _LENGTH).poisson(spectrum.events))
+        whole = window_transform(spectrum.density, spectrum.limits, name=flow.given)
+        m = whole.inverse(stream(seed, purpose, k, _MASS).random((n, 1)))[:, 0]
+        x = flow.sample(m, seed=seed_for(seed, purpose, k, _FEATURES))
+        return Dataset.from_arrays({flow.given: m, **dict(zip(flow.features, x.T, strict=True))})
+
+    def fingerprint(self, *options: Any) -> str:
+        """Hash of the model and of what else decides the experiments."""
+        structure, arrays = self.background
+        digest = hashlib.sha256(json.dumps(structure, sort_keys=True, default=str).encode())
+        for name, array in sorted(arrays.items()):
+            digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        digest.update(self.spectrum.coefficients.tobytes())
+        digest.update(repr((self.spectrum.limits, self.spectrum.events, *options)).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
 class SearchedWindow:
     """What a search of one window gives, and what it was made with.
 
     Attributes:
         t: Test statistic.
         n_events: Events of the window.
-        background: Learned from the sidebands.
-        spectrum: Fitted to them.
+        null: Background that was learned from the sidebands.
     """
 
     t: float
     n_events: int
-    background: ConditionalFlow
-    spectrum: Spectrum
+    null: NullModel
 
 
 def search_window(
@@ -173,40 +203,7 @@ def search_window(
     here = scene(data, background, spectrum, region=region, components=how.components, folds=2)
     rng = stream(seed, purpose, *numbers, _STARTS)
     found = best_lumps(here.points, rng, components=how.components, centres=how.centres)
-    return SearchedWindow(float(found.gain[0]), len(here), background, spectrum)
-
-
-@dataclass(frozen=True)
-class NullModel:
-    """A background alone, from which whole experiments are drawn.
-
-    Attributes:
-        background: Its density, packed: each of its bootstraps in turn.
-        spectrum: Its masses: how many there are and where.
-    """
-
-    background: tuple[dict[str, Any], dict[str, Any]]
-    spectrum: Spectrum
-
-    def draw(self, seed: int, purpose: Purpose, k: int) -> Dataset:
-        """One experiment: a Poisson number of events in the whole range of the mass."""
-        flows, spectrum = unpack(*self.background).bootstraps, self.spectrum
-        flow = flows[k % len(flows)]
-        n = int(stream(seed, purpose, k, _LENGTH).poisson(spectrum.events))
-        whole = window_transform(spectrum.density, spectrum.limits, name=flow.given)
-        m = whole.inverse(stream(seed, purpose, k, _MASS).random((n, 1)))[:, 0]
-        x = flow.sample(m, seed=seed_for(seed, purpose, k, _FEATURES))
-        return Dataset.from_arrays({flow.given: m, **dict(zip(flow.features, x.T, strict=True))})
-
-    def fingerprint(self, *options: Any) -> str:
-        """Hash of the model and of what else decides the experiments."""
-        structure, arrays = self.background
-        digest = hashlib.sha256(json.dumps(structure, sort_keys=True, default=str).encode())
-        for name, array in sorted(arrays.items()):
-            digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
-        digest.update(self.spectrum.coefficients.tobytes())
-        digest.update(repr((self.spectrum.limits, self.spectrum.events, *options)).encode())
-        return digest.hexdigest()
+    return SearchedWindow(float(found.gain[0]), len(here), NullModel(background.pack(), spectrum))
 
 
 def repeated(

@@ -18,7 +18,7 @@ import numpy as np
 from hisigma_zfit.data import SignalRegion
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.look_elsewhere import scan_result
-from hisigma_zfit.inference.retrained import NullModel, Procedure, repeated, search_window
+from hisigma_zfit.inference.retrained import Procedure, repeated, search_window
 from hisigma_zfit.inference.search_scene import LEAST
 from hisigma_zfit.learn.streams import Purpose
 from hisigma_zfit.model.spectrum import fit_spectrum
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import Dataset
-    from hisigma_zfit.inference.retrained import SearchedWindow
+    from hisigma_zfit.inference.retrained import NullModel, SearchedWindow
     from hisigma_zfit.results.window_scan import WindowScan
 
 __all__ = ["scan_windows", "sideband_windows"]
@@ -138,8 +138,7 @@ def scan_windows(
         _require_events(int(SignalRegion(*window).contains(data[how.given]).sum()), window)
     folder = None if checkpoint is None else Path(checkpoint)
     searched = _searched(_Windows(data, windows, how, seed, None, folder), processes, scheduler)
-    most = max(searched, key=lambda window: window.t)
-    recipe = _Toys(NullModel(most.background.pack(), most.spectrum), windows, how, seed)
+    recipe = _Toys(max(searched, key=lambda window: window.t).null, windows, how, seed)
     t_toys = repeated(
         _toy,
         recipe,

@@ -12,7 +12,7 @@ import zfit
 import hisigma_zfit as hz
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference import window_scan
-from hisigma_zfit.inference.retrained import SearchedWindow
+from hisigma_zfit.inference.retrained import NullModel, SearchedWindow
 from hisigma_zfit.learn.streams import Purpose
 from hisigma_zfit.results import SidebandWindows
 
@@ -37,7 +37,7 @@ def searches(monkeypatch):
         inside = data.select(hz.SignalRegion(*window).contains(data["m"]))
         spectrum = hz.fit_spectrum(data["m"], how.mass_range, window, degree=how.degree)
         t = float(inside["pt"].mean() + inside["angle"].mean())
-        return SearchedWindow(t, len(inside), hz.examples.flow("background"), spectrum)
+        return SearchedWindow(t, len(inside), NullModel(hz.examples.flow("background").pack(), spectrum))
 
     monkeypatch.setattr(window_scan, "search_window", search)
     return calls
