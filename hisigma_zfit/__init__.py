@@ -47,6 +47,8 @@ _PUBLIC = {
     "null_toys": "inference.search_null",
     "search_pvalue": "inference.search_null",
     "yield_response": "inference.yield_response",
+    "scan_windows": "inference.window_scan",
+    "sideband_windows": "inference.window_scan",
     "measure": "measurement.pipeline",
     "search": "anomaly.pipeline",
     "validate": "validation.pipeline",

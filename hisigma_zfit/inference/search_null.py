@@ -8,66 +8,40 @@ its own window.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import gumbel_r, kstest, norm
 
-from hisigma_zfit.data import Dataset, SignalRegion, feature_space
-from hisigma_zfit.density.base import unpack
-from hisigma_zfit.density.gaussianised import window_transform
-from hisigma_zfit.density.training import train_flow
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.files import write_text
-from hisigma_zfit.inference.search import best_lumps
-from hisigma_zfit.inference.search_scene import scene
-from hisigma_zfit.learn.streams import Purpose, seed_for, stream
-from hisigma_zfit.model.spectrum import fit_spectrum
+from hisigma_zfit.inference.retrained import NullModel, Procedure, repeated, search_window
+from hisigma_zfit.learn.streams import Purpose, stream
 from hisigma_zfit.results.search import NullToys, SearchPValue
-from hisigma_zfit.workers import finished
 
 if TYPE_CHECKING:
     import os
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.inference.search import FoundSignal
     from hisigma_zfit.model.spectrum import Spectrum
 
-__all__ = ["null_toys", "search_pvalue"]
+__all__ = ["GOOD", "LEAST", "gumbel_tail", "null_toys", "search_pvalue"]
 
 LEAST = 20  # toys for a fit of the tail
 GOOD = 0.05  # of its Kolmogorov-Smirnov test
 RESAMPLES = 200
-_LENGTH, _MASS, _FEATURES, _TRAINING, _STARTS, _TAIL = range(6)  # streams of a toy
+_TAIL = 5  # stream of the tail's resamples, behind those of a toy
 
 
 @dataclass(frozen=True)
 class _Recipe:
-    """Everything that a toy needs, as plain numbers for other processes."""
+    """Everything that a toy needs."""
 
-    background: tuple[dict[str, Any], dict[str, Any]]
-    spectrum: Spectrum
-    region: tuple[float, float]
-    limits: dict[str, tuple[float, float]]
-    members: int
-    components: int
-    centres: int
-    training: dict[str, Any]
+    null: NullModel
+    window: tuple[float, float]
+    how: Procedure
     seed: int
-
-    @property
-    def fingerprint(self) -> str:
-        """Hash of all of it."""
-        digest = hashlib.sha256(json.dumps(self.background[0], sort_keys=True, default=str).encode())
-        for name, array in sorted(self.background[1].items()):
-            digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
-        digest.update(self.spectrum.coefficients.tobytes())
-        own = (self.spectrum.limits, self.spectrum.events, self.region, self.limits, self.members, self.components)
-        digest.update(repr((*own, self.centres, sorted(self.training.items()), self.seed)).encode())
-        return digest.hexdigest()
 
 
 def null_toys(
@@ -113,69 +87,35 @@ def null_toys(
     if n < 0:
         raise InputError.from_parts(expected="n >= 0", got=str(n), do="give a number of toys")
     background = found.scene.background
-    recipe = _Recipe(
-        background.pack(),
-        spectrum,
-        found.result.region,
-        dict(limits or {}),
-        members or len(background.members),
-        len(found.result.lumps),
-        found.centres,
-        {"preset": preset},
-        seed,
+    how = Procedure(
+        features=background.features,
+        given=background.given,
+        limits=dict(limits or {}),
+        mass_range=spectrum.limits,
+        degree=len(spectrum.coefficients),
+        members=members or len(background.members),
+        preset=preset,
+        components=len(found.result.lumps),
+        centres=found.centres,
     )
-    folder = None if checkpoint is None else Path(checkpoint)
-    known = {} if folder is None else _read(folder, recipe.fingerprint)
-    missing = [(k,) for k in range(n) if k not in known]
-    for (k,), t in finished(_toy, recipe, missing, processes=processes, scheduler=scheduler):
-        known[k] = t
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            content = {"fingerprint": recipe.fingerprint, "toy": k, "t": t}
-            write_text(folder / f"null-{k:06d}.json", json.dumps(content))
-    return NullToys(t=np.array([known[k] for k in range(n)]), seed=seed)
-
-
-def _read(folder: Path, fingerprint: str) -> dict[int, float]:
-    known = {}
-    for path in sorted(folder.glob("null-*.json")):
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["fingerprint"] != fingerprint:
-            raise InputError.from_parts(
-                expected="toys of the same background, options and seed",
-                got=f"others in {folder}",
-                do="give another checkpoint folder",
-            )
-        known[int(stored["toy"])] = float(stored["t"])
-    return known
+    recipe = _Recipe(NullModel(background.pack(), spectrum), found.result.region, how, seed)
+    t = repeated(
+        _toy,
+        recipe,
+        n,
+        fingerprint=recipe.null.fingerprint(recipe.window, how, seed),
+        name="null",
+        checkpoint=checkpoint,
+        processes=processes,
+        scheduler=scheduler,
+    )
+    return NullToys(t=np.array(t, dtype=np.float64), seed=seed)
 
 
 def _toy(recipe: _Recipe, k: int) -> float:
     """Test statistic of one background-only experiment."""
-    background = unpack(*recipe.background)
-    region, spectrum = SignalRegion(*recipe.region), recipe.spectrum
-    flows = background.bootstraps
-    flow = flows[k % len(flows)]
-    n = int(stream(recipe.seed, Purpose.NULL_TOY, k, _LENGTH).poisson(spectrum.events))
-    whole = window_transform(spectrum.density, spectrum.limits, name=flow.given)
-    m = whole.inverse(stream(recipe.seed, Purpose.NULL_TOY, k, _MASS).random((n, 1)))[:, 0]
-    x = flow.sample(m, seed=seed_for(recipe.seed, Purpose.NULL_TOY, k, _FEATURES))
-    data = Dataset.from_arrays({flow.given: m, **dict(zip(flow.features, x.T, strict=True))})
-    beside = data.select(~region.contains(m))
-    space = feature_space(*(name for name in flow.features if name not in recipe.limits), **recipe.limits)
-    ordered = space.with_obs(flow.features)
-    learned = train_flow(
-        beside,
-        ordered,
-        given=flow.given,
-        members=recipe.members,
-        seed=seed_for(recipe.seed, Purpose.NULL_TOY, k, _TRAINING),
-        **recipe.training,
-    )
-    shape = fit_spectrum(m, spectrum.limits, recipe.region, degree=len(spectrum.coefficients))
-    here = scene(data, learned, shape, region=region, components=recipe.components, folds=2)
-    rng = stream(recipe.seed, Purpose.NULL_TOY, k, _STARTS)
-    return float(best_lumps(here.points, rng, components=recipe.components, centres=recipe.centres).gain[0])
+    seeds: dict[str, Any] = {"seed": recipe.seed, "purpose": Purpose.NULL_TOY}
+    return search_window(recipe.null.draw(**seeds, k=k), recipe.window, recipe.how, **seeds, numbers=(k,)).t
 
 
 def search_pvalue(found: FoundSignal | float, null: NullToys) -> SearchPValue:
@@ -202,17 +142,15 @@ def search_pvalue(found: FoundSignal | float, null: NullToys) -> SearchPValue:
     if not len(toys):
         raise InputError.from_parts(expected="toys", got="none", do="run hz.null_toys with n > 0")
     p = (1.0 + float(np.sum(toys >= t))) / (1.0 + len(toys))
-    location, scale, good, tail, band = float("nan"), float("nan"), float("nan"), float("nan"), (0.0, 1.0)
-    if len(toys) >= LEAST:
-        location, scale = map(float, gumbel_r.fit(toys))
-        good = float(kstest(toys, gumbel_r(location, scale).cdf).pvalue)
-        if good > GOOD:
-            tail = float(gumbel_r.sf(t, location, scale))
-            rng = stream(null.seed, Purpose.NULL_TOY, _TAIL)
-            fits = [gumbel_r.fit(gumbel_r.rvs(location, scale, len(toys), random_state=rng)) for _ in range(RESAMPLES)]
-            again = [float(gumbel_r.sf(t, *fit)) for fit in fits]
-            low, high = np.quantile(again, [0.16, 0.84])
-            band = (float(low), float(high))
+    location, scale, good = gumbel_tail(toys)
+    tail, band = float("nan"), (0.0, 1.0)
+    if good > GOOD:
+        tail = float(gumbel_r.sf(t, location, scale))
+        rng = stream(null.seed, Purpose.NULL_TOY, _TAIL)
+        fits = [gumbel_r.fit(gumbel_r.rvs(location, scale, len(toys), random_state=rng)) for _ in range(RESAMPLES)]
+        again = [float(gumbel_r.sf(t, *fit)) for fit in fits]
+        low, high = np.quantile(again, [0.16, 0.84])
+        band = (float(low), float(high))
     return SearchPValue(
         t=t,
         n=len(toys),
@@ -225,3 +163,15 @@ def search_pvalue(found: FoundSignal | float, null: NullToys) -> SearchPValue:
         p_extrapolated_68=band,
         z_extrapolated=float(norm.isf(tail)),
     )
+
+
+def gumbel_tail(toys: Array) -> tuple[float, float, float]:
+    """Gumbel distribution of toys: location, scale, and p-value of its Kolmogorov-Smirnov test; NaN with too few toys.
+
+    Args:
+        toys: Test statistics, shape (n,).
+    """
+    if len(toys) < LEAST:
+        return (float("nan"),) * 3
+    location, scale = map(float, gumbel_r.fit(toys))
+    return location, scale, float(kstest(toys, gumbel_r(location, scale).cdf).pvalue)

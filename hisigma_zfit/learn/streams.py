@@ -88,6 +88,8 @@ class Purpose(IntEnum):
     """Masses at which events are put that a density has not seen."""
     YIELD_RESPONSE = 30
     """Experiments with an injected learned signal, and the starts of their searches."""
+    WINDOW_SCAN = 41
+    """Trainings, starts and background-only experiments of windows that are searched one after the other."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

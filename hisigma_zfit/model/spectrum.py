@@ -12,6 +12,8 @@ from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.model.families import quadrature
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hisigma_zfit.arrays import Array
 
 __all__ = ["Spectrum", "fit_spectrum"]
@@ -73,7 +75,12 @@ def _powers(m: Array, limits: tuple[float, float], degree: int) -> Array:
 
 
 def fit_spectrum(
-    m: Array, limits: tuple[float, float], hole: tuple[float, float], *, degree: int | None = None
+    m: Array,
+    limits: tuple[float, float],
+    hole: tuple[float, float],
+    *,
+    degree: int | None = None,
+    without: Sequence[tuple[float, float]] = (),
 ) -> Spectrum:
     """Maximum likelihood on the range without the window; events of the window do not count.
 
@@ -83,9 +90,10 @@ def fit_spectrum(
         hole: The window.
         degree: Of the polynomial; by default it is raised, up to 5, as long as that gains a 2 dlnL of 3.84, which
             chance does once in twenty times.
+        without: Further windows whose events do not count, such as one that is kept blind.
 
     Raises:
-        InputError: Fewer than 100 events beside the window, or a degree below one.
+        InputError: Fewer than 100 events beside the windows, a degree below one, or windows that overlap.
         FitError: The likelihood has no maximum that Newton's method finds.
 
     Example:
@@ -95,28 +103,47 @@ def fit_spectrum(
     """
     if degree is not None and degree < 1:
         raise InputError.from_parts(expected="degree >= 1", got=str(degree), do="raise it")
-    kept = m[(m >= limits[0]) & (m <= limits[1]) & ((m < hole[0]) | (m >= hole[1]))]
+    holes = sorted([hole, *without])
+    edges = [limits[0], *(edge for pair in holes for edge in pair), limits[1]]
+    if any(low < high for low, high in zip(edges[3:-1:2], edges[2:-2:2], strict=True)):
+        raise InputError.from_parts(
+            expected="windows apart from each other",
+            got=", ".join(f"[{low:g}, {high:g})" for low, high in holes),
+            do="move their edges",
+        )
+    inside = (m >= limits[0]) & (m <= limits[1])
+    for low, high in holes:
+        inside &= (m < low) | (m >= high)
+    kept = m[inside]
     if len(kept) < LEAST:
         raise InputError.from_parts(
             expected=f"at least {LEAST} events beside the window", got=str(len(kept)), do="widen the range of the mass"
         )
+    sides = [(low, high) for low, high in zip(edges[::2], edges[1::2], strict=True) if high > low]
+    where = (limits, hole, tuple(without), sides)
     if degree is not None:
-        return _fitted(kept, limits, hole, degree)[0]
-    best, value = _fitted(kept, limits, hole, 1)
+        return _fitted(kept, *where, degree)[0]
+    best, value = _fitted(kept, *where, 1)
     for more in range(2, MAX_DEGREE + 1):
-        found, new = _fitted(kept, limits, hole, more)
+        found, new = _fitted(kept, *where, more)
         if 2.0 * len(kept) * (new - value) < GAIN:
             break
         best, value = found, new
     return best
 
 
-def _fitted(kept: Array, limits: tuple[float, float], hole: tuple[float, float], degree: int) -> tuple[Spectrum, float]:
+def _fitted(
+    kept: Array,
+    limits: tuple[float, float],
+    hole: tuple[float, float],
+    without: Sequence[tuple[float, float]],
+    sides: Sequence[tuple[float, float]],
+    degree: int,
+) -> tuple[Spectrum, float]:
     """The spectrum of one degree, and its log-likelihood by event."""
     n = len(kept)
     mean = _powers(kept, limits, degree).mean(axis=1)
-    pieces = [quadrature(low, high) for low, high in ((limits[0], hole[0]), (hole[1], limits[1])) if high > low]
-    nodes, weights = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
+    nodes, weights = (np.concatenate(columns) for columns in zip(*(quadrature(*side) for side in sides), strict=True))
     powers = _powers(nodes, limits, degree)
     theta = np.zeros(degree)
     value = -np.inf
@@ -140,7 +167,11 @@ def _fitted(kept: Array, limits: tuple[float, float], hole: tuple[float, float],
     # of log(ratio) by theta
     slope = _powers(inner, limits, degree) @ density / density.sum() - average
     variance = slope @ np.linalg.solve(covariance, slope) / n + 1.0 / n
-    return Spectrum(theta, limits, hole, n * (1.0 + ratio), float(n * ratio * np.sqrt(variance))), value
+    error = float(n * ratio * np.sqrt(variance))
+    for other in without:
+        nodes, weights = quadrature(*other)
+        ratio += weights @ np.exp(theta @ _powers(nodes, limits, degree)) / norm
+    return Spectrum(theta, limits, hole, float(n * (1.0 + ratio)), error), value
 
 
 def _value(theta: Array, mean: Array, powers: Array, weights: Array) -> float:

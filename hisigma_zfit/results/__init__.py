@@ -35,6 +35,7 @@ from hisigma_zfit.results.toys import Coverage, LimitQuantiles, Quantiles, ToyPa
 from hisigma_zfit.results.training import TrainingHistory
 from hisigma_zfit.results.unblinding import Unblinding
 from hisigma_zfit.results.validation import Check, RetrainedFit, Spectrum, SpuriousSignal, Validation
+from hisigma_zfit.results.window_scan import GrossVitells, ScannedWindow, SidebandWindow, SidebandWindows, WindowScan
 
 __all__ = [
     "BlindCounts",
@@ -54,6 +55,7 @@ __all__ = [
     "FiducialYield",
     "FitSummary",
     "GoodnessOfFit",
+    "GrossVitells",
     "Impact",
     "Impacts",
     "Interval",
@@ -71,11 +73,14 @@ __all__ = [
     "Projection",
     "Quantiles",
     "RetrainedFit",
+    "ScannedWindow",
     "Search",
     "SearchBackground",
     "SearchPValue",
     "SearchResult",
     "ShareProfile",
+    "SidebandWindow",
+    "SidebandWindows",
     "SignalProperty",
     "SignalResponse",
     "Spectrum",
@@ -90,5 +95,6 @@ __all__ = [
     "UpperLimit",
     "Validation",
     "WeightedFeature",
+    "WindowScan",
     "YieldResponse",
 ]
