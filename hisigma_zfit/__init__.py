@@ -46,6 +46,7 @@ _PUBLIC = {
     "fit_spectrum": "model.spectrum",
     "null_toys": "inference.search_null",
     "search_pvalue": "inference.search_null",
+    "significance_improvement": "statistics.significance_improvement",
     "measure": "measurement.pipeline",
     "validate": "validation.pipeline",
 }

@@ -54,6 +54,7 @@ class FoundSignal:
         scores: Cross-fitted log p_s / p_b of every event of the window, shape (n,).
         folds: Fold of every event, shape (n,).
         centres: Starts that were tried.
+        parts: The best lumps without each fold.
     """
 
     result: SearchResult
@@ -62,6 +63,7 @@ class FoundSignal:
     scores: Array
     folds: Integers
     centres: int
+    parts: tuple[Blobs, ...]
 
     @property
     def t(self) -> float:
@@ -216,7 +218,7 @@ def find_signal(
         properties=_properties(here, best, dict(properties or {}), seed),
         seed=seed,
     )
-    return FoundSignal(result, here, best, scores, number, centres)
+    return FoundSignal(result, here, best, scores, number, centres, tuple(parts))
 
 
 def lumps_of(blobs: Blobs) -> tuple[Lump, ...]:

@@ -86,6 +86,8 @@ class Purpose(IntEnum):
     """A background-only experiment that is searched."""
     UNSEEN = 29
     """Masses at which events are put that a density has not seen."""
+    COMPARISON_SCORES = 42
+    """Background events, trees, folds and nets of the scores that a search is compared with."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

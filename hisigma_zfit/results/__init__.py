@@ -27,6 +27,7 @@ from hisigma_zfit.results.search import (
     SearchResult,
     SignalProperty,
 )
+from hisigma_zfit.results.significance_improvement import SicCurve, SicPoint
 from hisigma_zfit.results.strategies import Expectation, PairedSummary, StrategyResult, StrategySummary
 from hisigma_zfit.results.toys import Coverage, LimitQuantiles, Quantiles, ToyParameter, ToySummary
 from hisigma_zfit.results.training import TrainingHistory
@@ -69,6 +70,8 @@ __all__ = [
     "RetrainedFit",
     "SearchPValue",
     "SearchResult",
+    "SicCurve",
+    "SicPoint",
     "SignalProperty",
     "SignalResponse",
     "Spectrum",
