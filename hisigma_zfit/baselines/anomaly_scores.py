@@ -13,7 +13,6 @@ classifier's own training, which folds take care of, and not others, which are n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Scores",
+    "averaged_trees",
     "background_events",
     "cross_fitted_scores",
     "lump_scores",
@@ -251,13 +251,29 @@ def _cross_fitted(
 ) -> CrossFit:
     if seeds < 1:
         raise InputError.from_parts(expected="seeds >= 1", got=str(seeds), do="raise seeds")
-    train = partial(_average, features=features, seeds=seeds, seed=seed)
+
+    def train(signal: Dataset, background: Dataset, fold: int) -> Classifier:
+        return averaged_trees(signal, background, features, seeds=seeds, seed=seed, fold=fold)
+
     return cross_fit(with_folds(signal, folds), with_folds(background, folds), folds, train)
 
 
-def _average(
-    signal: Dataset, background: Dataset, fold: int, *, features: Sequence[str], seeds: int, seed: int
+def averaged_trees(
+    signal: Dataset, background: Dataset, features: Sequence[str], *, seeds: int = SEEDS, seed: int, fold: int = 0
 ) -> Classifier:
+    """Boosted trees of several seeds, whose log odds are averaged; for events that are in neither sample.
+
+    Args:
+        signal: Events of one kind.
+        background: Events of the other kind; both kinds have the same total weight.
+        features: Columns to use.
+        seeds: Classifiers.
+        seed: Of everything that is random.
+        fold: Part of the events that they are trained without, for other seeds.
+
+    Raises:
+        InputError: As for `train_classifier`.
+    """
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     # one thread: on a busy machine the threads wait for each other many times longer than they work
