@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,17 +26,35 @@ from hisigma_zfit.results import SicCurve
 from hisigma_zfit.statistics.significance_improvement import significance_improvement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from hisigma_zfit.arrays import Array
+    from hisigma_zfit.baselines.anomaly_scores import Scores
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.density.base import ConditionalFlow
     from hisigma_zfit.inference.search_scene import Scene
 
+    Judged = tuple[Array, Array]
+
 METHODS = ("blob", "classifier", "template", "flow", "supervised")
 FOLDS = 5
 _STARTS = 20  # stream
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Events that judge, none of which is in the data.
+
+    Attributes:
+        signal: Signal events of the window.
+        others: Background events of the window.
+        density: The background's density by what has not seen them.
+    """
+
+    signal: Dataset
+    others: Dataset
+    density: ConditionalFlow
 
 
 @dataclass(frozen=True)
@@ -49,9 +67,7 @@ class Contest:
         background: Learned density.
         shape: Mass shape of the background, as `find_signal` takes it.
         region: The window.
-        signal: Signal events of the window that are not in the data.
-        others: Background events of the window that are not in the data and have trained nothing.
-        template: Background events that a classifier may be trained against instead of the density's; None for none.
+        panels: Who judges.  Where there are several, the background events of one are training events of the others.
         seed: Of everything that is random.
     """
 
@@ -60,9 +76,7 @@ class Contest:
     background: ConditionalFlow
     shape: Any
     region: SignalRegion
-    signal: Dataset
-    others: Dataset
-    template: Dataset | None
+    panels: tuple[Panel, ...]
     seed: int
 
     @property
@@ -81,7 +95,7 @@ class Contest:
         record |= {"n_signal": int(truth.sum()), "n_background": int((1 - truth).sum())}
         curves = record.setdefault("curves", {})
         for method in methods:
-            if method in curves or (method == "template" and self.template is None):
+            if method in curves:
                 continue
             start = time.process_time()
             found = getattr(self, f"_{method}")(here, record)
@@ -90,42 +104,63 @@ class Contest:
                 curves[name] = json.loads(significance_improvement(s, b).to_json())
         return record
 
-    def _blob(self, here: Scene, record: dict[str, Any]) -> dict[str, tuple[Array, Array]]:
+    def _blob(self, here: Scene, record: dict[str, Any]) -> dict[str, Judged]:
         found = best_lumps(here.points, stream(self.seed, Purpose.COMPARISON_SCORES, _STARTS))
         record |= {"t": float(found.gain[0]), "yield": float(found.blobs.total[0]) * len(here)}
-        scores = [lump_scores(here, found.blobs, events) for events in (self.signal, self.others)]
-        return {"blob": (scores[0].x_only, scores[1].x_only), "blob, joint": (scores[0].joint, scores[1].joint)}
+        return self._judge("blob", here, lambda place, events: lump_scores(place, found.blobs, events))
 
-    def _classifier(self, here: Scene, record: dict[str, Any]) -> dict[str, tuple[Array, Array]]:
+    def _flow(self, here: Scene, record: dict[str, Any]) -> dict[str, Judged]:
+        fit = residual_fit(here, seed=self.seed)
+        record["flow"] = {"gain": fit.gain, "gain_trained": list(fit.gain_trained), "chosen": list(fit.chosen)}
+        return self._judge("flow", here, lambda place, events: residual_scores(place, fit, events))
+
+    def _judge(self, name: str, here: Scene, score: Callable[[Scene, Dataset], Scores]) -> dict[str, Judged]:
+        """With and without the mass, each panel by its own density of the background."""
+        scores = [
+            [score(replace(here, background=panel.density), events) for events in (panel.signal, panel.others)]
+            for panel in self.panels
+        ]
+        return {
+            name: _joined([(s.x_only, b.x_only) for s, b in scores]),
+            f"{name}, joint": _joined([(s.joint, b.joint) for s, b in scores]),
+        }
+
+    def _classifier(self, here: Scene, record: dict[str, Any]) -> dict[str, Judged]:
+        """Against events of the learned density."""
         del record
         data, _ = self.window
         drawn = background_events(here, TIMES * len(data), seed=self.seed)
         score = averaged_trees(data, drawn, self.features, seed=self.seed)
-        return {"classifier": (score(self.signal), score(self.others))}
+        return {"classifier": _joined([(score(panel.signal), score(panel.others)) for panel in self.panels])}
 
-    def _template(self, here: Scene, record: dict[str, Any]) -> dict[str, tuple[Array, Array]]:
+    def _template(self, here: Scene, record: dict[str, Any]) -> dict[str, Judged]:
+        """Against background events themselves, those of the other panels."""
         del here, record
-        assert self.template is not None
         data, _ = self.window
-        score = averaged_trees(data, self.template, self.features, seed=self.seed)
-        return {"template": (score(self.signal), score(self.others))}
+        judged = []
+        for k, panel in enumerate(self.panels):
+            first, *rest = (other.others for other in self.panels if other is not panel)
+            template = first.concatenate(*rest)
+            score = averaged_trees(data, template, self.features, seeds=2, seed=self.seed, fold=k)
+            judged.append((score(panel.signal), score(panel.others)))
+        return {"template": _joined(judged)}
 
-    def _flow(self, here: Scene, record: dict[str, Any]) -> dict[str, tuple[Array, Array]]:
-        fit = residual_fit(here, seed=self.seed)
-        record["flow"] = {"gain": fit.gain, "gain_trained": list(fit.gain_trained), "chosen": list(fit.chosen)}
-        scores = [residual_scores(here, fit, events) for events in (self.signal, self.others)]
-        return {"flow": (scores[0].x_only, scores[1].x_only), "flow, joint": (scores[0].joint, scores[1].joint)}
-
-    def _supervised(self, here: Scene, record: dict[str, Any]) -> dict[str, tuple[Array, Array]]:
-        """Judged by folds, so that what judges may train too."""
+    def _supervised(self, here: Scene, record: dict[str, Any]) -> dict[str, Judged]:
+        """By folds, so that what judges may train too."""
         del here, record
         data, truth = self.window
-        known = data.select(truth == 0)
-        score = supervised_classifier(
-            self.signal, self.others.concatenate(known), self.features, folds=FOLDS, seed=self.seed
-        )
-        scored = score(with_folds(self.others.concatenate(known), FOLDS))[: len(self.others)]
-        return {"supervised": (score(with_folds(self.signal, FOLDS)), scored)}
+        first, *rest = self.panels
+        signal = first.signal.concatenate(*(panel.signal for panel in rest))
+        others = first.others.concatenate(*(panel.others for panel in rest), data.select(truth == 0))
+        score = supervised_classifier(signal, others, self.features, folds=FOLDS, seed=self.seed)
+        n = sum(len(panel.others) for panel in self.panels)
+        return {"supervised": (score(with_folds(signal, FOLDS)), score(with_folds(others, FOLDS))[:n])}
+
+
+def _joined(judged: Sequence[Judged]) -> Judged:
+    """Scores of signal and background of all panels: they are log ratios, and so comparable."""
+    s, b = zip(*judged, strict=True)
+    return np.concatenate(s), np.concatenate(b)
 
 
 def different(events: Dataset, taken: Dataset, names: Sequence[str]) -> Dataset:

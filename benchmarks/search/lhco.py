@@ -3,8 +3,9 @@
     python benchmarks/search/lhco.py --folder lhco --injected 150 250 350 500 --out runs/lhco
 
 The "perfect" background of published comparisons: no sidebands, p_b is trained on background events of the window that
-are not in the data.  Of these, some are kept to judge.  The folder holds lhco_sr_qcd.root, lhco_sr_qcd_extra.root and
-lhco_sr_signal.root (from Zenodo 4536377).  One folder for each data set, as in comparisons.py.
+are not in the data.  The same events judge: each by the one of five members that has not seen it.  The folder holds
+lhco_sr_qcd.root, lhco_sr_qcd_extra.root and lhco_sr_signal.root (from Zenodo 4536377).  One folder for each data set,
+as in comparisons.py.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ os.environ.setdefault("ZFIT_DISABLE_TF_WARNINGS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import numpy as np
-from contest import METHODS, Contest, load, table
+from contest import METHODS, Contest, Panel, load, table
 
 from hisigma_zfit.files import write_bytes
 
 FEATURES = ("mj_light", "dmj", "tau21_light", "tau21_heavy")
 MASS, WINDOW = "mjj", (3300.0, 3700.0)
 GOALS = {150: 7.5, 250: 9.2, 350: 9.8, 500: 10.4}
-DATA, JUDGES, SIGNALS = 60_000, 30_000, 20_000
+DATA, SIGNALS = 60_000, 20_000
+MEMBERS = 5  # as many as there are folds
 _SPLIT, _SIGNAL, _RUN = 22, 23, 24  # streams
 
 
@@ -61,39 +63,50 @@ def _one(options: argparse.Namespace, number: int) -> None:
     import zfit
 
     import hisigma_zfit as hz
+    from hisigma_zfit.learn.resampling import fold_of
     from hisigma_zfit.learn.streams import Purpose, seed_for, stream
 
     qcd = _read(options.folder / "lhco_sr_qcd.root").concatenate(_read(options.folder / "lhco_sr_qcd_extra.root"))
     signal = _read(options.folder / "lhco_sr_signal.root")
-    part = np.empty(len(qcd), dtype=np.int64)
-    order = stream(options.seed, Purpose.COMPARISON_SCORES, _SPLIT, number).permutation(len(qcd))
-    part[order] = np.searchsorted([DATA, DATA + JUDGES], np.arange(len(qcd)), side="right")
-    plain, judges, others = (qcd.select(part == k) for k in range(3))
+    rank = _ranks(len(qcd), stream(options.seed, Purpose.COMPARISON_SCORES, _SPLIT, number))
+    plain, others = qcd.select(rank < DATA), qcd.select(rank >= DATA)
     space = zfit.Space(MASS, *WINDOW)
+    seed = seed_for(options.seed, Purpose.COMPARISON_SCORES, _RUN, number)
     if not (folder / "p_b").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        seed = seed_for(options.seed, Purpose.COMPARISON_SCORES, _RUN, number)
-        hz.train_flow(others, FEATURES, given=MASS, members=2, seed=seed).save(folder / "p_b")
+        hz.train_flow(others, FEATURES, given=MASS, members=MEMBERS, seed=seed).save(folder / "p_b")
+    density = hz.load_flow(folder / "p_b")
+    unseen = fold_of(others.identity, seed=seed)  # a member leaves out the fold of its number
     shape = hz.fit_shape(hz.ExpQuadratic, others, space)
     for injected, record in records.items():
         numbers = (number, injected)
-        order = stream(options.seed, Purpose.COMPARISON_SCORES, _SIGNAL, *numbers).permutation(len(signal))
-        rank = np.empty(len(signal), dtype=np.int64)
-        rank[order] = np.arange(len(signal))
+        rank = _ranks(len(signal), stream(options.seed, Purpose.COMPARISON_SCORES, _SIGNAL, *numbers))
         contest = Contest(
             data=plain.concatenate(signal.select(rank < injected)),
             truth=np.repeat([0.0, 1.0], [len(plain), injected]),
-            background=hz.load_flow(folder / "p_b"),
+            background=density,
             shape=shape,
             region=hz.SignalRegion(*WINDOW),
-            signal=signal.select((rank >= injected) & (rank < injected + SIGNALS)),
-            others=judges,
-            template=others,
+            panels=tuple(
+                Panel(
+                    signal.select((rank >= injected) & (rank < injected + SIGNALS) & (rank % MEMBERS == k)),
+                    others.select(unseen == k),
+                    member,
+                )
+                for k, member in enumerate(density.members)
+            ),
             seed=seed_for(options.seed, Purpose.COMPARISON_SCORES, _RUN, *numbers),
         )
         done = contest.run(options.methods, record)
         write_bytes(folder / f"record-{injected}.json", json.dumps(done).encode())
         print(folder.name, injected, "done", flush=True)
+
+
+def _ranks(n: int, rng: np.random.Generator) -> Any:
+    """A random order: the place of each event in it."""
+    ranks = np.empty(n, dtype=np.int64)
+    ranks[rng.permutation(n)] = np.arange(n)
+    return ranks
 
 
 def _read(path: Path) -> Any:
