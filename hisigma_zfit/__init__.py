@@ -49,6 +49,7 @@ _PUBLIC = {
     "yield_response": "inference.yield_response",
     "scan_windows": "inference.window_scan",
     "sideband_windows": "inference.window_scan",
+    "significance_improvement": "statistics.significance_improvement",
     "measure": "measurement.pipeline",
     "search": "anomaly.pipeline",
     "validate": "validation.pipeline",

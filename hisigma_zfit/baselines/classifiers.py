@@ -7,7 +7,7 @@ of a classifier that has not seen it, and `train_ratio` one that sees the mass a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.streams import Purpose, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import zfit
 
@@ -25,9 +25,22 @@ if TYPE_CHECKING:
 
 __all__ = ["FOLD", "Classifier", "CrossFit", "cross_fit", "train_classifier", "train_ratio", "with_folds"]
 
-Kind = Literal["trees", "net"]
+Kind = Literal["trees", "large trees", "net"]
 
 FOLD = "fold"  # column with the part of the sample to which an event belongs
+
+_TREES: dict[str, dict[str, Any]] = {
+    "trees": {
+        "max_iter": 600,
+        "max_leaf_nodes": 8,  # small trees and many: deep ones overshoot where signal is purest
+        "min_samples_leaf": 200,
+        "l2_regularization": 20.0,
+        "validation_fraction": 0.15,
+        "n_iter_no_change": 20,
+    },
+    # what searches for anomalies use: a small signal among many events needs deep cuts
+    "large trees": {"max_iter": 100, "max_leaf_nodes": 31, "l2_regularization": 1.0},
+}
 
 # of the net
 _HIDDEN = 3
@@ -79,7 +92,8 @@ def train_classifier(
         signal: Simulated signal; its weights, if there are any, count.
         background: Simulated background, likewise.
         names: Columns to use.
-        kind: ``"trees"``: scikit-learn's histogram gradient boosting; ``"net"``: a dense Keras net as in the paper.
+        kind: ``"trees"``: scikit-learn's histogram gradient boosting; ``"large trees"``: the same with fewer and larger
+            trees, as `anomaly_scores` uses them; ``"net"``: a dense Keras net as in the paper.
         seed: Seed of the split for early stopping and of the start.
 
     Raises:
@@ -91,8 +105,10 @@ def train_classifier(
             got=f"{len(signal)} of signal and {len(background)} of background",
             do="give more simulated events",
         )
-    if kind not in ("trees", "net"):
-        raise InputError.from_parts(expected="kind trees or net", got=repr(kind), do="correct it")
+    if kind not in get_args(Kind):
+        raise InputError.from_parts(
+            expected=f"kind to be one of {', '.join(get_args(Kind))}", got=repr(kind), do="correct it"
+        )
     x = np.concatenate([signal.array(names), background.array(names)])
     y = np.repeat([1, 0], [len(signal), len(background)])
     shares = [
@@ -100,8 +116,8 @@ def train_classifier(
         for events in (signal.require_nonnegative_weights(), background.require_nonnegative_weights())
     ]
     weight = np.concatenate([0.5 * len(y) * share / share.sum() for share in shares])
-    train = _trees if kind == "trees" else _net
-    return Classifier(tuple(names), train(x, y, weight, seed))
+    log_odds = _net(x, y, weight, seed) if kind == "net" else _trees(x, y, weight, seed, _TREES[kind])
+    return Classifier(tuple(names), log_odds)
 
 
 def with_folds(events: Dataset, n: int) -> Dataset:
@@ -195,24 +211,16 @@ def train_ratio(
     return Classifier((name, *features), log_odds)
 
 
-def _trees(x: Array, y: npt.NDArray[np.int64], weight: Array, seed: int) -> Callable[[Array], Array]:
+def _trees(
+    x: Array, y: npt.NDArray[np.int64], weight: Array, seed: int, options: Mapping[str, Any]
+) -> Callable[[Array], Array]:
     try:
         from sklearn.ensemble import HistGradientBoostingClassifier
     except ImportError as error:
         raise InputError.from_parts(
             expected="scikit-learn", got="none installed", do="pip install 'hisigma_zfit[diagnostics]'"
         ) from error
-    model = HistGradientBoostingClassifier(
-        learning_rate=0.1,
-        max_iter=600,
-        max_leaf_nodes=8,  # small trees and many: deep ones overshoot where signal is purest
-        min_samples_leaf=200,
-        l2_regularization=20.0,
-        early_stopping=True,
-        validation_fraction=0.15,
-        n_iter_no_change=20,
-        random_state=seed,
-    )
+    model = HistGradientBoostingClassifier(learning_rate=0.1, early_stopping=True, random_state=seed, **options)
     model.fit(x, y, sample_weight=weight)
 
     def log_odds(values: Array) -> Array:

@@ -90,6 +90,8 @@ class Purpose(IntEnum):
     """Experiments with an injected learned signal, and the starts of their searches."""
     WINDOW_SCAN = 41
     """Trainings, starts and background-only experiments of windows that are searched one after the other."""
+    COMPARISON_SCORES = 42
+    """Background events, trees, folds and nets of the scores that a search is compared with."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

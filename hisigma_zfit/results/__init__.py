@@ -30,6 +30,7 @@ from hisigma_zfit.results.search import (
     SignalProperty,
     YieldResponse,
 )
+from hisigma_zfit.results.significance_improvement import SicCurve, SicPoint
 from hisigma_zfit.results.strategies import Expectation, PairedSummary, StrategyResult, StrategySummary
 from hisigma_zfit.results.toys import Coverage, LimitQuantiles, Quantiles, ToyParameter, ToySummary
 from hisigma_zfit.results.training import TrainingHistory
@@ -79,6 +80,8 @@ __all__ = [
     "SearchPValue",
     "SearchResult",
     "ShareProfile",
+    "SicCurve",
+    "SicPoint",
     "SidebandWindow",
     "SidebandWindows",
     "SignalProperty",
