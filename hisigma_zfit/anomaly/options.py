@@ -7,10 +7,12 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from hisigma_zfit.configuration.arguments import Flag
+from hisigma_zfit.configuration.options import Names  # noqa: TC001 - pydantic reads it
 from hisigma_zfit.measurement.options import EventOptions, TrainOptions
 
 __all__ = ["SearchOptions"]
 
+OTHERS = ("classifier", "flow", "supervised")
 WINDOWS = 4  # in the sidebands, by default where toys are made or the region is closed
 
 
@@ -58,6 +60,16 @@ class SearchOptions(TrainOptions, EventOptions):
         None, description="column of the data that is 1 for signal and 0 for background, to judge scores by"
     )
 
+    compare: Annotated[Names, Flag(metavar="A,B,...", split=",")] = Field(
+        (),
+        description=f"other scores beside the search's, judged by the truth: some of {', '.join(OTHERS)}",
+    )
+    scan: Annotated[tuple[float, float, float, float] | None, Flag(metavar=("LO", "HI", "WIDTH", "STEP"))] = Field(
+        None,
+        description="also search windows of this width all along the mass, each with a training of its own; toys are "
+        "scanned in the same way",
+    )
+
     @model_validator(mode="after")
     def _enough(self) -> Self:
         if 0 < self.responses < 5:
@@ -67,10 +79,21 @@ class SearchOptions(TrainOptions, EventOptions):
             raise ValueError(f"property: expected another name than a feature's, got {taken[0]}; rename it")
         if self.truth is not None and self.truth in known:
             raise ValueError(f"truth: expected another column than mass and features, got {self.truth}; name that one")
-        if self.blind and (self.toys or self.responses):
+        if unknown := [name for name in self.compare if name not in OTHERS]:
+            raise ValueError(f"compare: expected some of {', '.join(OTHERS)}, got {unknown[0]!r}; correct it")
+        if self.compare and self.truth is None:
+            raise ValueError("truth: expected a column to judge the compared scores by, got none; name it")
+        if self.scan is not None:
+            low, high, width, step = self.scan
+            if not (width > 0 and step > 0 and high - low >= width):
+                raise ValueError(
+                    "scan: expected LO and HI at least a positive WIDTH apart, and a positive STEP, got "
+                    f"{low:g} {high:g} {width:g} {step:g}; correct them"
+                )
+        if self.blind and (self.toys or self.responses or self.scan):
             raise ValueError(
-                "toys: expected none of a blind run, whose test statistic is not known, got some; leave them to the "
-                "open run"
+                "toys: expected no toys, responses or scan of a blind run, whose test statistic is not known, got "
+                "some; leave them to the open run"
             )
         return self
 

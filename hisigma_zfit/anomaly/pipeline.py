@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from hisigma_zfit.density.base import ConditionalFlow
     from hisigma_zfit.inference.search import FoundSignal
     from hisigma_zfit.model.spectrum import Spectrum
+    from hisigma_zfit.results import SicCurve, SidebandWindows, WindowScan
 
 __all__ = ["search"]
 
 _log = logging.getLogger(__name__)
 
-_STAGES = ("read", "train", "search", "toys", "draw")
+_STAGES = ("read", "train", "search", "windows", "toys", "draw")
 _LEARNED = 20_000  # events of the learned signal that are written
 
 
@@ -115,17 +116,23 @@ class _Task:
         settings = self.settings
         work: dict[str, Any] = {"processes": self.processes, "scheduler": self.scheduler}
         work |= {"seed": settings.seed, "checkpoint": self.run.folder / "toys"}
-        flow = self._train()
+        flow, windows = self._train(), None
         with self.stages("search"):
             spectrum, background = self._background(flow)
             found = None if settings.blind else self._find(flow, spectrum)
-        null = p_value = response = None
+            comparison = {} if found is None else self._comparison(found)
+        null = p_value = response = scan = None
+        if settings.windows_beside:
+            with self.stages("windows"):
+                windows = self._windows()
         if found is not None:
             with self.stages("toys"):
                 if settings.toys:
                     training: dict[str, Any] = {"members": settings.members, "preset": settings.preset}
                     null = null_toys(found, spectrum, n=settings.toys, **training, **work)
                     p_value = search_pvalue(found, null)
+                if settings.scan is not None:
+                    scan = self._scan()
                 if settings.responses:
                     response = yield_response(found, n=settings.responses, **work)
         result = Search(
@@ -138,6 +145,9 @@ class _Task:
             null=null,
             p_value=p_value,
             response=response,
+            sideband_windows=windows,
+            scan=scan,
+            comparison=comparison,
             n_events=self._counts(),
             timings_s=self.stages.timings(),
             seed=settings.seed,
@@ -213,6 +223,48 @@ class _Task:
             properties=self.properties,
             seed=settings.seed,
         )
+
+    def _comparison(self, found: FoundSignal) -> dict[str, SicCurve]:
+        """Scores beside each other, where the truth is known."""
+        truth = self._truth(found)
+        if truth is None:
+            return {}
+        from hisigma_zfit.anomaly.comparison import compare
+
+        settings, events = self.settings, self.inputs.events
+        own = events.select(np.isin(events.identity, found.scene.identity))
+        return compare(found, own, truth, settings.compare, folds=settings.folds, seed=settings.seed)
+
+    def _options(self, place: str) -> dict[str, Any]:
+        """Of the trainings of other windows."""
+        settings = self.settings
+        own = {name: getattr(settings, name) for name in ("degree", "members", "preset", "components", "seed")}
+        work = {"processes": self.processes, "scheduler": self.scheduler}
+        return own | work | {"checkpoint": self.run.folder / place}
+
+    def _windows(self) -> SidebandWindows:
+        """The search in windows of the sidebands."""
+        import zfit
+
+        from hisigma_zfit.inference.window_scan import sideband_windows
+
+        settings = self.settings
+        mass = zfit.Space(settings.mass, *settings.range)
+        beside, n = self.inputs.events, settings.windows_beside
+        return sideband_windows(beside, settings.features, mass, settings.region, n=n, **self._options("windows"))
+
+    def _scan(self) -> WindowScan:
+        """The search in windows all along the mass."""
+        import zfit
+
+        from hisigma_zfit.inference.window_scan import scan_windows
+
+        settings = self.settings
+        assert settings.scan is not None
+        start, stop, width, step = settings.scan
+        mass = zfit.Space(settings.mass, *settings.range)
+        where: dict[str, Any] = {"start": start, "stop": stop, "width": width, "step": step, "toys": settings.toys}
+        return scan_windows(self.inputs.events, settings.features, mass, **where, **self._options("scan"))
 
     def _truth(self, found: FoundSignal) -> Mask | None:
         """Of the events of the search."""

@@ -9,7 +9,9 @@ from scipy.stats import gumbel_r
 
 from hisigma_zfit.report import plotting
 from hisigma_zfit.report.axes import dress_likelihood
+from hisigma_zfit.report.improvement_figures import improvement_curves
 from hisigma_zfit.report.labels import axis_label
+from hisigma_zfit.report.scan_figures import window_scan
 from hisigma_zfit.report.style import LABEL, finish, frame, styled
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ def search_figures(
         right_label: Text above the frames at the right.
 
     Returns:
-        Figures by name: ``profile_share``, ``learned_NAME``, ``enriched_NAME``, ``null``, ``response``, ``training``.
+        Figures by name: ``profile_share``, ``learned_NAME``, ``enriched_NAME``, ``null``, ``response``, ``scan``,
+        ``improvement``, ``training``.
     """
     words = {"label": label, "right_label": right_label}
     figures = {}
@@ -63,6 +66,10 @@ def search_figures(
         figures["null"] = null_distribution(search, **words)
     if search.response is not None:
         figures["response"] = yield_response(search, **words)
+    if search.scan is not None:
+        figures["scan"] = window_scan(search.scan, mass=search.mass, labels=labels, **words)
+    if search.comparison:
+        figures["improvement"] = improvement_curves(search.comparison, label=label, right_label=right_label)
     if histories:
         figures["training"] = plotting.training(histories, **words)
     return figures

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from hisigma_zfit.results.base import JsonArray, Result
 from hisigma_zfit.results.measurement import ClosureReport, EventCounts
 from hisigma_zfit.results.search import NullToys, SearchPValue, SearchResult, YieldResponse
+from hisigma_zfit.results.significance_improvement import SicCurve
+from hisigma_zfit.results.window_scan import SidebandWindows, WindowScan
 
 __all__ = ["LearnedFeature", "Search", "SearchBackground"]
 
@@ -68,6 +70,9 @@ class Search(Result):
         null: Retrained background-only experiments; None where none were asked for.
         p_value: The local p-value by these.
         response: What comes back of an injected signal, and the interval; None where it was not asked for.
+        sideband_windows: What the search finds in windows of the sidebands; None where none were searched.
+        scan: Other windows along the mass; None where it was not asked for.
+        comparison: Significance improvement of the search's scores and of others, where the truth is known.
         n_events: Events of the data.
         timings_s: Seconds by stage.
         seed: Of everything that is random.
@@ -86,6 +91,9 @@ class Search(Result):
     null: NullToys | None
     p_value: SearchPValue | None
     response: YieldResponse | None
+    sideband_windows: SidebandWindows | None
+    scan: WindowScan | None
+    comparison: dict[str, SicCurve]
     n_events: EventCounts
     timings_s: dict[str, float]
     seed: int
@@ -115,4 +123,10 @@ class Search(Result):
             )
         if self.p_value is not None:
             lines += [f"  {line}" for line in str(self.p_value).splitlines()]
+        if self.sideband_windows is not None:
+            found = ", ".join(f"{window.t:.0f}" for window in self.sideband_windows.windows)
+            lines.append(f"  sidebands        test statistics of {found} in windows where no signal is looked for")
+        lines += [f"  {name:15s}  {curve}" for name, curve in self.comparison.items()]
+        if self.scan is not None:
+            lines += ["", str(self.scan)]
         return "\n".join(lines)

@@ -1,0 +1,61 @@
+"""How well the search's scores tell signal from background, beside others', where somebody knows the truth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hisigma_zfit.baselines.anomaly_scores import (
+    TIMES,
+    background_events,
+    cross_fitted_scores,
+    residual_fit,
+    supervised_classifier,
+    weak_classifier,
+)
+from hisigma_zfit.baselines.classifiers import with_folds
+from hisigma_zfit.statistics.significance_improvement import significance_improvement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hisigma_zfit.arrays import Array, Mask
+    from hisigma_zfit.data import Dataset
+    from hisigma_zfit.inference.search import FoundSignal
+    from hisigma_zfit.results import SicCurve
+
+__all__ = ["compare"]
+
+
+def compare(
+    found: FoundSignal, events: Dataset, truth: Mask, names: Sequence[str], *, folds: int, seed: int
+) -> dict[str, SicCurve]:
+    """Significance improvement of the search's cross-fitted scores and of others; no event is scored by what saw it.
+
+    Args:
+        found: The search.
+        events: Its events, in order.
+        truth: Which of them are signal, shape (n,).
+        names: Others: ``"classifier"`` (data against the learned background, arXiv:2109.00546), ``"flow"`` (a free flow
+            as signal, arXiv:2312.11629), ``"supervised"``.
+        folds: Of the others.
+        seed: Of everything that is random.
+
+    Returns:
+        ``"search"`` by the features alone, ``"search, with mass"``, and the others.
+    """
+    features = found.result.features
+    own = cross_fitted_scores(found)
+    scores: dict[str, Array] = {"search": own.x_only, "search, with mass": own.joint}
+    if "classifier" in names:
+        drawn = background_events(found.scene, TIMES * len(events), seed=seed)
+        scores["classifier"] = weak_classifier(events, drawn, features, folds=folds, seed=seed)(
+            with_folds(events, folds)
+        )
+    if "flow" in names:
+        scores["flow"] = residual_fit(found.scene, seed=seed).x_only
+    curves = {name: significance_improvement(score[truth], score[~truth]) for name, score in scores.items()}
+    if "supervised" in names:
+        signal, others = (with_folds(events.select(mask), folds) for mask in (truth, ~truth))
+        ideal = supervised_classifier(signal, others, features, folds=folds, seed=seed)
+        curves["supervised"] = significance_improvement(ideal(signal), ideal(others))
+    return curves
