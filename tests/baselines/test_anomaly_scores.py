@@ -182,9 +182,13 @@ def test_the_residual_objective_is_the_log_of_the_sum():
         objective.log_likelihood(parameters[:1], (*prepared, log_b))
 
 
-def test_residual_flow_is_scored_on_folds_and_marginalises_the_mass(here, background):
-    """The gain is that of the scores; without the mass is the mean over its levels, by the midpoint rule."""
-    fit = residual_fit(here, **RESIDUAL)
+@pytest.fixture(scope="module")
+def fit(here):
+    return residual_fit(here, **RESIDUAL)
+
+
+def test_residual_flow_is_scored_on_folds_and_marginalises_the_mass(here, background, fit):
+    """The score without the mass is the mean over its levels, by the midpoint rule."""
     assert fit.joint.shape == fit.x_only.shape == (len(here),)
     assert np.isfinite(fit.joint).all()
     assert len(fit.gain_trained) == 3
@@ -201,9 +205,8 @@ def test_residual_flow_is_scored_on_folds_and_marginalises_the_mass(here, backgr
     assert np.isfinite(scores.joint).all()
 
 
-def test_no_residual_flow_has_seen_what_it_scores(here):
+def test_no_residual_flow_has_seen_what_it_scores(here, fit):
     """Events of one fold are changed: the flow that scores it stays what it was, those of other folds do not."""
-    fit = residual_fit(here, **RESIDUAL)
     own = (hashed_uniform(here.identity, 1, Purpose.COMPARISON_SCORES, 10) * 3).astype(int) == 0
     y = np.where(own[:, None], -here.points.y, here.points.y)
     changed = SimpleNamespace(points=Points.of(y, here.points.log_background), identity=here.identity)

@@ -38,16 +38,16 @@ def test_gaussians():
 
 @pytest.mark.statistical
 def test_errors_are_the_spread_of_repeated_draws():
-    """400 draws know a spread to 3.5 %, and a mean to 1/20 of it: six sigma, 2e-9 each."""
+    """200 draws know a spread to 5 %, and a mean to 1/14 of it: six sigma, 2e-9 each."""
     rng = np.random.default_rng(2)
-    curves = [significance_improvement(*draw(rng, 2000, 20_000)) for _ in range(400)]
+    curves = [significance_improvement(*draw(rng, 2000, 20_000)) for _ in range(200)]
     for name, level in (("at_1e3", 1e-3), ("at_1e2", 1e-2)):
         points = [getattr(curve, name) for curve in curves]
         values = np.array([point.sic for point in points])
         # the error is that of a finite difference over one standard deviation: right to a tenth with 20 events
         quoted = np.sqrt(np.mean([point.error**2 for point in points]))
-        assert quoted == pytest.approx(values.std(), rel=6 * 0.036 + 0.1)
-        assert values.mean() == pytest.approx(true_sic(level), abs=6 * values.std() / 20 + 0.01 * true_sic(level))
+        assert quoted == pytest.approx(values.std(), rel=6 * 0.05 + 0.1)
+        assert values.mean() == pytest.approx(true_sic(level), abs=6 * values.std() / 14 + 0.01 * true_sic(level))
 
 
 def test_equal_scores_pass_in_proportion():
