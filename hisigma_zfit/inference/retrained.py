@@ -79,7 +79,7 @@ class Procedure:
         Raises:
             InputError: The mass has no range, or an option is out of its own.
         """
-        for option in ("members", "components", "centres"):
+        for option in ("degree", "members", "components", "centres"):
             if options[option] < 1:
                 raise InputError.from_parts(expected=f"{option} >= 1", got=str(options[option]), do=f"raise {option}")
         if len(mass.obs) != 1 or not mass.has_limits:
@@ -189,6 +189,7 @@ def search_window(
     if blind is not None:
         data = data.select(~SignalRegion(*blind).contains(m), reason="blind")
         m = data[how.given]
+    spectrum = fit_spectrum(m, how.mass_range, window, degree=how.degree, without=() if blind is None else (blind,))
     free = (name for name in how.features if name not in how.limits)
     background = train_flow(
         data.select(~region.contains(m)),
@@ -199,7 +200,6 @@ def search_window(
         preset=how.preset,
         checkpoint=checkpoint,
     )
-    spectrum = fit_spectrum(m, how.mass_range, window, degree=how.degree, without=() if blind is None else (blind,))
     here = scene(data, background, spectrum, region=region, components=how.components, folds=2)
     rng = stream(seed, purpose, *numbers, _STARTS)
     found = best_lumps(here.points, rng, components=how.components, centres=how.centres)

@@ -131,6 +131,7 @@ def test_nothing_of_the_signal_region_is_looked_at(data, searches):
         ({"start": 90}, "a signal region inside"),
         ({"width": 2, "step": 2}, "at least 500 events"),
         ({"toys": -1}, "toys >= 0"),
+        ({"degree": 0}, "degree >= 1"),
         ({"members": 0}, "members >= 1"),
         ({"components": 0}, "components >= 1"),
     ],
