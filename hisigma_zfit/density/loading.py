@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.density.base import ConditionalFlow
 
-__all__ = ["load_flow"]
+__all__ = ["load_flow", "unpacked"]
 
 KNOWN = (coordinates, ensemble, flows, trained, warped)  # importing them made their kinds known
 
@@ -48,6 +48,16 @@ def load_flow(path: str | os.PathLike[str]) -> ConditionalFlow:
         raise InputError.from_parts(
             expected=f"schema {SCHEMA!r}", got=repr(structure.get("schema")), do="train the flow again"
         )
+    return unpacked(structure, arrays)
+
+
+def unpacked(structure: dict[str, Any], arrays: dict[str, Any]) -> ConditionalFlow:
+    """The density that `ConditionalFlow.pack` has taken apart, of whatever kind, as in another process.
+
+    Args:
+        structure: Plain values.
+        arrays: Arrays by name.
+    """
     if "maf" in _kinds(structure):
         from hisigma_zfit.density import tfp_flows  # TensorFlow Probability costs another second
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from hisigma_zfit.data import Dataset, SignalRegion, feature_space
-from hisigma_zfit.density.base import unpack
 from hisigma_zfit.density.gaussianised import window_transform
+from hisigma_zfit.density.loading import unpacked
 from hisigma_zfit.density.training import train_flow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_text
@@ -128,7 +128,7 @@ class NullModel:
 
     def draw(self, seed: int, purpose: Purpose, k: int) -> Dataset:
         """One experiment: a Poisson number of events in the whole range of the mass."""
-        flows, spectrum = unpack(*self.background).bootstraps, self.spectrum
+        flows, spectrum = unpacked(*self.background).bootstraps, self.spectrum
         flow = flows[k % len(flows)]
         n = int(stream(seed, purpose, k, _LENGTH).poisson(spectrum.events))
         whole = window_transform(spectrum.density, spectrum.limits, name=flow.given)

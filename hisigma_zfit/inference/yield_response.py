@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisigma_zfit.density.base import unpack
 from hisigma_zfit.density.gaussianised import Gaussianised
+from hisigma_zfit.density.loading import unpacked
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_text
 from hisigma_zfit.inference.blobs import Blobs, Points, maximise
@@ -160,7 +160,7 @@ def _experiment(recipe: _Recipe, strength: int, k: int, signal: float) -> float:
     def source(part: int) -> np.random.Generator:
         return stream(recipe.seed, Purpose.YIELD_RESPONSE, strength, k, part)
 
-    background = unpack(*recipe.background)
+    background = unpacked(*recipe.background)
     place = Gaussianised.of(background, recipe.mass)
     rng = source(_LENGTH)
     n, s = int(rng.poisson(recipe.events - recipe.expected)), int(rng.poisson(signal))

@@ -93,12 +93,10 @@ class Material:
 
     def flows(self) -> tuple[ConditionalFlow, ConditionalFlow]:
         """The reference: densities of the background and of the signal."""
-        from hisigma_zfit.density.base import unpack
-        from hisigma_zfit.measurement import densities
+        from hisigma_zfit.density.loading import unpacked
 
-        del densities  # importing it made all kinds of density known
         assert self.reference is not None
-        background, signal = (unpack(*pack) for pack in self.reference)
+        background, signal = (unpacked(*pack) for pack in self.reference)
         return background, signal
 
 
