@@ -318,7 +318,7 @@ def test_wrong_input_is_named(simulation):
         baselines.categories(signal, background, exact(["x"]), **options, expected=0.01, n=1)
     with pytest.raises(InputError, match="at least 100 events"):
         train_classifier(events(50, 0, 9), background, ["x"], seed=1)
-    with pytest.raises(InputError, match="trees or net"):
+    with pytest.raises(InputError, match="trees, large trees, net"):
         train_classifier(signal, background, ["x"], kind="forest", seed=1)
     weighted = Dataset.from_arrays({"m": signal["m"], "x": signal["x"]}, weights=-np.ones(len(signal)))
     with pytest.raises(InputError, match="weights of at least zero"):
