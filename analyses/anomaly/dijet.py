@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="events (default: those beside this script)")
     parser.add_argument("--toys", type=int, default=0, help="retrained background-only experiments (default 0)")
     parser.add_argument("--responses", type=int, default=5, help="experiments at each injected signal (default 5)")
-    parser.add_argument("--compare", nargs="*", default=["classifier", "supervised"], help="other scores beside it")
+    parser.add_argument("--compare", nargs="*", default=["classifier"], help="other scores beside it")
     parser.add_argument("--preset", default="standard", help="training: quick, standard or paper")
     parser.add_argument("--seed", type=int, default=1, help="seed of every random step (default 1)")
     parser.add_argument("--processes", type=int, default=2, help="worker processes (default 2)")

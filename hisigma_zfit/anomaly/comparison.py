@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
+SEEDS = 3  # of each classifier, whose scores are averaged
+
 
 def compare(
     found: FoundSignal, events: Dataset, truth: Mask, names: Sequence[str], *, folds: int, seed: int
@@ -48,7 +50,7 @@ def compare(
     scores: dict[str, Array] = {"search": own.x_only, "search, with mass": own.joint}
     if "classifier" in names:
         drawn = background_events(found.scene, TIMES * len(events), seed=seed)
-        scores["classifier"] = weak_classifier(events, drawn, features, folds=folds, seed=seed)(
+        scores["classifier"] = weak_classifier(events, drawn, features, folds=folds, seeds=SEEDS, seed=seed)(
             with_folds(events, folds)
         )
     if "flow" in names:
