@@ -14,7 +14,8 @@ import numpy as np
 from scipy.stats import chi2
 
 from hisigma_zfit.density.blob import blob_flow
-from hisigma_zfit.inference.blobs import Blobs, Maximum, Points, maximise, starts
+from hisigma_zfit.inference.blobs import Blobs, Maximum, Points, maximise
+from hisigma_zfit.inference.lump_starts import promising
 from hisigma_zfit.inference.lump_yields import fiducial_yield, learned_yield
 from hisigma_zfit.inference.search_scene import Scene, scene
 from hisigma_zfit.learn.streams import Purpose, hashed_uniform, stream
@@ -125,27 +126,16 @@ def best_lumps(
         centres: Starts that are tried.
         keep: Starts that are followed to the end.
     """
-    begin = starts(points, number=centres, keep=keep, rng=rng)
+    begin = promising(points, number=centres, keep=keep, rng=rng)
     found = _sorted(maximise(points, begin))
     for _ in range(1, components):
-        best, n = found.blobs.take(np.array([0])), len(begin)
-        joined = Blobs(
-            *(
-                np.concatenate([np.repeat(old, n, axis=0), new], axis=1)
-                for old, new in (
-                    (best.shares, begin.shares),
-                    (best.means, begin.means),
-                    (best.covariances, begin.covariances),
-                )
-            )
-        )
-        found = _sorted(maximise(points, joined))
+        best = found.blobs.take(np.zeros(len(begin), dtype=np.intp))
+        found = _sorted(maximise(points, Blobs.joined([best, begin], axis=1)))
     return found
 
 
 def _sorted(found: Maximum) -> Maximum:
-    order = np.argsort(-found.objective)
-    return Maximum(found.blobs.take(order), found.gain[order], found.objective[order], found.steps[order])
+    return found.take(np.argsort(-found.objective))
 
 
 def find_signal(
