@@ -23,7 +23,7 @@ __all__ = ["promising", "starts"]
 
 CUT = 7.0  # below the mean of log p_b, from where on events are no more likely to be a start
 MASS_WIDTH, FEATURE_WIDTH = 0.8, 0.5  # of the matched filter, in standard deviations of the background
-ACTIVE = (2, 3, 4, 4)  # features of the filter's lumps, as often as they are here
+ACTIVE = (3, 4)  # features of the filter's lumps, either as often
 SHARE = 1e-3  # of the filter's lumps
 CEILING = 40.0  # of log r in the filter
 CHUNK = 8192  # events of the filter at a time

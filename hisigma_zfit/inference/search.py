@@ -94,6 +94,12 @@ class FoundSignal:
         """Of the learned signal."""
         return self.result.properties
 
+    @property
+    def useful(self) -> tuple[str, ...]:
+        """Features in which the best lumps differ from the background; in the others they follow it."""
+        active = self.blobs.mask[0, :, 1:].any(axis=0)
+        return tuple(name for name, own in zip(self.result.features, active, strict=True) if own)
+
     def mass_pdf(self, mass: zfit.Space) -> LearnedPeak:
         """The learned signal's mass as a zfit PDF."""
         blobs = self.blobs
@@ -151,6 +157,9 @@ def find_signal(
     seed: int,
 ) -> FoundSignal:
     """Search one window for lumps over a learned background.
+
+    A lump is one in the mass and in those features that tell it from the background, chosen by the likelihood with a
+    price for each; in the others it follows the background, so that useless features cost next to nothing.
 
     Args:
         data: Events; those of the window are searched.  No event weights.

@@ -86,6 +86,8 @@ class Purpose(IntEnum):
     """A background-only experiment that is searched."""
     UNSEEN = 29
     """Masses at which events are put that a density has not seen."""
+    SEARCH_FEATURES = 43
+    """Data sets with useless features that a benchmark searches."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:
