@@ -98,7 +98,7 @@ class FoundSignal:
     def useful(self) -> tuple[str, ...]:
         """Features in which the best lumps differ from the background; in the others they follow it."""
         active = self.blobs.mask[0, :, 1:].any(axis=0)
-        return tuple(name for name, own in zip(self.result.features, active, strict=True) if own)
+        return tuple(self.result.features[j] for j in np.flatnonzero(active))
 
     def mass_pdf(self, mass: zfit.Space) -> LearnedPeak:
         """The learned signal's mass as a zfit PDF."""
