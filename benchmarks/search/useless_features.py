@@ -83,9 +83,10 @@ class World:
 
 def in_all(points: Points, rng: np.random.Generator) -> Maximum:
     """Lumps in every feature, as with four of them."""
-    chosen, lump_starts.ACTIVE = lump_starts.ACTIVE, (points.y.shape[1] - 1,)
+    own = lump_starts.ACTIVE, lump_starts.GENERATIONS
+    lump_starts.ACTIVE, lump_starts.GENERATIONS = (points.y.shape[1] - 1,), 0
     begin = lump_starts.starts(points, number=CENTRES, keep=KEEP, rng=rng)
-    lump_starts.ACTIVE = chosen
+    lump_starts.ACTIVE, lump_starts.GENERATIONS = own
     return maximise(points, begin)
 
 

@@ -1,9 +1,9 @@
 """Where lumps may be, and in which of the features: a matched filter, and moves that turn features on and off.
 
 With many features a lump of a fixed size in all of them holds next to no events, and a useless one only adds noise.
-The filter's lumps are active in the mass and a few features, drawn at random; a feature is turned on or off when that
-raises the objective of `maximise`, whose prior has the price of a feature in it.  All but the filter looks only at the
-events near a lump.
+The filter's lumps are active in the mass and a few features, drawn at random and bred; then a feature is turned on or
+off when that raises the objective of `maximise`, whose prior has the price of a feature in it.  All but the filter
+looks only at the events near a lump.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = ["promising", "starts"]
 CUT = 7.0  # below the mean of log p_b, from where on events are no more likely to be a start
 MASS_WIDTH, FEATURE_WIDTH = 0.8, 0.5  # of the matched filter, in standard deviations of the background
 ACTIVE = (3, 4)  # features of the filter's lumps, either as often
+GENERATIONS, CHILDREN = 4, 4  # of the best lumps of the filter, each with one feature turned on or off
 SHARE = 1e-3  # of the filter's lumps
 CEILING = 40.0  # of log r in the filter
 CHUNK = 8192  # events of the filter at a time
@@ -41,25 +42,38 @@ def starts(points: Points, *, number: int, keep: int, rng: np.random.Generator) 
     """Where lumps may be, by a matched filter.
 
     Lumps of a fixed shape are put onto events, more often onto those where the background is rare; the score of each
-    is what it counts beyond the background's expectation in units of the noise.  Random starts miss small signals.
+    is what it counts beyond the background's expectation in units of the noise.  Random starts miss small signals, and
+    random features useful ones: the best lumps are varied in one feature each, as many times as there were centres.
 
     Args:
         points: Events.
-        number: Centres that are tried, each with the mass and a few features.
+        number: Centres that are tried, each with the mass and a few features, drawn at random.
         keep: Starts that are returned, the best ones, none near another.
         rng: Source of randomness.
 
     Returns:
         At most `keep` searches with one component each.
     """
-    n, size = points.y.shape
     rare = np.exp(-0.5 * np.maximum(points.log_background - points.log_background.mean(), -CUT))
-    centres = rng.choice(n, size=min(number, n), replace=False, p=rare / rare.sum())
+    centres = rng.choice(len(points), size=min(number, len(points)), replace=False, p=rare / rare.sum())
+    active = _subsets(len(centres), points.y.shape[1], rng)
+    tried = _put(points, centres, active)
+    scores = _scores(points, tried)
+    for _ in range(GENERATIONS):
+        best = np.repeat(np.argsort(-scores)[: -(-number // (CHILDREN * GENERATIONS))], CHILDREN)
+        flipped = active[best] ^ (np.arange(active.shape[1]) == rng.integers(1, active.shape[1], (len(best), 1)))
+        more = _put(points, centres[best], flipped)
+        tried, scores = Blobs.joined([tried, more]), np.concatenate([scores, _scores(points, more)])
+        centres, active = np.concatenate([centres, centres[best]]), np.concatenate([active, flipped])
+    return tried.take(_distinct(tried.means[:, 0], np.argsort(-scores), keep))
+
+
+def _put(points: Points, centres: Integers, active: Mask) -> Blobs:
+    """Lumps of the filter's shape onto events."""
+    size = points.y.shape[1]
     shape = np.broadcast_to(np.diag(_widths(size) ** 2), (len(centres), 1, size, size))
-    active = _subsets(len(centres), size, rng)[:, None]
-    means, covariances = completed(points, points.y[centres][:, None], shape, active)
-    tried = Blobs(np.full((len(centres), 1), SHARE), means, covariances, active)
-    return tried.take(_distinct(means[:, 0], np.argsort(-_scores(points, tried)), keep))
+    means, covariances = completed(points, points.y[centres][:, None], shape, active[:, None])
+    return Blobs(np.full((len(centres), 1), SHARE), means, covariances, active[:, None])
 
 
 def _widths(size: int) -> Array:
