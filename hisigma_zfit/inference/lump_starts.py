@@ -24,12 +24,13 @@ __all__ = ["promising", "starts"]
 CUT = 7.0  # below the mean of log p_b, from where on events are no more likely to be a start
 MASS_WIDTH, FEATURE_WIDTH = 0.8, 0.5  # of the matched filter, in standard deviations of the background
 ACTIVE = (3, 4)  # features of the filter's lumps, either as often
-GENERATIONS, CHILDREN = 4, 4  # of the best lumps of the filter, each with one feature turned on or off
+GENERATIONS, CHILDREN = 6, 4  # of the best lumps of the filter, each with one feature turned on or off
 SHARE = 1e-3  # of the filter's lumps
 CEILING = 40.0  # of log r in the filter
 CHUNK = 8192  # events of the filter at a time
 APART = 2.0  # squared distance of two starts in widths
 FOLLOWED = 4  # starts that are followed for each that is kept
+FEW = 5  # features, from which on there are more centres and starts in proportion
 STEPS = 8  # of expectation maximisation between two decisions
 NEAR = 1e-3  # odds to be of the lump, below which an event is far away
 PLACES = (-1.2, 0.0, 1.2)  # where a feature is turned on
@@ -115,14 +116,15 @@ def promising(points: Points, *, number: int, keep: int, rng: np.random.Generato
 
     Args:
         points: Events.
-        number: Centres that are tried.
+        number: Centres that are tried; more of them with more than five features.
         keep: Starts whose features are chosen; the better half of them is returned.
         rng: Source of randomness.
 
     Returns:
         Searches with one component each, near their maxima, the best first.
     """
-    first = starts(points, number=number, keep=FOLLOWED * keep, rng=rng)
+    more = max(1.0, (points.y.shape[1] - 1) / FEW)
+    first = starts(points, number=round(more * number), keep=round(more * FOLLOWED * keep), rng=rng)
     followed = [_follow(points, first.take(np.array([k]))) for k in range(len(first))]
     values = np.array([found.objective[0] for found in followed])
     means = np.concatenate([found.blobs.means[:, 0] for found in followed])
