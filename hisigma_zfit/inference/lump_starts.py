@@ -23,6 +23,7 @@ __all__ = ["promising", "starts"]
 
 CUT = 7.0  # below the mean of log p_b, from where on events are no more likely to be a start
 MASS_WIDTH, FEATURE_WIDTH = 0.8, 0.5  # of the matched filter, in standard deviations of the background
+MANY = 4  # features; fewer are not chosen from
 ACTIVE = (3, 4)  # features of the filter's lumps, either as often
 GENERATIONS, CHILDREN = 6, 4  # of the best lumps of the filter, each with one feature turned on or off
 SHARE = 1e-3  # of the filter's lumps
@@ -45,6 +46,7 @@ def starts(points: Points, *, number: int, keep: int, rng: np.random.Generator) 
     Lumps of a fixed shape are put onto events, more often onto those where the background is rare; the score of each
     is what it counts beyond the background's expectation in units of the noise.  Random starts miss small signals, and
     random features useful ones: the best lumps are varied in one feature each, as many times as there were centres.
+    With fewer than four features each lump is one in all of them.
 
     Args:
         points: Events.
@@ -60,7 +62,7 @@ def starts(points: Points, *, number: int, keep: int, rng: np.random.Generator) 
     active = _subsets(len(centres), points.y.shape[1], rng)
     tried = _put(points, centres, active)
     scores = _scores(points, tried)
-    for _ in range(GENERATIONS):
+    for _ in range(GENERATIONS if active.shape[1] > MANY else 0):
         best = np.repeat(np.argsort(-scores)[: -(-number // (CHILDREN * GENERATIONS))], CHILDREN)
         flipped = active[best] ^ (np.arange(active.shape[1]) == rng.integers(1, active.shape[1], (len(best), 1)))
         more = _put(points, centres[best], flipped)
@@ -114,15 +116,19 @@ def _distinct(means: Array, order: Iterable[int], keep: int) -> Integers:
 def promising(points: Points, *, number: int, keep: int, rng: np.random.Generator) -> Blobs:
     """The matched filter's best starts, followed for a few steps, with the features that each is a lump in.
 
+    With fewer than four features all of them are taken.
+
     Args:
         points: Events.
         number: Centres that are tried; more of them with more than five features.
-        keep: Starts whose features are chosen; the better half of them is returned.
+        keep: Starts; if features are chosen the better half of them is returned.
         rng: Source of randomness.
 
     Returns:
-        Searches with one component each, near their maxima, the best first.
+        Searches with one component each, the best first.
     """
+    if points.y.shape[1] <= MANY:
+        return starts(points, number=number, keep=keep, rng=rng)
     more = max(1.0, (points.y.shape[1] - 1) / FEW)
     first = starts(points, number=round(more * number), keep=round(more * FOLLOWED * keep), rng=rng)
     followed = [_follow(points, first.take(np.array([k]))) for k in range(len(first))]

@@ -71,3 +71,9 @@ def test_same_randomness_same_starts(events):
     first, again = (promising(few, number=60, keep=2, rng=np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first.means, again.means)
     assert len(first) == 1
+
+
+def test_few_features_are_all_taken(events):
+    _, few = events
+    three = Points.of(few.y[:, :4], multivariate_normal(np.zeros(4)).logpdf(few.y[:, :4]))
+    assert promising(three, number=50, keep=3, rng=np.random.default_rng(1)).mask.all()
