@@ -18,6 +18,7 @@ Which features are active is chosen by `lump_starts`, with the price of `Blobs.l
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -46,34 +47,42 @@ class Points:
         y: Gaussianised coordinates, shape (n, D).
         log_background: log p_b(y), shape (n,).
         monomials: (1, y, y y^T), shape (n, q).
-        mean: Of all events, which is the background's but for a few permille, shape (D,).
-        covariance: The same, shape (D, D).
+        overall: All events, if these are those near a lump.
     """
 
     y: Array
     log_background: Array
     monomials: Float32
-    mean: Array
-    covariance: Array
+    overall: Points | None = None
 
     @classmethod
     def of(cls, y: Array, log_background: Array) -> Self:
         """Compute the monomials."""
         rows, columns = np.triu_indices(y.shape[1])
         monomials = np.column_stack([np.ones(len(y)), y, y[:, rows] * y[:, columns]])
-        return cls(y, log_background, monomials.astype(np.float32), y.mean(axis=0), np.cov(y.T))
+        return cls(y, log_background, monomials.astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.y)
 
-    def select(self, rows: Integers | Mask) -> Points:
+    def select(self, rows: Integers | Mask | slice) -> Points:
         """Some of the events, which know nothing of the others."""
-        y = self.y[rows]
-        return Points(y, self.log_background[rows], self.monomials[rows], y.mean(axis=0), np.cov(y.T))
+        return Points(self.y[rows], self.log_background[rows], self.monomials[rows])
 
     def near(self, rows: Mask | slice) -> Points:
         """Some of the events, with mean and covariance of all."""
-        return replace(self, y=self.y[rows], log_background=self.log_background[rows], monomials=self.monomials[rows])
+        overall = self if self.overall is None else self.overall
+        return replace(self.select(rows), overall=overall)
+
+    @cached_property
+    def mean(self) -> Array:
+        """Of all events, which is the background's but for a few permille, shape (D,)."""
+        return np.asarray(self.y.mean(axis=0)) if self.overall is None else self.overall.mean
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Of all events, shape (D, D)."""
+        return np.cov(self.y.T) if self.overall is None else self.overall.covariance
 
 
 @dataclass(frozen=True)
