@@ -1,4 +1,4 @@
-"""Gaussian lumps over a known background, found by expectation maximisation: many starts and subsets in one product.
+"""Gaussian lumps over a known background, by expectation maximisation: many starts and subsets in one product.
 
     p(y) = (1 - w) p_b(y) + sum_k pi_k N(y; mu_k, Sigma_k),    w = sum_k pi_k,
     lambda = 2 sum_i log[p(y_i) / p_b(y_i)].
@@ -6,27 +6,37 @@
 The background is one frozen component.  log N_k - log p_b is linear in the monomials (1, y, y y^T), so that one matrix
 product serves all columns: starts, folds, bootstraps, each with event weights and a share of its own.  An inverse
 Wishart prior on each Sigma, worth NU events of covariance S0^2, keeps a lump from shrinking onto a few events.
+
+A lump may be idle in some of the features: there it is distributed as the background is given the active ones,
+
+    mu = m + W (mu - m),    Sigma = C + W (Sigma - C) W^T,    W = 1 where active, C_ia C_aa^-1 where idle,
+
+with m and C mean and covariance of all events.  It is a Gaussian still, but nothing of an idle feature is fitted.
+Which features are active is chosen by `lump_starts`, with the price of `Blobs.log_prior`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from scipy.special import gammaln
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hisigma_zfit.arrays import Array, Float32, Integers, Mask
 
-__all__ = ["Blobs", "Points", "maximise", "starts"]
+__all__ = ["Blobs", "Maximum", "Points", "completed", "maximise"]
 
 NU, S0 = 20.0, 0.5
+PRICE = 0.65  # of a parameter in log-likelihood; with 1 (Akaike) faint lumps lose against empty ones
 ENOUGH = 0.006  # change of the objective at which a column has converged
 MAX_STEPS = 500
+LEAST = 5.0  # events of a lump
 CEILING = 80.0  # of log r: what float32 can square
-CUT = -14.0  # of log p_b, below which events are no more likely to be a start
-MASS_WIDTH, FEATURE_WIDTH = 0.8, 0.5  # of the matched filter, in standard deviations of the background
-APART = 2.0  # squared distance of two starts in widths
 
 
 @dataclass(frozen=True)
@@ -37,11 +47,13 @@ class Points:
         y: Gaussianised coordinates, shape (n, D).
         log_background: log p_b(y), shape (n,).
         monomials: (1, y, y y^T), shape (n, q).
+        overall: All events, if these are those near a lump.
     """
 
     y: Array
     log_background: Array
     monomials: Float32
+    overall: Points | None = None
 
     @classmethod
     def of(cls, y: Array, log_background: Array) -> Self:
@@ -53,9 +65,24 @@ class Points:
     def __len__(self) -> int:
         return len(self.y)
 
-    def select(self, rows: Integers | Mask) -> Points:
-        """Some of the events."""
+    def select(self, rows: Integers | Mask | slice) -> Points:
+        """Some of the events, which know nothing of the others."""
         return Points(self.y[rows], self.log_background[rows], self.monomials[rows])
+
+    def near(self, rows: Mask | slice) -> Points:
+        """Some of the events, with mean and covariance of all."""
+        overall = self if self.overall is None else self.overall
+        return replace(self.select(rows), overall=overall)
+
+    @cached_property
+    def mean(self) -> Array:
+        """Of all events, which is the background's but for a few permille, shape (D,)."""
+        return np.asarray(self.y.mean(axis=0)) if self.overall is None else self.overall.mean
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Of all events, shape (D, D)."""
+        return np.cov(self.y.T) if self.overall is None else self.overall.covariance
 
 
 @dataclass(frozen=True)
@@ -66,18 +93,31 @@ class Blobs:
         shares: pi, shape (R, K).
         means: Shape (R, K, D).
         covariances: Shape (R, K, D, D).
+        active: Coordinates in which a lump is one, shape (R, K, D); all of them by default.
     """
 
     shares: Array
     means: Array
     covariances: Array
+    active: Mask | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Blobs], *, axis: int = 0) -> Self:
+        """Searches one after another, or with axis 1 the components of each."""
+        columns = zip(*((part.shares, part.means, part.covariances, part.mask) for part in parts), strict=True)
+        return cls(*(np.concatenate(column, axis=axis) for column in columns))
 
     def __len__(self) -> int:
         return len(self.shares)
 
     def take(self, rows: Integers | Mask) -> Blobs:
         """Some of the searches, by number."""
-        return Blobs(self.shares[rows], self.means[rows], self.covariances[rows])
+        return Blobs(self.shares[rows], self.means[rows], self.covariances[rows], self.mask[rows])
+
+    @property
+    def mask(self) -> Mask:
+        """Active coordinates, shape (R, K, D)."""
+        return np.ones(self.means.shape, dtype=np.bool_) if self.active is None else self.active
 
     @property
     def total(self) -> Array:
@@ -86,11 +126,19 @@ class Blobs:
 
     @property
     def log_prior(self) -> Array:
-        """Logarithm of the prior density up to a constant, shape (R,)."""
-        precisions = np.linalg.inv(self.covariances)
-        trace = np.trace(precisions, axis1=2, axis2=3)
-        _, log_det = np.linalg.slogdet(self.covariances)
-        return np.asarray(-0.5 * NU * (S0**2 * trace + log_det).sum(axis=1))
+        """Logarithm of the prior density up to a constant, shape (R,).
+
+        The covariance of idle features is at the prior's mode.  A lump that is idle in some gets back the PRICE of
+        the parameters that it lacks, less the logarithm of the number of ways to choose as many features.
+        """
+        own = _block(self.covariances, self.mask, S0**2)
+        trace = np.trace(np.linalg.inv(own), axis1=2, axis2=3)
+        _, log_det = np.linalg.slogdet(own)
+        features = self.means.shape[-1] - 1
+        active = self.mask[..., 1:].sum(axis=2)
+        choices = gammaln(features + 1) - gammaln(active + 1) - gammaln(features - active + 1)
+        saved = PRICE * (_parameters(features) - _parameters(active)) - choices
+        return np.asarray((-0.5 * NU * (S0**2 * trace + log_det) + saved).sum(axis=1))
 
     def log_densities(self, points: Points) -> Array:
         """Log N_k(y_i), shape (n, R, K)."""
@@ -113,6 +161,35 @@ class Blobs:
         return np.asarray(self.means[search][component] + np.einsum("nij,nj->ni", roots[component], normal))
 
 
+def _parameters(features: int | Integers) -> Integers:
+    """Of a lump in the mass and so many features: its share, mean and covariance."""
+    size = np.asarray(features) + 1
+    return 1 + size + size * (size + 1) // 2
+
+
+def _block(matrices: Array, active: Mask, rest: float) -> Array:
+    """Of the active coordinates, with a multiple of the unit matrix in the others."""
+    inner = np.where(active[..., :, None] & active[..., None, :], matrices, 0.0)
+    return np.asarray(inner + np.where(active, 0.0, rest)[..., None] * np.eye(active.shape[-1]))
+
+
+def completed(points: Points, means: Array, covariances: Array, active: Mask) -> tuple[Array, Array]:
+    """Means and covariances with idle coordinates as those of the background given the active ones, see the module.
+
+    Args:
+        points: Events.
+        means: Those of active coordinates count, shape (..., D).
+        covariances: The same, shape (..., D, D).
+        active: Shape (..., D).
+    """
+    overall = points.covariance
+    inner = active[..., :, None] & active[..., None, :]
+    slopes = overall @ np.where(inner, np.linalg.inv(_block(overall, active, 1.0)), 0.0)
+    slopes = np.where(active[..., :, None], np.eye(len(overall)), slopes)
+    means = points.mean + np.einsum("...ij,...j->...i", slopes, means - points.mean)
+    return means, overall + slopes @ (covariances - overall) @ slopes.swapaxes(-1, -2)
+
+
 def _coefficients(means: Array, covariances: Array) -> Array:
     """Of the monomials in log N, shape (q, R)."""
     size = means.shape[1]
@@ -132,7 +209,7 @@ class Maximum:
     Attributes:
         blobs: The lumps.
         gain: lambda, without the prior.
-        objective: lambda / 2 with the prior.
+        objective: lambda / 2 with the prior; minus infinity for a lump of fewer than five events, which is none.
         steps: Taken by each.
     """
 
@@ -145,31 +222,45 @@ class Maximum:
         """Number of the search with the largest objective."""
         return int(np.argmax(self.objective))
 
+    def take(self, rows: Integers) -> Maximum:
+        """Some of the searches, by number."""
+        return Maximum(self.blobs.take(rows), self.gain[rows], self.objective[rows], self.steps[rows])
+
 
 def maximise(
-    points: Points, start: Blobs, *, weights: Array | None = None, share: Array | None = None, enough: float = ENOUGH
+    points: Points,
+    start: Blobs,
+    *,
+    weights: Array | None = None,
+    share: Array | None = None,
+    outside: int = 0,
+    enough: float = ENOUGH,
+    most: int = MAX_STEPS,
 ) -> Maximum:
     """Expectation maximisation of lambda / 2 + log prior, every column until it stands still.
 
     Args:
         points: Events.
-        start: One search for each column.
+        start: One search for each column; what is idle stays idle.
         weights: How often an event counts in each column, shape (n, R); once by default.
         share: w of each column, shape (R,), if it is not to be fitted.
+        outside: Further events, so far from the lumps that they are background.
         enough: Change of the objective at which a column is left alone.
+        most: Steps.
 
     Returns:
         Where each column ended.
     """
-    counts = np.full(len(start), float(len(points))) if weights is None else weights.sum(axis=0)
+    counts = np.full(len(start), float(len(points) + outside)) if weights is None else weights.sum(axis=0)
     blobs = start
     gain, objective = np.zeros(len(start)), np.full(len(start), -np.inf)
     steps = np.zeros(len(start), dtype=np.intp)
     active = np.arange(len(start))
-    for step in range(MAX_STEPS):
+    for step in range(most):
         own = blobs.take(active)
         part = None if weights is None else weights[:, active]
         moved, half = _step(points, own, counts[active], part, None if share is None else share[active])
+        half = half + outside * np.log1p(-own.total)
         value = half + own.log_prior
         settled = value - objective[active] < enough
         gain[active], objective[active], steps[active] = 2.0 * half, value, step
@@ -177,13 +268,15 @@ def maximise(
         if not len(going):
             break
         moved = moved.take(~settled)
-        blobs = Blobs(*(_put(old, going, new) for old, new in zip(_arrays(blobs), _arrays(moved), strict=True)))
+        blobs = Blobs(
+            _put(blobs.shares, going, moved.shares),
+            _put(blobs.means, going, moved.means),
+            _put(blobs.covariances, going, moved.covariances),
+            blobs.active,
+        )
         active = going
+    objective[blobs.total * counts < LEAST] = -np.inf
     return Maximum(blobs, gain, objective, steps)
-
-
-def _arrays(blobs: Blobs) -> tuple[Array, Array, Array]:
-    return blobs.shares, blobs.means, blobs.covariances
 
 
 def _put(old: Array, rows: Integers, new: Array) -> Array:
@@ -205,7 +298,7 @@ def _step(
     ratio /= density[:, :, None]
     if weights is not None:
         ratio *= weights[:, :, None]
-    sums = (points.monomials.T @ ratio.reshape(len(points), -1)).T.astype(np.float64)
+    sums = (points.monomials.T @ ratio.reshape(len(points), blobs.shares.size)).T.astype(np.float64)
     sums = sums.reshape(*blobs.shares.shape, -1)
     n, first = sums[..., 0], sums[..., 1 : 1 + size]
     rows, columns = np.triu_indices(size)
@@ -215,47 +308,9 @@ def _step(
     means = first / safe[..., None]
     scatter = second - safe[..., None, None] * means[..., :, None] * means[..., None, :]
     covariances = (scatter + NU * S0**2 * np.eye(size)) / (n + NU)[..., None, None]
+    if not blobs.mask.all():
+        means, covariances = completed(points, means, covariances, blobs.mask)
     shares = n / counts[:, None]
     if share is not None:
         shares = n / safe.sum(axis=1, keepdims=True) * share[:, None]
     return replace(blobs, shares=shares, means=means, covariances=covariances), np.asarray(half)
-
-
-def starts(points: Points, *, number: int, keep: int, rng: np.random.Generator) -> Blobs:
-    """Where lumps may be, by a matched filter.
-
-    Lumps of a fixed shape are put onto events, more often onto those where the background is rare; the score of each
-    is what it counts beyond the background's expectation in units of the noise.  Random starts miss small signals.
-
-    Args:
-        points: Events.
-        number: Centres that are tried.
-        keep: Starts that are returned, the best ones, none near another.
-        rng: Source of randomness.
-
-    Returns:
-        At most `keep` searches with one component each.
-    """
-    n, size = points.y.shape
-    likely = np.exp(-0.5 * np.maximum(points.log_background, CUT))
-    centres = rng.choice(n, size=min(number, n), replace=False, p=likely / likely.sum())
-    widths = np.full(size, FEATURE_WIDTH)
-    widths[0] = MASS_WIDTH
-    covariance = np.diag(widths**2)
-    tried = Blobs(
-        np.full((len(centres), 1), 1e-3),
-        points.y[centres][:, None],
-        np.broadcast_to(covariance, (len(centres), 1, size, size)),
-    )
-    logs = tried.log_densities(points)[:, :, 0] - points.log_background[:, None].astype(np.float32)
-    ratio = np.exp(np.minimum(logs, 0.5 * CEILING))
-    total, square = ratio.sum(axis=0, dtype=np.float64), (ratio**2).sum(axis=0, dtype=np.float64)
-    score = (total - n) / np.sqrt(square)
-    chosen: list[int] = []
-    for k in np.argsort(-score):
-        distance = ((points.y[centres[k]] - points.y[centres[chosen]]) / widths) ** 2
-        if np.all(distance.sum(axis=1) > APART):
-            chosen.append(int(k))
-        if len(chosen) == keep:
-            break
-    return tried.take(np.array(chosen))

@@ -20,7 +20,7 @@ from hisigma_zfit.density.loading import unpacked
 from hisigma_zfit.density.training import train_flow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_text
-from hisigma_zfit.inference.search import best_lumps
+from hisigma_zfit.inference.search import VERSION, best_lumps
 from hisigma_zfit.inference.search_scene import scene
 from hisigma_zfit.learn.streams import Purpose, seed_for, stream
 from hisigma_zfit.model.spectrum import fit_spectrum
@@ -143,7 +143,7 @@ class NullModel:
         for name, array in sorted(arrays.items()):
             digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
         digest.update(self.spectrum.coefficients.tobytes())
-        digest.update(repr((self.spectrum.limits, self.spectrum.events, *options)).encode())
+        digest.update(repr((VERSION, self.spectrum.limits, self.spectrum.events, *options)).encode())
         return digest.hexdigest()
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from scipy.stats import chi2
 
 from hisigma_zfit.density.blob import blob_flow
-from hisigma_zfit.inference.blobs import Blobs, Maximum, Points, maximise, starts
+from hisigma_zfit.inference.blobs import Blobs, Maximum, Points, maximise
+from hisigma_zfit.inference.lump_starts import promising
 from hisigma_zfit.inference.lump_yields import fiducial_yield, learned_yield
 from hisigma_zfit.inference.search_scene import Scene, fold_of, scene
 from hisigma_zfit.learn.streams import Purpose, stream
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.spectrum import Spectrum
     from hisigma_zfit.results.search import FiducialYield
 
-__all__ = ["FoundSignal", "best_lumps", "cross_fit", "e_value", "find_signal"]
+__all__ = ["VERSION", "FoundSignal", "best_lumps", "cross_fit", "e_value", "find_signal"]
 
+VERSION = 2  # of what is searched for: test statistics of another one are not comparable
 KEEP = 10  # starts that are followed to the end
 CENTRES, KEEP_PART = 300, 4  # the same for folds and blocks
 BLOCKS, FIRST_BET = 8, 2  # blocks of the e-value, and those that only teach
@@ -95,6 +97,11 @@ class FoundSignal:
         """Of the learned signal."""
         return self.result.properties
 
+    @property
+    def useful(self) -> tuple[str, ...]:
+        """Features in which the best lumps differ from the background; in the others they follow it."""
+        return self.result.useful
+
     def mass_pdf(self, mass: zfit.Space) -> LearnedPeak:
         """The learned signal's mass as a zfit PDF."""
         blobs = self.blobs
@@ -127,27 +134,16 @@ def best_lumps(
         centres: Starts that are tried.
         keep: Starts that are followed to the end.
     """
-    begin = starts(points, number=centres, keep=keep, rng=rng)
+    begin = promising(points, number=centres, keep=keep, rng=rng)
     found = _sorted(maximise(points, begin))
     for _ in range(1, components):
-        best, n = found.blobs.take(np.array([0])), len(begin)
-        joined = Blobs(
-            *(
-                np.concatenate([np.repeat(old, n, axis=0), new], axis=1)
-                for old, new in (
-                    (best.shares, begin.shares),
-                    (best.means, begin.means),
-                    (best.covariances, begin.covariances),
-                )
-            )
-        )
-        found = _sorted(maximise(points, joined))
+        best = found.blobs.take(np.zeros(len(begin), dtype=np.intp))
+        found = _sorted(maximise(points, Blobs.joined([best, begin], axis=1)))
     return found
 
 
 def _sorted(found: Maximum) -> Maximum:
-    order = np.argsort(-found.objective)
-    return Maximum(found.blobs.take(order), found.gain[order], found.objective[order], found.steps[order])
+    return found.take(np.argsort(-found.objective))
 
 
 def find_signal(
@@ -163,6 +159,9 @@ def find_signal(
     seed: int,
 ) -> FoundSignal:
     """Search one window for lumps over a learned background.
+
+    A lump is one in the mass and in those features that tell it from the background, chosen by the likelihood with a
+    price for each; in the others it follows the background, so that useless features cost next to nothing.
 
     Args:
         data: Events; those of the window are searched.  No event weights.
@@ -205,6 +204,7 @@ def find_signal(
         t=float(found.gain[0]),
         signal_yield=float(best.total[0]) * len(here),
         lumps=lumps_of(best),
+        useful=tuple(background.features[j] for j in np.flatnonzero(best.mask[0, :, 1:].any(axis=0))),
         optima=_optima(here, found),
         e_value=e_value(here.points, here.bootstraps, components=components, seed=seed),
         fiducial=fiducial_yield(

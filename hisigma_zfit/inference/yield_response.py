@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,20 +17,20 @@ import numpy as np
 from hisigma_zfit.density.gaussianised import Gaussianised
 from hisigma_zfit.density.loading import unpacked
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.files import write_text
-from hisigma_zfit.inference.blobs import Blobs, Points, maximise
+from hisigma_zfit.inference.blobs import Points, maximise
 from hisigma_zfit.inference.lump_yields import learned_yield
-from hisigma_zfit.inference.search import cross_fit
+from hisigma_zfit.inference.retrained import repeated
+from hisigma_zfit.inference.search import VERSION, cross_fit
 from hisigma_zfit.learn.streams import Purpose, seed_for, stream
 from hisigma_zfit.results.search import ShareProfile, YieldResponse
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
 from hisigma_zfit.statistics.response_interval import censored_normal, response_interval
-from hisigma_zfit.workers import finished
 
 if TYPE_CHECKING:
     import os
 
     from hisigma_zfit.arrays import Array
+    from hisigma_zfit.inference.blobs import Blobs
     from hisigma_zfit.inference.search import FoundSignal
     from hisigma_zfit.learn.preprocess import FeatureTransform
 
@@ -53,6 +52,7 @@ class _Recipe:
     events: int
     expected: float
     folds: int
+    truths: tuple[float, ...]
     seed: int
 
     @property
@@ -62,7 +62,7 @@ class _Recipe:
         arrays = [*(a for _, a in sorted(self.background[1].items())), self.mass.marginals[0].levels]
         for array in (*arrays, self.blobs.shares, self.blobs.means, self.blobs.covariances):
             digest.update(np.ascontiguousarray(array).tobytes())
-        digest.update(repr((self.events, self.expected, self.folds, self.seed)).encode())
+        digest.update(repr((VERSION, self.events, self.expected, self.folds, self.truths, self.seed)).encode())
         return digest.hexdigest()
 
 
@@ -112,18 +112,20 @@ def yield_response(
         len(here),
         learned.value,
         len(found.parts),
+        tuple(map(float, truths)),
         seed,
     )
-    folder = None if checkpoint is None else Path(checkpoint)
-    known = {} if folder is None else _read(folder, recipe.fingerprint)
-    missing = [(j, k, float(s)) for k in range(n) for j, s in enumerate(truths) if (j, k) not in known]
-    for (j, k, _), value in finished(_experiment, recipe, missing, processes=processes, scheduler=scheduler):
-        known[j, k] = value
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            content = {"fingerprint": recipe.fingerprint, "strength": j, "experiment": k, "yield": value}
-            write_text(folder / f"response-{j}-{k:04d}.json", json.dumps(content))
-    values = np.array([[known[j, k] for k in range(n)] for j in range(len(truths))])
+    rows = repeated(
+        _experiment,
+        recipe,
+        n * len(truths),
+        fingerprint=recipe.fingerprint,
+        name="response",
+        checkpoint=checkpoint,
+        processes=processes,
+        scheduler=scheduler,
+    )
+    values = np.array(rows).reshape(n, len(truths)).T
     means, widths = np.array([censored_normal(row) for row in values]).T
     best, *one = response_interval(truths, means, widths, learned.value, cl=ONE_SIGMA)
     _, *two = response_interval(truths, means, widths, learned.value, cl=0.95)
@@ -140,22 +142,10 @@ def yield_response(
     )
 
 
-def _read(folder: Path, fingerprint: str) -> dict[tuple[int, int], float]:
-    known = {}
-    for path in sorted(folder.glob("response-*.json")):
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["fingerprint"] != fingerprint:
-            raise InputError.from_parts(
-                expected="experiments of the same search and seed",
-                got=f"others in {folder}",
-                do="give another checkpoint folder",
-            )
-        known[int(stored["strength"]), int(stored["experiment"])] = float(stored["yield"])
-    return known
-
-
-def _experiment(recipe: _Recipe, strength: int, k: int, signal: float) -> float:
-    """Learned yield of one experiment with `signal` expected events of the learned lump."""
+def _experiment(recipe: _Recipe, number: int) -> float:
+    """Learned yield of one experiment with the learned lump injected; the strengths take turns."""
+    k, strength = divmod(number, len(recipe.truths))
+    signal = recipe.truths[strength]
 
     def source(part: int) -> np.random.Generator:
         return stream(recipe.seed, Purpose.YIELD_RESPONSE, strength, k, part)
@@ -174,9 +164,9 @@ def _experiment(recipe: _Recipe, strength: int, k: int, signal: float) -> float:
     x, m = np.concatenate([x, lump_x[inside]]), np.concatenate([m, lump_m[inside]])
     y, log_jacobian = place.forward(x, m)
     points = Points.of(y, place.log_background(background, x, m, log_jacobian=log_jacobian))
-    number = source(_FOLDS).integers(recipe.folds, size=len(m))
+    folds = source(_FOLDS).integers(recipe.folds, size=len(m))
     starts = (stream(recipe.seed, Purpose.YIELD_RESPONSE, strength, k, _STARTS, fold) for fold in range(recipe.folds))
-    _, scores = cross_fit(points, number, starts, components=recipe.blobs.shares.shape[1])
+    _, scores = cross_fit(points, folds, starts, components=recipe.blobs.shares.shape[1])
     return learned_yield(scores).value
 
 
@@ -191,6 +181,6 @@ def share_profile(found: FoundSignal, *, points: int = POINTS) -> ShareProfile:
     share = np.linspace(0.0, 3.0 * max(best, 3.0 / len(found.scene)), points)
     profiled: Array = np.zeros(points)
     start = found.blobs.take(np.zeros(points - 1, dtype=np.intp))
-    scaled = Blobs(start.shares * (share[1:] / best)[:, None], start.means, start.covariances)
+    scaled = replace(start, shares=start.shares * (share[1:] / best)[:, None])
     profiled[1:] = maximise(found.scene.points, scaled, share=share[1:]).gain
     return ShareProfile(share, profiled, best, len(found.scene))

@@ -92,6 +92,8 @@ class Purpose(IntEnum):
     """Trainings, starts and background-only experiments of windows that are searched one after the other."""
     COMPARISON_SCORES = 42
     """Background events, trees, folds and nets of the scores that a search is compared with."""
+    SEARCH_FEATURES = 43
+    """Data sets with useless features that a benchmark searches."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

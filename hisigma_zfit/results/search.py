@@ -143,6 +143,7 @@ class SearchResult(Result):
         t: 2 ln of the likelihood ratio of the best lumps and none; its distribution without a signal needs toys.
         signal_yield: Events of the best lumps; with few of them rather too many.
         lumps: The best.
+        useful: Features in which they differ from the background; in the others they follow it.
         optima: Up to three distinct ones, the best first.
         e_value: Evidence without toys.
         fiducial: Yield in published regions.
@@ -159,6 +160,7 @@ class SearchResult(Result):
     t: float
     signal_yield: float
     lumps: tuple[Lump, ...]
+    useful: tuple[str, ...]
     optima: tuple[Optimum, ...]
     e_value: EValue
     fiducial: FiducialYield
@@ -179,6 +181,8 @@ class SearchResult(Result):
             f"  learned yield    {learned.value:.1f}  [{learned.interval_68[0]:.1f}, {learned.interval_68[1]:.1f}]"
             "  (without what looks like background)",
         ]
+        if len(self.useful) < len(self.features):
+            lines.append(f"  differs in       {', '.join(self.useful) or self.given}")
         lines += [
             f"  {name:15s}  {p.median:.4g} +- {p.median_error:.2g}  (68 %: {p.low:.4g} to {p.high:.4g})"
             for name, p in self.properties.items()

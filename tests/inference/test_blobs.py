@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
-from hisigma_zfit.inference import blobs
-from hisigma_zfit.inference.blobs import NU, S0, Blobs, Points, maximise, starts
+from hisigma_zfit.inference.blobs import NU, PRICE, S0, Blobs, Points, completed, maximise
 
 PLACE, WIDTH = np.array([0.3, 2.2]), 0.4
 
@@ -47,18 +48,16 @@ def test_log_densities_are_those_of_scipy(events):
         np.testing.assert_allclose(logs[:, r, k], expected, rtol=2e-3, atol=2e-3)  # float32 products
 
 
-def test_no_step_lowers_the_objective(events, monkeypatch):
-    start = single(1e-3, [0.0, 1.5], 0.25 * np.eye(2))
-    values = []
-    for steps in range(1, 40):
-        monkeypatch.setattr(blobs, "MAX_STEPS", steps)
-        values.append(maximise(events, start, enough=-1.0).objective[0])
+def test_no_step_lowers_the_objective(events):
+    start = single(5e-3, [0.0, 1.5], 0.25 * np.eye(2))
+    values = [maximise(events, start, enough=-1.0, most=steps).objective[0] for steps in range(1, 40)]
     assert np.diff(values).min() > -1e-3  # of float32 sums
     assert values[-1] > values[0] + 10.0
 
 
 def test_the_maximum_is_that_of_a_plain_minimiser(events):
-    found = maximise(events, starts(events, number=200, keep=3, rng=np.random.default_rng(1)), enough=1e-5)
+    begin = Blobs.joined([single(1e-2, mean, 0.25 * np.eye(2)) for mean in ([0.0, 1.5], [0.0, -2.0])])
+    found = maximise(events, begin, enough=1e-5)
     k = found.best()
     blob = found.blobs.take(np.array([k]))
 
@@ -109,13 +108,80 @@ def test_two_components_describe_two_lumps():
     assert np.mean(sample[:, 0] > 0) == pytest.approx(share, abs=0.04)
 
 
-def test_the_matched_filter_finds_the_lump_and_keeps_its_distance():
-    """A lump of 1 % among five dimensions, where few random centres would be near it."""
-    events = points(60, n=6000, size=5)
-    found = starts(events, number=400, keep=8, rng=np.random.default_rng(1))
-    assert len(found) == 8
-    nearest = np.linalg.norm(found.means[:, 0] - np.resize(PLACE, 5), axis=1)
-    assert nearest[:3].min() < 0.7  # of five dimensions with a width of 0.4 each
-    widths = np.array([0.8, 0.5, 0.5, 0.5, 0.5])
-    apart = ((found.means[:, None, 0] - found.means[None, :, 0]) / widths) ** 2
-    assert apart.sum(axis=2)[~np.eye(8, dtype=bool)].min() > 2.0
+def related(size, *, seed=3):
+    """A covariance with correlations of up to about one half."""
+    root = np.eye(size) + 0.3 * np.random.default_rng(seed).standard_normal((size, size))
+    covariance = root @ root.T
+    scale = np.sqrt(np.diag(covariance))
+    return covariance / np.outer(scale, scale)
+
+
+def half_idle(n_signal=120, n=4000):
+    """Five coordinates, a lump in the first three, the others as the background is given those."""
+    rng = np.random.default_rng(4)
+    overall = related(5)
+    y = rng.multivariate_normal(np.zeros(5), overall, size=n)
+    lump = rng.normal([0.3, 1.8, -1.5], WIDTH, (n_signal, 3))
+    slopes = overall[3:, :3] @ np.linalg.inv(overall[:3, :3])
+    rest = rng.multivariate_normal(np.zeros(2), overall[3:, 3:] - slopes @ overall[:3, 3:], size=n_signal)
+    y = np.concatenate([y, np.column_stack([lump, lump @ slopes.T + rest])])
+    return y, overall
+
+
+def test_an_idle_coordinate_does_not_change_the_ratio():
+    """Of the densities of lump and background, by the marginal densities of scipy."""
+    y, overall = half_idle()
+    events = Points.of(y, multivariate_normal(np.zeros(5), overall).logpdf(y))
+    active = np.array([True, False, True, False, True])
+    own = np.array([0.5, 9.0, -1.0, 9.0, 1.0])  # what is said of idle coordinates does not count
+    mean, covariance = completed(events, own, 0.3 * np.eye(5), active)
+    center, spread = y.mean(axis=0), np.cov(y.T)
+    ratio = multivariate_normal(mean, covariance).logpdf(y) - multivariate_normal(center, spread).logpdf(y)
+    lump = multivariate_normal(own[active], 0.3 * np.eye(3)).logpdf(y[:, active])
+    expected = lump - multivariate_normal(center[active], spread[np.ix_(active, active)]).logpdf(y[:, active])
+    np.testing.assert_allclose(ratio, expected, atol=1e-8)
+
+
+def test_useless_features_that_are_idle_cost_nothing():
+    """The same statistic, share and lump as without them, but for the events' own mean and covariance."""
+    y, overall = half_idle()
+    active = np.array([True, True, True, False, False])
+    every = Points.of(y, multivariate_normal(np.zeros(5), overall).logpdf(y))
+    few = Points.of(y[:, :3], multivariate_normal(np.zeros(3), overall[:3, :3]).logpdf(y[:, :3]))
+    mean, covariance = completed(every, np.array([0.0, 1.5, -1.2, 0.0, 0.0]), 0.25 * np.eye(5), active)
+    start = replace(single(0.01, mean, covariance), active=active[None, None])
+    idle = maximise(every, start, enough=1e-4)
+    without = maximise(few, single(0.01, [0.0, 1.5, -1.2], 0.25 * np.eye(3)), enough=1e-4)
+    assert idle.gain[0] > 50.0
+    assert idle.gain[0] == pytest.approx(without.gain[0], rel=0.02)
+    assert idle.blobs.total[0] == pytest.approx(without.blobs.total[0], rel=0.03)
+    np.testing.assert_allclose(idle.blobs.means[0, 0, :3], without.blobs.means[0, 0], atol=0.02)
+    values = [maximise(every, start, enough=-1.0, most=steps).objective[0] for steps in range(1, 12)]
+    assert np.diff(values).min() > -1e-3  # of float32 sums
+
+
+def test_the_prior_counts_parameters_and_choices():
+    """Five coordinates and two active features: 1 + 3 + 6 parameters of 1 + 5 + 15, and six pairs among four."""
+    own = np.diag([0.2, 0.3, 0.4, 1.0, 1.0])
+    active = np.array([[[True, True, True, False, False]]])
+    few = single(0.01, np.zeros(5), own)
+    inner = -0.5 * NU * (S0**2 * (1 / 0.2 + 1 / 0.3 + 1 / 0.4) + np.log(0.2 * 0.3 * 0.4))
+    mode = -0.5 * NU * 2 * (1.0 + np.log(S0**2))
+    expected = inner + mode + PRICE * (21 - 10) - np.log(6)
+    assert replace(few, active=active).log_prior[0] == pytest.approx(expected)
+
+
+def test_events_far_away_need_not_be_looked_at(events):
+    start = single(0.02, PLACE, 0.2 * np.eye(2))
+    found = maximise(events, start, enough=1e-5)
+    near = found.blobs.log_ratio(events)[:, 0] + np.log(found.blobs.total[0]) > np.log(1e-4)
+    assert near.mean() < 0.5
+    again = maximise(events.near(near), start, outside=int((~near).sum()), enough=1e-5)
+    assert again.gain[0] == pytest.approx(found.gain[0], abs=0.05)
+    assert again.blobs.total[0] == pytest.approx(found.blobs.total[0], rel=5e-3)
+
+
+def test_an_empty_lump_is_none(events):
+    """Held at a fifth of an event, where a start of the search would have dissolved."""
+    found = maximise(events, single(1e-4, [0.0, -1.0], 0.3 * np.eye(2)), share=np.array([1e-4]))
+    assert found.objective[0] == -np.inf

@@ -66,6 +66,7 @@ def test_the_signal_is_found_where_it_is(found):
         low, high = found.properties[name].low, found.properties[name].high
         assert low < place < high
     assert found.e_value.p_bound < 1e-6
+    assert found.useful == found.result.features
     fiducial = found.fiducial
     assert fiducial.value == pytest.approx(0.8 * N_SIGNAL, abs=5 * fiducial.error)
     low, high = found.learned.interval_95
