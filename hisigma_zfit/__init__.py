@@ -46,6 +46,9 @@ _PUBLIC = {
     "fit_spectrum": "model.spectrum",
     "null_toys": "inference.search_null",
     "search_pvalue": "inference.search_null",
+    "ScaledSignal": "inference.signal_families",
+    "SignalFamily": "inference.signal_families",
+    "fit_family": "inference.family_fits",
     "measure": "measurement.pipeline",
     "validate": "validation.pipeline",
 }

@@ -86,6 +86,8 @@ class Purpose(IntEnum):
     """A background-only experiment that is searched."""
     UNSEEN = 29
     """Masses at which events are put that a density has not seen."""
+    SIGNAL_FAMILY = 40
+    """Starts of a family of signals, and its pseudo-experiments."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:
