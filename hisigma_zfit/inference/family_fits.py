@@ -14,7 +14,8 @@ import numpy as np
 from scipy.stats import chi2
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.family_likelihood import Landscape, edges
+from hisigma_zfit.inference.family_likelihood import MOST, NEVER, Landscape
+from hisigma_zfit.inference.family_profiles import Peak, YieldProfile, edges, peaks, polish
 from hisigma_zfit.inference.search_scene import scene
 from hisigma_zfit.inference.signal_coordinates import Frame
 from hisigma_zfit.learn.streams import Purpose, seed_for, stream
@@ -47,13 +48,13 @@ class FittedFamily:
         result: The numbers.
         scene: Events and background.
         landscape: The likelihood.
-        best: Best theta, shape (T,).
+        peaks: Maxima of the likelihood, the best first.
     """
 
     result: FamilyFit
     scene: Scene
     landscape: Landscape
-    best: Array
+    peaks: tuple[Peak, ...]
 
     @property
     def t(self) -> float:
@@ -73,7 +74,7 @@ class FittedFamily:
     @property
     def values(self) -> dict[str, float]:
         """Best parameters, by name."""
-        return dict(zip(self.density.names, map(float, self.best), strict=True))
+        return dict(zip(self.density.names, map(float, np.exp(self.peaks[0].t)), strict=True))
 
     def contour(self, x: str, y: str, *, cl: float = ONE_SIGMA, points: int = 32) -> Contour:
         """Line around the best values of two parameters, the yield and all others profiled (two degrees of freedom).
@@ -94,7 +95,7 @@ class FittedFamily:
             )
         if not 0.0 < cl < 1.0:
             raise InputError.from_parts(expected="0 < cl < 1", got=str(cl), do="give it as a fraction, such as 0.95")
-        return trace(self.landscape, np.log(self.best), (names.index(x), names.index(y)), self.t, cl=cl, points=points)
+        return trace(self.landscape, self.peaks[0], (names.index(x), names.index(y)), cl=cl, points=points)
 
     def __str__(self) -> str:
         return str(self.result)
@@ -142,99 +143,103 @@ def fit_family(
     m, x = here.observables[:, 0], here.observables[:, 1:]
     log_jacobian = here.place.forward(x, m)[1]
     landscape = Landscape(density, density.prepare(x, m), here.points.log_background + log_jacobian)
-    maxima = landscape.maxima()
-    if not maxima:
+    found = peaks(landscape)
+    if not found:
         raise InputError.from_parts(
             expected="parameters at which the signal is inside of the background's domain",
             got="none in their ranges",
             do="give other limits",
         )
-    top, t = maxima[0]
-    best = np.exp(t)
-    ratios = landscape.ratios(best)
-    s = ratios.best()[1]
+    best = np.exp(found[0].t)
+    s = landscape.ratios(best).best()[1]
     spread = [
         Landscape(density, landscape.events, log_background + log_jacobian).ratios(best).best()[1] - s
         for log_background in here.bootstraps
     ]
     pair = () if len(best) < 2 else (ONE_SIGMA, 0.95)
-    of_yield = yield_edges(landscape, maxima, s)
+    of_yield = _yield_edges(YieldProfile(landscape, found), s, len(here))
     result = FamilyFit(
         region=(region.lower, region.upper),
         n_events=len(here),
-        t=top,
+        t=found[0].value,
         signal_yield=s,
         interval_68=of_yield[0],
         interval_95=of_yield[1],
         background_yield=len(here) - s,
         background_error=float(np.sqrt(np.mean(np.square(spread)))) if spread else 0.0,
-        parameters=_parameters(landscape, top, t),
-        contours=tuple(trace(landscape, t, (0, 1), top, cl=cl, points=RAYS) for cl in pair),
-        second=_second(maxima, density.names),
+        parameters=_parameters(landscape, found[0]),
+        contours=tuple(trace(landscape, found[0], (0, 1), cl=cl, points=RAYS) for cl in pair),
+        second=_second(found, density.names),
         seed=seed,
     )
-    return FittedFamily(result, here, landscape, best)
+    return FittedFamily(result, here, landscape, tuple(found))
 
 
-def _second(maxima: list[tuple[float, Array]], names: tuple[str, ...]) -> dict[str, float]:
-    if len(maxima) < 2:
+def _second(found: list[Peak], names: tuple[str, ...]) -> dict[str, float]:
+    if len(found) < 2:
         return {}
-    value, t = maxima[1]
-    return {"t": value, **dict(zip(names, map(float, np.exp(t)), strict=True))}
+    return {"t": found[1].value, **dict(zip(names, map(float, np.exp(found[1].t)), strict=True))}
 
 
-def at_yield(landscape: Landscape, maxima: list[tuple[float, Array]], s: float) -> tuple[float, Array]:
-    """Largest 2 lnL at a yield, and log theta there: from that maximum of the free fit which is best at it."""
-    starts = [t for _, t in maxima]
-    values = [landscape.value(t, s) for t in starts]
-    return landscape.climb(starts[int(np.argmax(values))], s)
+def _yield_edges(profile: YieldProfile, s: float, n: int) -> list[tuple[float, float]]:
+    top = profile.maximum(s)[0]
+    return edges(lambda at: top - profile.maximum(at)[0], s, LEVELS, (0.0, MOST * n), step=float(np.sqrt(s + 9.0)))
 
 
-def yield_edges(landscape: Landscape, maxima: list[tuple[float, Array]], s: float) -> list[tuple[float, float]]:
-    """Intervals of the yield at `LEVELS`."""
-    top, known = maxima[0][0], list(maxima)
-
-    def fall(at: float) -> float:
-        value, t = at_yield(landscape, known, at) if at > 0.0 else (0.0, known[0][1])
-        known[-1] = (value, t)  # its neighbour starts from there
-        return top - value
-
-    known.append(maxima[0])
-    n = landscape.log_background.size
-    return edges(fall, s, LEVELS, (0.0, 0.5 * n), step=np.sqrt(s + 25.0))
-
-
-def _parameters(landscape: Landscape, top: float, t: Array) -> dict[str, FamilyParameter]:
-    limits, found = np.log(landscape.density.limits), {}
+def _parameters(landscape: Landscape, peak: Peak) -> dict[str, FamilyParameter]:
+    limits, result = np.log(landscape.density.limits), {}
     for k, name in enumerate(landscape.density.names):
-        near = [t]
-
-        def fall(at: float, k: int = k, near: list[Array] = near) -> float:
-            value, near[0] = landscape.climb(near[0], held={k: at})
-            return top - value
-
-        one, two = edges(fall, float(t[k]), LEVELS, (limits[k, 0], limits[k, 1]), step=0.02)
+        fall = _Fall(landscape, peak, (k,))
+        limit = (float(limits[k, 0]), float(limits[k, 1]))
+        one, two = edges(fall.of_one, float(peak.t[k]), LEVELS, limit, step=float(peak.widths[k]))
         (a, b), (c, d) = np.exp(one), np.exp(two)
-        found[name] = FamilyParameter(float(np.exp(t[k])), (float(a), float(b)), (float(c), float(d)))
-    return found
+        result[name] = FamilyParameter(float(np.exp(peak.t[k])), (float(a), float(b)), (float(c), float(d)))
+    return result
 
 
-def trace(landscape: Landscape, t: Array, pair: tuple[int, int], top: float, *, cl: float, points: int) -> Contour:
+class _Fall:
+    """2 lnL below its maximum with some components of log theta held, the yield and the other components profiled."""
+
+    def __init__(self, landscape: Landscape, peak: Peak, held: tuple[int, ...]) -> None:
+        self.landscape, self.peak, self.held = landscape, peak, list(held)
+        self.free = [k for k in range(len(peak.t)) if k not in held]
+        self.start = peak.t[self.free]  # of the next one, which is a neighbour
+
+    def __call__(self, values: Array) -> float:
+        t = self.peak.t.copy()
+        t[self.held] = values
+
+        def function(free: Array) -> float:
+            at = t.copy()
+            at[self.free] = free
+            return self.landscape.value(at)
+
+        value, point = polish(function, self.start, self.peak.widths[self.free])
+        if value > NEVER:
+            self.start = point
+        return max(self.peak.value - value, 0.0)
+
+    def of_one(self, value: float) -> float:
+        """With a single component held."""
+        return self(np.array([value]))
+
+
+def trace(landscape: Landscape, peak: Peak, pair: tuple[int, int], *, cl: float, points: int) -> Contour:
     """The line on which 2 lnL is below its maximum by the quantile of two degrees of freedom, along rays."""
     level, names = float(chi2.ppf(cl, 2)), landscape.density.names
     limits = np.log(landscape.density.limits)[list(pair)]
-    centre, line, bounded = t[list(pair)], np.empty((points, 2)), np.zeros(points)
+    centre, widths = peak.t[list(pair)], peak.widths[list(pair)]
+    line, bounded, fall = np.empty((points, 2)), np.zeros(points), _Fall(landscape, peak, pair)
     for k, angle in enumerate(2.0 * np.pi * np.arange(points) / points):
-        ray = np.array([np.cos(angle), np.sin(angle)])
+        ray = widths * np.array([np.cos(angle), np.sin(angle)])
         with np.errstate(divide="ignore", invalid="ignore"):
             ways = np.where(ray > 0.0, (limits[:, 1] - centre) / ray, (limits[:, 0] - centre) / ray)
         reach = float(np.min(ways[np.abs(ray) > 1e-12]))
 
-        def fall(distance: float, ray: Array = ray) -> float:
-            held = dict(zip(pair, centre + distance * ray, strict=True))
-            return top - landscape.climb(t, held=held)[0]
+        def along(distance: float, ray: Array = ray) -> float:
+            return fall(centre + distance * ray)
 
-        distance = edges(fall, 0.0, (level,), (0.0, reach), step=0.03)[0][1]
+        distance = edges(along, 0.0, (level,), (0.0, reach), step=float(np.sqrt(level)))[0][1]
         line[k], bounded[k] = np.exp(centre + distance * ray), distance >= reach
     best = np.exp(centre)
     return Contour(

@@ -10,19 +10,16 @@ lambda = 2 sum_i log[1 + w (r_i - 1)]: concave in w at every theta.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import brentq, minimize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.inference.signal_families import FamilyDensity, Prepared
 
-__all__ = ["Landscape", "Ratios", "edges"]
+__all__ = ["Landscape", "Ratios"]
 
 TINY = 1e-3  # ratio below which log(1 + a r) is a r
 MOST = 0.5  # share of the signal
@@ -141,67 +138,9 @@ class Landscape:
                 distinct.append((value, t))
         return distinct
 
-    def climb(
-        self, start: Array, s: float | None = None, held: Mapping[int, float] | None = None
-    ) -> tuple[float, Array]:
-        """The maximum near log theta, shape (T,).
-
-        Args:
-            start: Where to begin.
-            s: The yield, if it is not to be fitted.
-            held: Components of log theta that are not to be fitted.
-        """
-        full = np.array(start, dtype=np.float64)
-        for k, value in (held or {}).items():
-            full[k] = value
-        free = [k for k in range(len(full)) if k not in (held or {})]
-        if not free:
-            return self.value(full, s), full
-
-        def loss(part: Array) -> float:
-            at = full.copy()
-            at[free] = part
-            return -self.value(at, s)
-
-        begin = full[free]
-        simplex = np.vstack([begin, begin + STEP * np.eye(len(free))])
-        options = {"initial_simplex": simplex, "xatol": 1e-3, "fatol": 0.01, "maxfev": 300}
-        found = minimize(loss, begin, method="Nelder-Mead", options=options)
-        full[free] = found.x
-        return -float(found.fun), full
-
-
-def edges(
-    profile: Callable[[float], float], best: float, levels: tuple[float, ...], limits: tuple[float, float], step: float
-) -> list[tuple[float, float]]:
-    """Where a profile has fallen by each of some growing levels on either side of its maximum, or the limit there.
-
-    Args:
-        profile: Fall from the maximum, zero at `best`.
-        best: Where the maximum is.
-        levels: Falls.
-        limits: Where the parameter ends.
-        step: First step that is tried.
-    """
-    low, high = (_crossings(profile, best, levels, end, step) for end in limits)
-    return list(zip(low, high, strict=True))
-
-
-def _crossings(
-    profile: Callable[[float], float], best: float, levels: tuple[float, ...], end: float, step: float
-) -> list[float]:
-    at = cache(profile)  # the ends of a bracket are asked for twice
-    sign, reach = np.sign(end - best), abs(end - best)
-    near, far, found = best, min(step, reach), []
-    for level in levels:
-        while at(best + sign * far) < level and far < reach:
-            near = best + sign * far
-            growth = np.sqrt(level / max(at(near), 1e-9))  # of a parabola
-            far = min(far * float(np.clip(growth, 1.2, 2.5)), reach)
-        outer = best + sign * far
-        if at(outer) < level:
-            found.append(end)
-        else:
-            near = float(brentq(lambda v, level=level: at(v) - level, near, outer, xtol=0.01 * far))
-            found.append(near)
-    return found
+    def climb(self, start: Array, s: float | None = None) -> tuple[float, Array]:
+        """The maximum near log theta, shape (T,), at a yield or the best one, by a simplex."""
+        simplex = np.vstack([start, start + STEP * np.eye(len(start))])
+        options = {"initial_simplex": simplex, "xatol": 3e-3, "fatol": 0.03, "maxfev": 300}
+        found = minimize(lambda t: -self.value(t, s), start, method="Nelder-Mead", options=options)
+        return -float(found.fun), found.x

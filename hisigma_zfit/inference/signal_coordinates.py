@@ -17,7 +17,7 @@ from hisigma_zfit.data.expressions import compile_expression
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.data import Dataset
@@ -208,16 +208,28 @@ class SignalCoordinates:
 
     def inverse(self, z: Array) -> tuple[Array, Array]:
         """Features, shape (n, d), and masses, shape (n,)."""
+        values = self._values(z, range(len(self.edges)))
+        return values[:, :-1], values[:, -1]
+
+    def inside(self, z: Array) -> Mask:
+        """Which points have features in the domain, shape (n,): only scaled columns can leave it."""
+        scaled = [column.replaces for column in self.columns]
+        needed = {self.frame.features.index(name) for column in self.columns for name in column.expression.branches}
+        values = self._values(z, needed)[:, scaled]
+        low, high = self.frame.domain[scaled].T
+        return np.asarray(np.all((values >= low) & (values <= high), axis=1))
+
+    def _values(self, z: Array, wanted: Iterable[int]) -> Array:
+        """Features and mass, shape (n, d + 1), those that are not wanted zero."""
         z = self.centre + self.spread * z
-        scaled = {column.replaces for column in self.columns}
-        values = np.column_stack(
-            [np.zeros(len(z)) if k in scaled else _closed(z[:, k], *edges) for k, edges in enumerate(self.edges)]
-        )
+        values, scaled = np.zeros_like(z), {column.replaces for column in self.columns}
+        for k in set(wanted) - scaled:
+            values[:, k] = _closed(z[:, k], *self.edges[k])
         x = values[:, :-1]
         for column in self.columns:
             offset, slope = column.line(x)
             x[:, column.replaces] = (np.exp(z[:, column.replaces]) - offset) / slope
-        return x, values[:, -1]
+        return values
 
 
 def _opened(values: Array, low: float, high: float) -> tuple[Array, Array]:

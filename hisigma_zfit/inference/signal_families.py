@@ -38,9 +38,9 @@ COMPONENTS, EVENTS_EACH = 20, 400  # of the mixture of one sample, at most, and 
 REACH = 2.5  # factor by which a scaled signal's parameters may differ from those of its simulation
 MARGIN = 1.1  # by which the hull of a grid's points is stretched
 STEEPNESS = 4.0  # power of the distance with which a sample's part in the blend falls
-NEGLIGIBLE = 1e-3  # part of a sample that is left out
+NEGLIGIBLE = 0.01  # part of a sample, relative to the largest, that is left out
 CORE = 0.5  # share of a sample's events in the shortest interval that tells its place and width
-DRAWS = 8192  # points of a mixture that measure how much of it is outside of the domain
+DRAWS = 4096  # points of a mixture that measure how much of it is outside of the domain
 LEAST_INSIDE = 0.05  # of it; less is no description of a signal
 _FIT, _DRAW = range(2)  # streams of a family
 
@@ -96,23 +96,23 @@ class FamilyDensity:
         return Prepared(monomials(z), log_jacobian)
 
     def allows(self, theta: Array) -> bool:
-        """Whether there is a density at theta, shape (T,)."""
+        """Whether theta, shape (T,), is in the range."""
         low, high = self.limits.T
-        inside = bool(np.all((theta >= low) & (theta <= high))) and self.motion.allows(np.log(theta))
-        return inside and self.share_inside(theta) > LEAST_INSIDE
+        return bool(np.all((theta >= low) & (theta <= high))) and self.motion.allows(np.log(theta))
 
     def share_inside(self, theta: Array) -> float:
         """How much of the mixture at theta, shape (T,), is in the domain: the norm."""
         total = 0.0
         for k, share, offset, factor in self.motion.parts(np.log(theta)):
-            x, _ = self.coordinates.inverse(offset + factor * self.draws[k])
-            total += share * float(np.mean(self.coordinates.frame.contains(x)))
+            total += share * float(np.mean(self.coordinates.inside(offset + factor * self.draws[k])))
         return total
 
     def log_density(self, events: Prepared, theta: Array) -> Array:
-        """Log p_s(x, m) at theta, shape (T,), for events, shape (n,)."""
-        logs = self.mixture(theta).log_density(events.powers)
-        return logs + events.log_jacobian - np.log(self.share_inside(theta))
+        """Log p_s(x, m) at theta, shape (T,), for events, shape (n,); -inf where nearly nothing is in the domain."""
+        inside = self.share_inside(theta)
+        if inside < LEAST_INSIDE:
+            return np.full(len(events.log_jacobian), -np.inf)
+        return self.mixture(theta).log_density(events.powers) + events.log_jacobian - np.log(inside)
 
     def mixture(self, theta: Array) -> Mixture:
         """Of all samples that count at theta, shape (T,), before anything is cut off."""
@@ -129,9 +129,8 @@ class FamilyDensity:
         size = self.coordinates.frame.domain.shape[0]
         x, m = np.empty((0, size)), np.empty(0)
         while len(m) < n:
-            x, m = self.coordinates.inverse(mixture.sample(2 * (n - len(m)) + 16, rng))
-            good = self.coordinates.frame.contains(x)
-            kept.append((x[good], m[good]))
+            z = mixture.sample(2 * (n - len(m)) + 16, rng)
+            kept.append(self.coordinates.inverse(z[self.coordinates.inside(z)]))
             x, m = (np.concatenate(parts) for parts in zip(*kept, strict=True))
         return x[:n], m[:n]
 
@@ -253,7 +252,7 @@ class _Interpolated(Motion):
     def parts(self, t: Array) -> list[tuple[int, float, Array, Array]]:
         distance = np.sqrt((((t - self.nodes) / self.unit) ** 2).sum(axis=1))
         near = (np.maximum(distance, 1e-9) / np.maximum(distance.min(), 1e-9)) ** -STEEPNESS
-        share = np.where(near > NEGLIGIBLE, near, 0.0)
+        share = np.maximum(near - NEGLIGIBLE, 0.0)  # which ends without a step
         share /= share.sum()
         place, log_width = np.split(self.path((t / self.unit)[None])[0], 2)
         found = []
