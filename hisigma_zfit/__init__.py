@@ -49,6 +49,7 @@ _PUBLIC = {
     "ScaledSignal": "inference.signal_families",
     "SignalFamily": "inference.signal_families",
     "fit_family": "inference.family_fits",
+    "family_interval": "inference.family_toys",
     "measure": "measurement.pipeline",
     "validate": "validation.pipeline",
 }
