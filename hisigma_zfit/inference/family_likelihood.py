@@ -24,7 +24,7 @@ __all__ = ["Landscape", "Ratios"]
 TINY = 1e-3  # ratio below which log(1 + a r) is a r
 MOST = 0.5  # share of the signal
 CEILING = 80.0  # of log r
-NODES = 100  # of the coarse grid of theta, in all
+NODES, PER_AXIS = 100, 20  # of the coarse grid of theta, in all and at most along one of them
 STARTS = 3  # of its points from which the maximum is sought
 STEP = 0.03  # of log theta, to begin with
 NEVER = -1e6  # 2 lnL where there is no density
@@ -113,20 +113,25 @@ class Landscape:
 
     def nodes(self) -> Array:
         """Coarse grid of log theta, shape (n, T)."""
-        limits = np.log(self.density.limits)
-        per = round(NODES ** (1.0 / len(limits)))
-        axes = [low + (high - low) * (np.arange(per) + 0.5) / per for low, high in limits]
+        low, number = np.log(self.density.limits[:, 0]), self._per_axis
+        axes = [start + step * (np.arange(number) + 0.5) for start, step in zip(low, self._spacing, strict=True)]
         return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
+
+    @property
+    def _per_axis(self) -> int:
+        return min(round(NODES ** (1.0 / len(self.density.limits))), PER_AXIS)
+
+    @property
+    def _spacing(self) -> Array:
+        return np.asarray(np.ptp(np.log(self.density.limits), axis=1) / self._per_axis)
 
     def maxima(self, s: float | None = None) -> list[tuple[float, Array]]:
         """Distinct maxima and their log theta, the best first: from the best nodes that are no neighbours."""
         nodes = self.nodes()
         values = np.array([self.value(t, s) for t in nodes])
-        limits = np.log(self.density.limits)
-        spacing = (limits[:, 1] - limits[:, 0]) / round(NODES ** (1.0 / len(limits)))
         chosen: list[int] = []
         for k in np.argsort(-values):
-            apart = np.abs((nodes[k] - nodes[chosen]) / spacing).max(axis=1)
+            apart = np.abs((nodes[k] - nodes[chosen]) / self._spacing).max(axis=1)
             if values[k] > NEVER and np.all(apart > 1.5):
                 chosen.append(int(k))
             if len(chosen) == STARTS:

@@ -211,6 +211,16 @@ class SignalCoordinates:
         values = self._values(z, range(len(self.edges)))
         return values[:, :-1], values[:, -1]
 
+    @property
+    def closed(self) -> bool:
+        """Whether every point has features in the domain: magnitudes that are scaled as they are."""
+        return all(
+            column.expression.code is None
+            and self.frame.domain[column.replaces, 0] <= 0.0
+            and np.isinf(self.frame.domain[column.replaces, 1])
+            for column in self.columns
+        )
+
     def inside(self, z: Array) -> Mask:
         """Which points have features in the domain, shape (n,): only scaled columns can leave it."""
         scaled = [column.replaces for column in self.columns]

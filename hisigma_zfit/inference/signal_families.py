@@ -102,6 +102,8 @@ class FamilyDensity:
 
     def share_inside(self, theta: Array) -> float:
         """How much of the mixture at theta, shape (T,), is in the domain: the norm."""
+        if self.coordinates.closed:
+            return 1.0
         total = 0.0
         for k, share, offset, factor in self.motion.parts(np.log(theta)):
             total += share * float(np.mean(self.coordinates.inside(offset + factor * self.draws[k])))
