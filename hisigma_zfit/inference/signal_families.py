@@ -184,8 +184,8 @@ class ScaledSignal(Family):
 
     Example:
         >>> family = hz.ScaledSignal(hz.examples.simulation(), scale={"pt": "scale"}, at={"scale": 60.0})
-        >>> family.names
-        ('scale',)
+        >>> family.at  # what is to be found, and where the simulation is
+        {'scale': 60.0}
     """
 
     signal: Dataset
