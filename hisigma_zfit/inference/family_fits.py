@@ -135,7 +135,7 @@ def fit_family(
         >>> options = {"region": hz.examples.REGION, "seed": 1}
         >>> fit = hz.fit_family(hz.examples.events(), hz.examples.flow("background"), shape, family, **options)
         >>> fit.values["scale"], fit.signal_yield  # of 60 and about 60
-        (80.0, 31.0)
+        (80., 31.)
         >>> fit.result.parameters["scale"].interval_95[0] < 60.0 < fit.result.interval_95[1]  # with wide intervals
         True
     """

@@ -112,22 +112,28 @@ def _toy(fit: FittedFamily, points: list[_Tested], k: int, seed: int) -> list[fl
 
     flows, total = fit.scene.background.bootstraps, fit.result.n_events
     number = int(rng(_LENGTH, k).poisson(total))
-    own = seed_for(seed, Purpose.SIGNAL_FAMILY, _EVENTS, k)
-    x, m, log_background = background_events(fit, flows[k % len(flows)], number, own)
+    x, m, log_background = background_events(
+        fit, flows[k % len(flows)], number, seed_for(seed, Purpose.SIGNAL_FAMILY, _EVENTS, k)
+    )
     background, thinned = fit.density.prepare(x, m), rng(_THINNED, k).random(number)
+    generators = [rng(_SIGNAL, k, j) for j in range(len(points))]
+    signals = [
+        fit.density.sample(point.theta, int(own.poisson(point.s)), own)
+        for point, own in zip(points, generators, strict=True)
+    ]
+    together = [np.concatenate(parts) for parts in zip(*signals, strict=True)]
+    ends = np.cumsum([len(masses) for _, masses in signals])[:-1]
+    # asked once, for all of them: a call costs more than the events
+    logs = np.split(log_background_of(fit, *together), ends) if len(together[1]) else [np.empty(0)] * len(points)
     found = []
-    for j, point in enumerate(points):
-        kept = thinned < 1.0 - point.s / total
-        signal = rng(_SIGNAL, k, j)
-        xs, ms = fit.density.sample(point.theta, int(signal.poisson(point.s)), signal)
-        extra = fit.density.prepare(xs, ms)
+    for point, (xs, ms), log_own in zip(points, signals, logs, strict=True):
+        kept, extra = thinned < 1.0 - point.s / total, fit.density.prepare(xs, ms)
         events = Prepared(
             np.concatenate([background.powers[kept], extra.powers]),
             np.concatenate([background.log_jacobian[kept], extra.log_jacobian]),
         )
-        logs = log_background_of(fit, xs, ms) if len(ms) else np.empty(0)
-        landscape = Landscape(fit.density, events, np.concatenate([log_background[kept], logs]))
+        landscape = Landscape(fit.density, events, np.concatenate([log_background[kept], log_own]))
         maxima = peaks(landscape)
-        top = maxima[0].value
-        found.append(max(top - (YieldProfile(landscape, maxima).maximum(point.s)[0] if point.s > 0.0 else 0.0), 0.0))
+        at = YieldProfile(landscape, maxima).maximum(point.s)[0] if point.s > 0.0 else 0.0
+        found.append(max(maxima[0].value - at, 0.0))
     return found
