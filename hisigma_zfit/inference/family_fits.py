@@ -1,8 +1,8 @@
 """Fit a signal that is known up to parameters, such as two masses, over a background that was learned in sidebands.
 
 Prior-assisted search of arXiv:2506.00119.  What to use when: `find_signal` where nothing is known of the signal;
-`fit_family` where there is simulation; `family_interval` where the yield is near zero: 2 dlnL gives too narrow intervals
-there, because the parameters mean nothing without a signal.
+`fit_family` where there is simulation; `family_interval` where the yield is near zero: without a signal the parameters
+mean nothing, and 2 dlnL gives too narrow intervals.
 """
 
 from __future__ import annotations
