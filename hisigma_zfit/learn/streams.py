@@ -94,6 +94,8 @@ class Purpose(IntEnum):
     """Background events, trees, folds and nets of the scores that a search is compared with."""
     SEARCH_FEATURES = 43
     """Data sets with useless features that a benchmark searches."""
+    SIGNAL_FAMILY = 40
+    """Starts of a family of signals, and its pseudo-experiments."""
 
 
 def stream(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

@@ -4,6 +4,7 @@ from hisigma_zfit.results.anomaly import LearnedFeature, Search, SearchBackgroun
 from hisigma_zfit.results.answers import Discovery, Interval, LikelihoodScan, UpperLimit
 from hisigma_zfit.results.blind import BlindCounts, BlindMeasurement, ExpectedMeasurement
 from hisigma_zfit.results.explanations import Contour, Correlations, GoodnessOfFit, Impact, Impacts, WeightedFeature
+from hisigma_zfit.results.families import FamilyFit, FamilyInterval, FamilyParameter
 from hisigma_zfit.results.limits import LimitScan
 from hisigma_zfit.results.measurement import (
     ClosureReport,
@@ -53,6 +54,9 @@ __all__ = [
     "EventCounts",
     "Expectation",
     "ExpectedMeasurement",
+    "FamilyFit",
+    "FamilyInterval",
+    "FamilyParameter",
     "FiducialYield",
     "FitSummary",
     "GoodnessOfFit",
