@@ -13,17 +13,25 @@ from pathlib import Path
 
 import hisigma_zfit as hz
 
-DATA = Path(__file__).parent / "data" / "dijets.root"
+FILES = Path(__file__).parent / "data"
 FEATURES = ("mj_light", "dmj", "tau21_light", "tau21_heavy")
+# one simulated sample at 500 and 100 GeV, whose jet masses are scaled to others
+FAMILY = f"scaled:{FILES / 'signal.root'}:mj_light=m_y,mj_light + dmj=m_x@m_x=500,m_y=100"
 
 
 def main() -> None:
     """Search and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA, help="events (default: those beside this script)")
+    parser.add_argument(
+        "--data", type=Path, default=FILES / "dijets.root", help="events (default: those beside this script)"
+    )
     parser.add_argument("--toys", type=int, default=0, help="retrained background-only experiments (default 0)")
     parser.add_argument("--responses", type=int, default=5, help="experiments at each injected signal (default 5)")
     parser.add_argument("--compare", nargs="*", default=["classifier"], help="other scores beside it")
+    parser.add_argument("--family", default=FAMILY, help="signal known up to its masses (default: scaled simulation)")
+    parser.add_argument(
+        "--scan", nargs=4, type=float, metavar=("LO", "HI", "WIDTH", "STEP"), help="search these windows"
+    )
     parser.add_argument("--preset", default="standard", help="training: quick, standard or paper")
     parser.add_argument("--seed", type=int, default=1, help="seed of every random step (default 1)")
     parser.add_argument("--processes", type=int, default=2, help="worker processes (default 2)")
@@ -42,6 +50,8 @@ def main() -> None:
         toys=options.toys,
         responses=options.responses,
         compare=options.compare,
+        family=options.family,
+        scan=options.scan,
         preset=options.preset,
         seed=options.seed,
         processes=options.processes,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hisigma_zfit import data
+from hisigma_zfit.anomaly.family import FamilyText
 from hisigma_zfit.data.columns import expand
 from hisigma_zfit.data.digest import file_digest
 from hisigma_zfit.data.expressions import compile_expression
@@ -45,6 +46,7 @@ class SearchInputs:
 def input_digests(options: SearchOptions) -> dict[str, str]:
     """Digest of every input file by its name, without the folder unless two files share it."""
     paths = [path for group in (options.data, options.sideband_training) if group for path in expand(group)]
+    paths += FamilyText.parse(options.family).paths if options.family is not None else ()
     names = [path.name for path in paths]
     return {path.name if names.count(path.name) == 1 else str(path): file_digest(path) for path in dict.fromkeys(paths)}
 

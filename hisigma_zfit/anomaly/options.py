@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from hisigma_zfit.anomaly.family import FamilyText
 from hisigma_zfit.configuration.arguments import Flag
 from hisigma_zfit.configuration.options import Names  # noqa: TC001 - pydantic reads it
 from hisigma_zfit.measurement.options import EventOptions, TrainOptions
@@ -70,6 +71,13 @@ class SearchOptions(TrainOptions, EventOptions):
         "scanned in the same way",
     )
 
+    family: Annotated[str | None, Flag(metavar="KIND:...")] = Field(
+        None,
+        description="also fit a signal that is known up to parameters, from one simulated sample, "
+        "scaled:FILE:EXPRESSION=PARAMETER,...@PARAMETER=VALUE,..., or from samples with the parameters as columns, "
+        "grid:FILES:PARAMETER,...[:MOVING,...]",
+    )
+
     @model_validator(mode="after")
     def _enough(self) -> Self:
         if 0 < self.responses < 5:
@@ -83,6 +91,8 @@ class SearchOptions(TrainOptions, EventOptions):
             raise ValueError(f"compare: expected some of {', '.join(OTHERS)}, got {unknown[0]!r}; correct it")
         if self.compare and self.truth is None:
             raise ValueError("truth: expected a column to judge the compared scores by, got none; name it")
+        if self.family is not None:
+            FamilyText.parse(self.family)
         if self.scan is not None:
             low, high, width, step = self.scan
             if not (width > 0 and step > 0 and high - low >= width):
@@ -90,9 +100,9 @@ class SearchOptions(TrainOptions, EventOptions):
                     "scan: expected LO and HI at least a positive WIDTH apart, and a positive STEP, got "
                     f"{low:g} {high:g} {width:g} {step:g}; correct them"
                 )
-        if self.blind and (self.toys or self.responses or self.scan):
+        if self.blind and (self.toys or self.responses or self.scan or self.family):
             raise ValueError(
-                "toys: expected no toys, responses or scan of a blind run, whose test statistic is not known, got "
+                "toys: expected no toys, responses, scan or family of a blind run, which does not search, got "
                 "some; leave them to the open run"
             )
         return self

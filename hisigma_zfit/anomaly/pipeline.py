@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hisigma_zfit.anomaly.family import FamilyText
 from hisigma_zfit.anomaly.inputs import input_digests, properties, read
 from hisigma_zfit.anomaly.options import SearchOptions
 from hisigma_zfit.anomaly.stored import TASK, SearchResults, load_search
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.density.base import ConditionalFlow
     from hisigma_zfit.inference.search import FoundSignal
     from hisigma_zfit.model.spectrum import Spectrum
-    from hisigma_zfit.results import SicCurve, SidebandWindows, WindowScan
+    from hisigma_zfit.results import FamilyFit, SicCurve, SidebandWindows, WindowScan
 
 __all__ = ["search"]
 
@@ -83,7 +84,8 @@ def search(
         stages = Stages(_STAGES, quiet=quiet, counting=("read", "train"))
         with stages("read"):
             inputs = read(settings)
-        task = _Task(settings, inputs, named, run, stages, processes, scheduler)
+            family = None if settings.family is None else FamilyText.parse(settings.family).build(settings)
+        task = _Task(settings, inputs, named, family, run, stages, processes, scheduler)
         results = task.results(identity)
         with stages("draw"):
             for name, figure in results.figures().items():
@@ -101,6 +103,7 @@ class _Task:
     settings: SearchOptions
     inputs: SearchInputs
     properties: Mapping[str, Any]
+    family: Any
     run: RunFolder
     stages: Stages
     processes: int
@@ -121,6 +124,7 @@ class _Task:
             spectrum, background = self._background(flow)
             found = None if settings.blind else self._find(flow, spectrum)
             comparison = {} if found is None else self._comparison(found)
+            fitted = self._family(flow, spectrum)
         null = p_value = response = scan = None
         if settings.windows_beside:
             with self.stages("windows"):
@@ -146,6 +150,7 @@ class _Task:
             p_value=p_value,
             response=response,
             sideband_windows=windows,
+            family=fitted,
             scan=scan,
             comparison=comparison,
             n_events=self._counts(),
@@ -234,6 +239,17 @@ class _Task:
         settings, events = self.settings, self.inputs.events
         own = events.select(np.isin(events.identity, found.scene.identity))
         return compare(found, own, truth, settings.compare, folds=settings.folds, seed=settings.seed)
+
+    def _family(self, flow: ConditionalFlow, spectrum: Spectrum) -> FamilyFit | None:
+        """A signal that is known up to parameters."""
+        settings = self.settings
+        if self.family is None:
+            return None
+        from hisigma_zfit.inference.family_fits import fit_family
+
+        return fit_family(
+            self.inputs.events, flow, spectrum, self.family, region=settings.region, seed=settings.seed
+        ).result
 
     def _options(self, place: str) -> dict[str, Any]:
         """Of the trainings of other windows."""

@@ -9,6 +9,7 @@ from scipy.stats import gumbel_r
 
 from hisigma_zfit.report import plotting
 from hisigma_zfit.report.axes import dress_likelihood
+from hisigma_zfit.report.explanations import contours
 from hisigma_zfit.report.improvement_figures import improvement_curves
 from hisigma_zfit.report.labels import axis_label
 from hisigma_zfit.report.scan_figures import window_scan
@@ -50,8 +51,8 @@ def search_figures(
         right_label: Text above the frames at the right.
 
     Returns:
-        Figures by name: ``profile_share``, ``learned_NAME``, ``enriched_NAME``, ``null``, ``response``, ``scan``,
-        ``improvement``, ``training``.
+        Figures by name: ``profile_share``, ``learned_NAME``, ``enriched_NAME``, ``null``, ``response``, ``family``,
+        ``scan``, ``improvement``, ``training``.
     """
     words = {"label": label, "right_label": right_label}
     figures = {}
@@ -66,6 +67,8 @@ def search_figures(
         figures["null"] = null_distribution(search, **words)
     if search.response is not None:
         figures["response"] = yield_response(search, **words)
+    if search.family is not None and search.family.contours:
+        figures["family"] = contours(search.family.contours, labels=labels, label=label, right_label=right_label)
     if search.scan is not None:
         figures["scan"] = window_scan(search.scan, mass=search.mass, labels=labels, **words)
     if search.comparison:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from hisigma_zfit.results.base import JsonArray, Result
+from hisigma_zfit.results.families import FamilyFit
 from hisigma_zfit.results.measurement import ClosureReport, EventCounts
 from hisigma_zfit.results.search import NullToys, SearchPValue, SearchResult, YieldResponse
 from hisigma_zfit.results.significance_improvement import SicCurve
@@ -71,6 +72,7 @@ class Search(Result):
         p_value: The local p-value by these.
         response: What comes back of an injected signal, and the interval; None where it was not asked for.
         sideband_windows: What the search finds in windows of the sidebands; None where none were searched.
+        family: Fit of a signal that is known up to parameters; None where none was named.
         scan: Other windows along the mass; None where it was not asked for.
         comparison: Significance improvement of the search's scores and of others, where the truth is known.
         n_events: Events of the data.
@@ -92,6 +94,7 @@ class Search(Result):
     p_value: SearchPValue | None
     response: YieldResponse | None
     sideband_windows: SidebandWindows | None
+    family: FamilyFit | None
     scan: WindowScan | None
     comparison: dict[str, SicCurve]
     n_events: EventCounts
@@ -127,6 +130,8 @@ class Search(Result):
             found = ", ".join(f"{window.t:.0f}" for window in self.sideband_windows.windows)
             lines.append(f"  sidebands        test statistics of {found} in windows where no signal is looked for")
         lines += [f"  {name:15s}  {curve}" for name, curve in self.comparison.items()]
+        if self.family is not None:
+            lines += ["", "Signal known up to parameters", *str(self.family).splitlines()[1:]]
         if self.scan is not None:
             lines += ["", str(self.scan)]
         return "\n".join(lines)

@@ -35,10 +35,18 @@ def options(**more):
     return {"data": hz.examples.path("events.root")} | own | more
 
 
+EVERYTHING = options(
+    toys=1,
+    responses=5,
+    sideband_windows=0,
+    family=f"scaled:{hz.examples.path('simulation.root')}:pt=scale@scale=60",
+)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("search") / "run"
-    hz.search(out=path, **options(toys=1, responses=5, sideband_windows=0))
+    hz.search(out=path, **EVERYTHING)
     return path
 
 
@@ -51,13 +59,14 @@ def test_a_run_says_what_it_found(folder):
     assert over.low < over.median < over.high
     assert len(result.null.t) == 1
     assert result.p_value.p in {0.5, 1.0}
+    assert 30 < result.family.parameters["scale"].value < 120  # 60, over a background of two epochs
     low, high = result.response.interval_95
     assert low <= result.response.best <= high
     data = hz.read(hz.examples.path("events.root"), columns={"m": "m"})["m"]
     assert result.background.seen == np.sum((data >= 118) & (data < 132))
     assert abs(result.background.expected - result.background.seen) < 200
     # again: read back, not repeated
-    assert hz.search(out=folder, **options(toys=1, responses=5, sideband_windows=0)).timings_s == result.timings_s
+    assert hz.search(out=folder, **EVERYTHING).timings_s == result.timings_s
 
 
 def test_what_is_in_the_folder(folder, capsys):
@@ -123,6 +132,13 @@ def test_a_blind_run_keeps_nothing_of_the_region(tmp_path, monkeypatch):
         ({"blind": True, "toys": 5}, "blind"),
         ({"features": ("pt", "m")}, "other columns than the mass"),
         ({"data": "none.root"}, "none.root"),
+        ({"compare": "net", "truth": "m2"}, "classifier"),
+        ({"compare": "classifier"}, "truth"),
+        ({"scan": (100, 110, 20, 5)}, "WIDTH apart"),
+        ({"family": "other:a.root:x=y@y=1"}, "scaled:FILE"),
+        ({"family": "scaled:a.root:pt=scale"}, "NAME=VALUE"),
+        ({"family": "scaled:a.root:pt=scale@scale=large"}, "numbers behind @"),
+        ({"family": "grid:none.root:m_x"}, "none.root"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(tmp_path, wrong, words):
@@ -143,5 +159,5 @@ def test_the_truth_is_that_of_the_events(tmp_path):
 
 def test_the_configuration_repeats_the_run(folder):
     again = SearchOptions.load(folder / "config.yaml")
-    first = SearchOptions.build(**options(toys=1, responses=5, sideband_windows=0))
+    first = SearchOptions.build(**EVERYTHING)
     assert json.dumps(again.numbers()) == json.dumps(first.numbers())
