@@ -80,7 +80,7 @@ class Procedure:
             InputError: The mass has no range, or an option is out of its own.
         """
         for option in ("degree", "members", "components", "centres"):
-            if options[option] < 1:
+            if options[option] is not None and options[option] < 1:
                 raise InputError.from_parts(expected=f"{option} >= 1", got=str(options[option]), do=f"raise {option}")
         if len(mass.obs) != 1 or not mass.has_limits:
             raise InputError.from_parts(

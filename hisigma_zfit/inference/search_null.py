@@ -80,8 +80,9 @@ def null_toys(
         >>> spectrum = hz.fit_spectrum(data["m"], hz.examples.MASSES, window, degree=1)
         >>> options = {"region": hz.examples.REGION, "folds": 2, "centres": 100, "seed": 1}
         >>> found = hz.find_signal(data, hz.examples.flow("background"), spectrum, **options)
-        >>> toys = hz.null_toys(found, spectrum, n=1, seed=2, preset="quick", limits=hz.examples.LIMITS)
-        >>> len(toys.t)
+        >>> quick = {"preset": "quick", "limits": hz.examples.LIMITS}
+        >>> toys = hz.null_toys(found, spectrum, n=1, seed=2, **quick)  # doctest: +SKIP
+        >>> len(toys.t)  # doctest: +SKIP
         1
     """
     if n < 0:
