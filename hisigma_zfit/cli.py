@@ -64,8 +64,9 @@ def parser() -> argparse.ArgumentParser:
         description="Measure what a blind run has prepared, with its options and trained members, and record when the "
         "signal region was first opened.  Refused if inputs, options or members have changed since.",
     )
-    unblind.add_argument("folder", metavar="RUNFOLDER", help="a complete run of measure --blind")
+    unblind.add_argument("folder", metavar="RUNFOLDER", help="a complete run of measure --blind or search --blind")
     unblind.add_argument("--out", metavar="FOLDER", help="run folder to be made; RUNFOLDER-unblinded by default")
+    unblind.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes for a search's toys")
     unblind.set_defaults(run=_unblind)
 
     validate = commands.add_parser(
@@ -148,6 +149,11 @@ def _unblind(arguments: argparse.Namespace) -> str:
     from hisigma_zfit.report import tables
 
     place = arguments.out or unblinded_folder(arguments.folder)
+    if _is_search(arguments.folder):
+        from hisigma_zfit.anomaly.unblinding import unblind as unblind_search
+
+        found = unblind_search(arguments.folder, out=place, quiet=False, processes=arguments.processes)
+        return f"{found}\n\nwritten to {place}"
     measurement = unblind(arguments.folder, out=place, quiet=False)
     return f"{tables.measurement(measurement)}\n\nwritten to {place}"
 
@@ -219,12 +225,17 @@ def _plot(arguments: argparse.Namespace) -> str:
 
 def _stored(folder: str | Path) -> Any:
     """Results of a measurement or a search, which can be shown and drawn."""
-    from hisigma_zfit.anomaly.stored import TASK, load_search
+    from hisigma_zfit.anomaly.stored import load_search
     from hisigma_zfit.measurement.stored import load_any
+
+    return load_search(folder) if _is_search(folder) else load_any(folder)
+
+
+def _is_search(folder: str | Path) -> bool:
+    from hisigma_zfit.anomaly.stored import TASK
     from hisigma_zfit.runs.identity import stored_identity
 
-    task = (stored_identity(Path(folder)) or {}).get("task")
-    return load_search(folder) if task == TASK else load_any(folder)
+    return (stored_identity(Path(folder)) or {}).get("task") == TASK
 
 
 def _info(arguments: argparse.Namespace) -> str:

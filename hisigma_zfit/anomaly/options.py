@@ -22,8 +22,8 @@ class SearchOptions(TrainOptions, EventOptions):
 
     blind: bool = Field(
         False,
-        description="say what the sidebands say and stop before any event of the signal region is kept: the same "
-        "command without it opens the region later",
+        description="say what the sidebands say and keep no event of the signal region; everything else is left to "
+        "hisigma unblind, which opens it later",
     )
     members: Annotated[int, Flag(metavar="N")] = Field(2, ge=1, description="seeds of each model, averaged")
     components: Annotated[int, Flag(metavar="N")] = Field(
@@ -100,11 +100,6 @@ class SearchOptions(TrainOptions, EventOptions):
                     "scan: expected LO and HI at least a positive WIDTH apart, and a positive STEP, got "
                     f"{low:g} {high:g} {width:g} {step:g}; correct them"
                 )
-        if self.blind and (self.toys or self.responses or self.scan or self.family):
-            raise ValueError(
-                "toys: expected no toys, responses, scan or family of a blind run, which does not search, got "
-                "some; leave them to the open run"
-            )
         return self
 
     @property

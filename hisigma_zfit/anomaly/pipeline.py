@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +13,14 @@ from hisigma_zfit.anomaly.family import FamilyText
 from hisigma_zfit.anomaly.inputs import input_digests, properties, read
 from hisigma_zfit.anomaly.options import SearchOptions
 from hisigma_zfit.anomaly.stored import TASK, SearchResults, load_search
+from hisigma_zfit.measurement.blind import trained_digests
 from hisigma_zfit.results import ClosureReport, EventCounts, Search, SearchBackground
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from hisigma_zfit.anomaly.inputs import SearchInputs
@@ -27,9 +28,9 @@ if TYPE_CHECKING:
     from hisigma_zfit.density.base import ConditionalFlow
     from hisigma_zfit.inference.search import FoundSignal
     from hisigma_zfit.model.spectrum import Spectrum
-    from hisigma_zfit.results import FamilyFit, SicCurve, SidebandWindows, WindowScan
+    from hisigma_zfit.results import FamilyFit, SicCurve, SidebandWindows, Unblinding, WindowScan
 
-__all__ = ["search"]
+__all__ = ["run_search", "search", "search_identity"]
 
 _log = logging.getLogger(__name__)
 
@@ -75,18 +76,46 @@ def search(
         125
     """
     settings = SearchOptions.load(config, **options)
+    return run_search(settings, out=out, quiet=quiet, processes=processes, scheduler=scheduler)
+
+
+def run_search(
+    settings: SearchOptions,
+    *,
+    out: str | Path,
+    quiet: bool = True,
+    processes: int = 1,
+    scheduler: Any = None,
+    reuse: str | Path | None = None,
+    unblinding: Callable[[], Unblinding] | None = None,
+) -> Search:
+    """Search, see `search`.
+
+    Args:
+        settings: All options.
+        out: The run folder.
+        quiet: Do not announce the stages on stderr.
+        processes: Worker processes on this machine, for toys.
+        scheduler: Dask scheduler to be used instead.
+        reuse: A complete run whose members need not be trained again.
+        unblinding: Called before anything is read; makes the record of opening the signal region.
+    """
     named = properties(settings)
-    identity = Identity(TASK, input_digests(settings), settings.numbers())
+    identity = search_identity(settings)
     with RunFolder.open(out, identity) as run:
         if run.complete:
             _log.info("%s is complete; reading it back", out)
             return load_search(run.path).search
+        record = None if unblinding is None else unblinding()
+        if reuse is not None:
+            run.take_members(reuse)
         stages = Stages(_STAGES, quiet=quiet, counting=("read", "train"))
         with stages("read"):
             inputs = read(settings)
             family = None if settings.family is None else FamilyText.parse(settings.family).build(settings)
         task = _Task(settings, inputs, named, family, run, stages, processes, scheduler)
         results = task.results(identity)
+        results = replace(results, search=replace(results.search, unblinding=record))
         with stages("draw"):
             for name, figure in results.figures().items():
                 run.save_figure(name, figure)
@@ -94,6 +123,15 @@ def search(
         run.write_text("table.txt", results.table() + "\n")
         run.write_results(results.stored())
     return results.search
+
+
+def search_identity(settings: SearchOptions) -> Identity:
+    """What makes a search this search.
+
+    Raises:
+        InputError: A file is missing.
+    """
+    return Identity(TASK, input_digests(settings), settings.numbers())
 
 
 @dataclass(frozen=True)
@@ -159,6 +197,7 @@ class _Task:
             inputs=dict(identity.inputs),
             versions=dict(identity.versions),
             options=dict(identity.options),
+            trained=trained_digests(self.run.folder),
         )
         histories = () if flow.history is None else (flow.history,)
         if found is None:
@@ -243,7 +282,7 @@ class _Task:
     def _family(self, flow: ConditionalFlow, spectrum: Spectrum) -> FamilyFit | None:
         """A signal that is known up to parameters."""
         settings = self.settings
-        if self.family is None:
+        if self.family is None or settings.blind:
             return None
         from hisigma_zfit.inference.family_fits import fit_family
 

@@ -19,10 +19,12 @@ from hisigma_zfit.results import Unblinding
 from hisigma_zfit.runs.identity import package_versions, stored_identity
 
 if TYPE_CHECKING:
-    from hisigma_zfit.results import BlindMeasurement, Measurement
+    from collections.abc import Callable
+
+    from hisigma_zfit.results import BlindMeasurement, Measurement, Search
     from hisigma_zfit.runs.identity import Identity
 
-__all__ = ["RECORD", "unblind", "unblinded_folder"]
+__all__ = ["RECORD", "first_record", "require_unchanged", "unblind", "unblinded_folder"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,13 +61,8 @@ def unblind(folder: str | Path, *, out: str | Path | None = None, quiet: bool = 
     if not settings.blind:
         raise _changed(blind, "option 'blind' false instead of true")
     identity = blind_identity(settings)
-    _require_unchanged(blind, result, identity)
-    if result.versions != identity.versions:
-        _log.warning("the blind run at %s was made with other versions of the packages", blind)
-    known = _known_record(blind)
-
-    def open_region() -> Unblinding:
-        return known or _new_record(blind, identity)
+    require_unchanged(blind, result, identity)
+    open_region = first_record(blind, identity)
 
     place = unblinded_folder(blind) if out is None else out
     return measure_open(settings.opened(), out=place, quiet=quiet, reuse=blind, unblinding=open_region)
@@ -77,8 +74,33 @@ def _changed(folder: Path, what: str) -> InputError:
     )
 
 
-def _require_unchanged(folder: Path, result: BlindMeasurement, identity: Identity) -> None:
-    """Check that what would be opened is what the blind run has shown."""
+def first_record(folder: Path, identity: Identity) -> Callable[[], Unblinding]:
+    """What makes the record of opening a blind run's region when it is called, or finds that of the first time.
+
+    Args:
+        folder: The blind run.
+        identity: What it would be now.
+
+    Raises:
+        RunFolderError: There is a record that is damaged or of another result.
+    """
+    known = _known_record(folder)
+    return lambda: known or _new_record(folder, identity)
+
+
+def require_unchanged(folder: Path, result: BlindMeasurement | Search, identity: Identity) -> None:
+    """Check that what would be opened is what the blind run has shown.
+
+    Args:
+        folder: The blind run.
+        result: Its result.
+        identity: What it would be now.
+
+    Raises:
+        RunFolderError: Inputs, options or trained members are others.
+    """
+    if result.versions != identity.versions:
+        _log.warning("the blind run at %s was made with other versions of the packages", folder)
     shown = {"inputs": result.inputs, "options": result.options}
     for stored in (stored_identity(folder) or {}, shown):
         difference = identity.difference(json.loads(json.dumps(stored)))

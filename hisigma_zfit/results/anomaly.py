@@ -10,6 +10,7 @@ from hisigma_zfit.results.families import FamilyFit
 from hisigma_zfit.results.measurement import ClosureReport, EventCounts
 from hisigma_zfit.results.search import NullToys, SearchPValue, SearchResult, YieldResponse
 from hisigma_zfit.results.significance_improvement import SicCurve
+from hisigma_zfit.results.unblinding import Unblinding
 from hisigma_zfit.results.window_scan import SidebandWindows, WindowScan
 
 __all__ = ["LearnedFeature", "Search", "SearchBackground"]
@@ -81,6 +82,8 @@ class Search(Result):
         inputs: Digest of each file by its name.
         versions: Of the packages.
         options: All that decide the numbers.
+        trained: Digest of the trained members of each density, by its name.
+        unblinding: When the window of a blind run was opened; None of a run that never was blind.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/search/1"
@@ -103,6 +106,8 @@ class Search(Result):
     inputs: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    trained: dict[str, str] = field(default_factory=dict)
+    unblinding: Unblinding | None = None
 
     def __str__(self) -> str:
         """The table for people."""
@@ -130,6 +135,8 @@ class Search(Result):
             found = ", ".join(f"{window.t:.0f}" for window in self.sideband_windows.windows)
             lines.append(f"  sidebands        test statistics of {found} in windows where no signal is looked for")
         lines += [f"  {name:15s}  {curve}" for name, curve in self.comparison.items()]
+        if self.unblinding is not None:
+            lines.append(f"  unblinding       {self.unblinding}")
         if self.family is not None:
             lines += ["", "Signal known up to parameters", *str(self.family).splitlines()[1:]]
         if self.scan is not None:

@@ -14,6 +14,7 @@ from hisigma_zfit import cli
 from hisigma_zfit.anomaly.inputs import read
 from hisigma_zfit.anomaly.options import SearchOptions
 from hisigma_zfit.anomaly.stored import load_search
+from hisigma_zfit.anomaly.unblinding import unblind
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.results import Search
 
@@ -110,11 +111,26 @@ def test_a_blind_run_keeps_nothing_of_the_region(tmp_path, monkeypatch):
         raise AssertionError("a blind run searched")
 
     monkeypatch.setattr("hisigma_zfit.inference.search.find_signal", no_search)
-    result = hz.search(out=tmp_path / "blind", **options(blind=True, sideband_windows=0))
+    folder = tmp_path / "blind"
+    result = hz.search(out=folder, **options(blind=True, sideband_windows=0, toys=1))
     assert result.found is None
     assert result.background.seen is None
+    assert result.null is None
     assert "closed" in str(result)
     assert result.background.expected > 0
+    monkeypatch.undo()
+    assert cli.main(["unblind", str(folder)]) == 0
+    opened = load_search(tmp_path / "blind-unblinded").search
+    assert opened.unblinding.time in (folder / "unblinding.json").read_text()
+    assert opened.trained == result.trained
+    assert opened.found.n_events == opened.background.seen
+    assert len(opened.null.t) == 1
+    with pytest.raises(InputError, match="a blind search"):
+        unblind(tmp_path / "blind-unblinded")
+    (member,) = (folder / "members" / "background").glob("members*.npz")
+    member.write_bytes(member.read_bytes() + b"x")
+    with pytest.raises(InputError, match="other trained members"):
+        unblind(folder)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +145,6 @@ def test_a_blind_run_keeps_nothing_of_the_region(tmp_path, monkeypatch):
         ({"properties": {"pt": "pt"}}, "another name than a feature's"),
         ({"truth": "none_such"}, "none_such"),
         ({"truth": "angle"}, "another column"),
-        ({"blind": True, "toys": 5}, "blind"),
         ({"features": ("pt", "m")}, "other columns than the mass"),
         ({"data": "none.root"}, "none.root"),
         ({"compare": "net", "truth": "m2"}, "classifier"),
