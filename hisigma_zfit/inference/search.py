@@ -7,6 +7,7 @@ choose it: scores and regions are cross-fitted by folds of the events' identity,
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +36,14 @@ if TYPE_CHECKING:
 
 __all__ = ["VERSION", "FoundSignal", "best_lumps", "cross_fit", "e_value", "find_signal"]
 
+_log = logging.getLogger(__name__)
+
 VERSION = 2  # of what is searched for: test statistics of another one are not comparable
 KEEP = 10  # starts that are followed to the end
 CENTRES, KEEP_PART = 300, 4  # the same for folds and blocks
 BLOCKS, FIRST_BET = 8, 2  # blocks of the e-value, and those that only teach
 SHUFFLES = 5
+MUCH = 0.02  # signal in the window, of which the part beside it bends the density
 RESAMPLES = 20  # of the events, for the errors of properties
 CONTAINED = 0.8  # share of the learned lump in its fiducial region
 _BLOCKS, _BOOTSTRAP, _REGION, _STARTS = range(1, 5)  # streams of a search, after that of its folds
@@ -193,6 +197,12 @@ def find_signal(
     here = scene(data, background, shape, region=region, components=components, folds=folds)
     found = best_lumps(here.points, stream(seed, Purpose.SEARCH, _STARTS), components=components, centres=centres)
     best = found.blobs.take(np.array([0]))
+    if best.total[0] > MUCH:
+        _log.warning(
+            "%.1f %% of the window's events are signal: what of it lies beside the window was learned as background, "
+            "and the yield is too small; leave its masses out of the training",
+            100.0 * best.total[0],
+        )
     number = fold_of(here.identity, seed, folds)
     streams = (stream(seed, Purpose.SEARCH, _STARTS, 1 + fold) for fold in range(folds))
     parts, scores = cross_fit(here.points, number, streams, components=components)

@@ -90,10 +90,12 @@ def test_regions_hold_the_background_that_they_say(found, background):
     assert inside.mean() == pytest.approx(region.share, abs=5 * np.sqrt(region.share / len(m)) + 0.02 * region.share)
 
 
-def test_the_order_of_the_events_does_not_matter(data, background, shape, found):
+def test_the_order_of_the_events_does_not_matter(data, background, shape, found, caplog):
     order = np.random.default_rng(3).permutation(len(data))
     shuffled = hz.Dataset.from_arrays({name: data[name][order] for name in data.names})
     assert search(shuffled, background, shape).t == pytest.approx(found.t, rel=0.02)
+    assert found.blobs.total[0] > 0.02
+    assert "was learned as background" in caplog.text  # that much of it would be in the sidebands too
 
 
 def test_same_seed_same_result_and_round_trip(data, background, shape, found):
