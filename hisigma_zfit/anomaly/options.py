@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,9 @@ class SearchOptions(TrainOptions, EventOptions):
         "hisigma unblind, which opens it later",
     )
     members: Annotated[int, Flag(metavar="N")] = Field(2, ge=1, description="seeds of each model, averaged")
+    flow: Annotated[Literal["spline"], Flag(metavar="KIND")] = Field(
+        "spline", description="kind of density, whose marginal transforms make the coordinates of the search"
+    )
     components: Annotated[int, Flag(metavar="N")] = Field(
         1,
         ge=1,

@@ -213,7 +213,6 @@ class _Task:
 
     def _train(self) -> ConditionalFlow:
         """p_b(x | m) of the sidebands."""
-        from hisigma_zfit.density.tfp_flows import maf
         from hisigma_zfit.density.training import train_flow
 
         settings = self.settings
@@ -225,7 +224,6 @@ class _Task:
                 members=settings.members,
                 bootstraps=settings.bootstraps,
                 seed=settings.seed,
-                flow=maf() if settings.flow == "maf" else None,
                 preset=settings.preset,
                 name="background",
                 checkpoint=self.run.member_folder("background"),

@@ -139,6 +139,7 @@ def test_a_blind_run_keeps_nothing_of_the_region(tmp_path, monkeypatch):
         ({"signal_region": (95, 110)}, "sidebands on both sides"),
         ({"signal_region": (101, 159)}, "more events beside the signal region"),
         ({"folds": 1}, "folds"),
+        ({"flow": "maf"}, "flow"),
         ({"toys": -1}, "toys"),
         ({"responses": 3}, "5 or more"),
         ({"properties": {"x": "pt / nothing"}}, "nothing"),
