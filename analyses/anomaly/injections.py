@@ -1,9 +1,10 @@
 """Inject the dijet resonance at several strengths, everything drawn and trained again, and see what a search returns.
 
-    python analyses/anomaly/injections.py --background dijet_background.root --signal dijet_signal.root --sets 20
+    python analyses/anomaly/injections.py --background background.root --signal signal.root --sets 20
 
-Every data set is one small file in the folder, so that an interrupted study goes on.  Each takes a part of the background
-events, without replacement: events that are drawn twice cluster as a signal does (a test statistic of 98 without any).
+Every data set is one small file in the folder, so that an interrupted study goes on.  Each takes a part of the
+background events, without replacement: events that are drawn twice cluster as a signal does (a test statistic of 98
+without any).
 The sets share events and are not independent.  Prints a table and draws fitted against injected signal.
 """
 

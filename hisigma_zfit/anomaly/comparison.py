@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from hisigma_zfit.baselines.anomaly_scores import (
@@ -13,6 +14,7 @@ from hisigma_zfit.baselines.anomaly_scores import (
     weak_classifier,
 )
 from hisigma_zfit.baselines.classifiers import with_folds
+from hisigma_zfit.errors import InputError
 from hisigma_zfit.statistics.significance_improvement import significance_improvement
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from hisigma_zfit.results import SicCurve
 
 __all__ = ["compare"]
+
+_log = logging.getLogger(__name__)
 
 SEEDS = 3  # of each classifier, whose scores are averaged
 
@@ -55,9 +59,23 @@ def compare(
         )
     if "flow" in names:
         scores["flow"] = residual_fit(found.scene, seed=seed).x_only
-    curves = {name: significance_improvement(score[truth], score[~truth]) for name, score in scores.items()}
+    curves = {name: curve for name, score in scores.items() if (curve := _curve(name, score[truth], score[~truth]))}
     if "supervised" in names:
         signal, others = (with_folds(events.select(mask), folds) for mask in (truth, ~truth))
-        ideal = supervised_classifier(signal, others, features, folds=folds, seed=seed)
-        curves["supervised"] = significance_improvement(ideal(signal), ideal(others))
+        try:
+            ideal = supervised_classifier(signal, others, features, folds=folds, seed=seed)
+        except InputError as error:
+            _log.warning("no supervised classifier: %s", error)
+            return curves
+        if curve := _curve("supervised", ideal(signal), ideal(others)):
+            curves["supervised"] = curve
     return curves
+
+
+def _curve(name: str, signal: Array, background: Array) -> SicCurve | None:
+    """What too few events of known truth cannot give is left out: it must not cost the search."""
+    try:
+        return significance_improvement(signal, background)
+    except InputError as error:
+        _log.warning("no significance improvement of %s: %s", name, error)
+        return None

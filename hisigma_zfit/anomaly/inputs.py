@@ -101,6 +101,12 @@ def read(options: SearchOptions) -> SearchInputs:
     pool = events
     if options.sideband_training:
         pool = pool.concatenate(within(options.sideband_training, closed=True))
+    columns = {name: events[name] for name in (options.mass, *options.features)}
+    for name, function in properties(options).items():
+        if bad := int(np.sum(~np.isfinite(function(columns)))):
+            raise InputError.from_parts(
+                expected=f"a property {name} of every event", got=f"{bad} that are not finite", do="change its formula"
+            )
     return SearchInputs(events, pool.sidebands(options.mass, region), _truth(options, events))
 
 

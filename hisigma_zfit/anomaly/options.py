@@ -52,7 +52,7 @@ class SearchOptions(TrainOptions, EventOptions):
         ge=0,
         le=20,
         description="windows in the sidebands that are searched as the signal region is, each with a training of its "
-        f"own; {WINDOWS} by default where toys are made or the run is blind",
+        f"own; up to {WINDOWS} by default where toys are made or the run is blind",
     )
     degree: Annotated[int | None, Flag(metavar="N")] = Field(
         None, ge=1, le=8, description="of the polynomial in the exponent of the mass spectrum; chosen by default"
@@ -103,6 +103,16 @@ class SearchOptions(TrainOptions, EventOptions):
                     "scan: expected LO and HI at least a positive WIDTH apart, and a positive STEP, got "
                     f"{low:g} {high:g} {width:g} {step:g}; correct them"
                 )
+            if not (self.range[0] < low and high < self.range[1]):
+                raise ValueError(
+                    f"scan: expected windows inside the range {self.range[0]:g} to {self.range[1]:g} with sidebands on "
+                    f"both sides, got {low:g} to {high:g}; narrow it"
+                )
+        if self.sideband_training and (self.toys or self.sideband_windows or self.scan):
+            raise ValueError(
+                "sideband-training: expected none together with toys, sideband windows or a scan, which have no such "
+                "events, got some; leave one of them out"
+            )
         return self
 
     @property
@@ -110,7 +120,7 @@ class SearchOptions(TrainOptions, EventOptions):
         """Windows in the sidebands that are searched."""
         if self.sideband_windows is not None:
             return self.sideband_windows
-        return WINDOWS if self.toys or self.blind else 0
+        return WINDOWS if (self.toys or self.blind) and not self.sideband_training else 0
 
     def numbers(self) -> dict[str, Any]:
         """Options that change numbers: all but the paths, whose content is hashed instead."""

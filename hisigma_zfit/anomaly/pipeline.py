@@ -13,6 +13,7 @@ from hisigma_zfit.anomaly.family import FamilyText
 from hisigma_zfit.anomaly.inputs import input_digests, properties, read
 from hisigma_zfit.anomaly.options import SearchOptions
 from hisigma_zfit.anomaly.stored import TASK, SearchResults, load_search
+from hisigma_zfit.errors import InputError
 from hisigma_zfit.measurement.blind import trained_digests
 from hisigma_zfit.results import ClosureReport, EventCounts, Search, SearchBackground
 from hisigma_zfit.runs.folder import RunFolder
@@ -171,7 +172,7 @@ class _Task:
             with self.stages("toys"):
                 if settings.toys:
                     training: dict[str, Any] = {"members": settings.members, "preset": settings.preset}
-                    null = null_toys(found, spectrum, n=settings.toys, **training, **work)
+                    null = null_toys(found, spectrum, n=settings.toys, degree=settings.degree, **training, **work)
                     p_value = search_pvalue(found, null)
                 if settings.scan is not None:
                     scan = self._scan()
@@ -295,7 +296,7 @@ class _Task:
         work = {"processes": self.processes, "scheduler": self.scheduler}
         return own | work | {"checkpoint": self.run.folder / place}
 
-    def _windows(self) -> SidebandWindows:
+    def _windows(self) -> SidebandWindows | None:
         """The search in windows of the sidebands."""
         import zfit
 
@@ -303,8 +304,16 @@ class _Task:
 
         settings = self.settings
         mass = zfit.Space(settings.mass, *settings.range)
-        beside, n = self.inputs.events, settings.windows_beside
-        return sideband_windows(beside, settings.features, mass, settings.region, n=n, **self._options("windows"))
+        where = (self.inputs.events, settings.features, mass, settings.region)
+        if settings.sideband_windows is not None:
+            return sideband_windows(*where, n=settings.sideband_windows, **self._options("windows"))
+        for n in range(settings.windows_beside, 0, -1):
+            try:
+                return sideband_windows(*where, n=n, **self._options("windows"))
+            except InputError as error:  # before anything is trained
+                reason = error
+        _log.warning("no windows in the sidebands are searched: %s", reason)
+        return None
 
     def _scan(self) -> WindowScan:
         """The search in windows all along the mass."""
@@ -327,6 +336,9 @@ class _Task:
 
     def _counts(self) -> EventCounts:
         report = self.inputs.events.report
+        if self.settings.blind:  # what was read and dropped would tell how many events are in the region
+            n = len(self.inputs.events)
+            return EventCounts(n, n, {}, signal_simulation=0, sideband_training=len(self.inputs.training))
         return EventCounts(
             read=report.n_read,
             used=report.n_used,

@@ -168,7 +168,7 @@ def fit_family(
         interval_68=of_yield[0],
         interval_95=of_yield[1],
         background_yield=len(here) - s,
-        background_error=float(np.sqrt(np.mean(np.square(spread)))) if spread else 0.0,
+        background_error=float(np.sqrt(np.mean(np.square(spread)))) if spread else float("nan"),
         parameters=_parameters(landscape, found[0]),
         contours=tuple(trace(landscape, found[0], (0, 1), cl=cl, points=RAYS) for cl in pair),
         second=_second(found, density.names),

@@ -8,6 +8,7 @@ after the other and fitted with the whole, so that the density's own error is in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["family_interval"]
 
 LEAST = 5  # toys
+BEYOND = (1.0, 2.0)  # also above the upper edge, which is far from the asymptotic one for a faint signal
 AROUND = (-0.5, 0.0, 0.5)  # where the p-value near an edge is measured, in half widths of the interval
 _LENGTH, _EVENTS, _THINNED, _SIGNAL = range(4, 8)  # streams of a family, after those of its density and its checks
 
@@ -47,8 +49,11 @@ def family_interval(fit: FittedFamily, *, cl: float = 0.95, toys: int = 100, see
     Args:
         fit: The fit.
         cl: Confidence level.
-        toys: Pseudo-experiments; each is fitted at no signal and at three yields near each edge.
+        toys: Pseudo-experiments; each is fitted at no signal and at several yields near each edge.
         seed: Same seed, same toys.
+
+    Returns:
+        The interval; its upper edge is infinite where it is farther than three asymptotic half widths.
 
     Raises:
         InputError: Fewer than five toys, or `cl` is not between 0 and 1.
@@ -77,8 +82,8 @@ def family_interval(fit: FittedFamily, *, cl: float = 0.95, toys: int = 100, see
     (low, high), *_ = edges(
         lambda s: tested(s).t, best, (level,), (0.0, MOST * n), step=float(np.sqrt(level * (best + 9.0)))
     )
-    near_low = [low + part * (best - low) for part in AROUND] if low > 0.0 else []
-    near_high = [high + part * (high - best) for part in AROUND]
+    near_low = [max(low + part * (best - low), 0.0) for part in AROUND] if low > 0.0 else []
+    near_high = [high + part * (high - best) for part in (*AROUND, *BEYOND)]
     points = [tested(max(s, 0.0)) for s in (0.0, *near_low, *near_high)]
     reached = np.array([_toy(fit, points, k, seed) for k in range(toys)])
     p = (1.0 + (reached >= np.array([point.t for point in points])).sum(axis=0)) / (1.0 + toys)
@@ -86,7 +91,7 @@ def family_interval(fit: FittedFamily, *, cl: float = 0.95, toys: int = 100, see
     return FamilyInterval(
         value=best,
         lower=0.0 if p[0] > 1.0 - cl or not near_low else _crossing(near_low, p[1:split], cl, low),
-        upper=_crossing(near_high, p[split:], cl, high),
+        upper=inf if p[-1] > 1.0 - cl else _crossing(near_high, p[split:], cl, high),
         cl=cl,
         toys=toys,
         p_null=float(p[0]),

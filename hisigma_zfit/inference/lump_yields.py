@@ -59,7 +59,7 @@ def fiducial_yield(
     return FiducialYield(
         value=float(total),
         error=float(np.sqrt(variance)),
-        background_error=float(np.sqrt(np.mean(shifts**2))) if len(shifts) else 0.0,
+        background_error=float(np.sqrt(np.mean(shifts**2))) if len(shifts) else float("nan"),
         contained=contained,
         radius_squared=radius_squared,
         regions=tuple(regions),

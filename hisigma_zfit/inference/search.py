@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from hisigma_zfit.density.blob import blob_flow
+from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.blobs import Blobs, Maximum, Points, maximise
 from hisigma_zfit.inference.lump_starts import promising
 from hisigma_zfit.inference.lump_yields import fiducial_yield, learned_yield
@@ -327,6 +328,11 @@ def _properties(
     probabilities = np.column_stack([_probability(here, best), _probability(here, again) * counts])
     columns: dict[str, Array] = dict(zip(here.names, here.observables.T, strict=True))
     columns |= {name: np.asarray(function(columns), dtype=np.float64) for name, function in extra.items()}
+    for name in extra:
+        if bad := int(np.sum(~np.isfinite(columns[name]))):
+            raise InputError.from_parts(
+                expected=f"a property {name} of every event", got=f"{bad} that are not finite", do="change its formula"
+            )
     found = {}
     for name, values in columns.items():
         order = np.argsort(values)

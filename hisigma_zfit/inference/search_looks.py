@@ -68,6 +68,8 @@ def learned_features(
 
 
 def _feature(name: str, background: Array, signal: Array, truth: Array | None) -> LearnedFeature:
+    # events of densities may lie where a property is not defined
+    background, signal = (values[np.isfinite(values)] for values in (background, signal))
     both = np.concatenate([background, signal])
     low, high = map(float, np.quantile(both, [0.002, 0.998]))
     edges = np.linspace(low, high, BINS + 1)
@@ -87,8 +89,8 @@ def _feature(name: str, background: Array, signal: Array, truth: Array | None) -
         edges,
         density(background),
         density(signal),
-        np.repeat(counts * scale, 4)[:BINS],
-        np.repeat(np.sqrt(counts) * scale, 4)[:BINS],
+        counts * scale,
+        np.sqrt(counts) * scale,
     )
 
 

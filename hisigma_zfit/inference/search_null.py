@@ -9,6 +9,7 @@ its own window.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,7 @@ __all__ = ["GOOD", "LEAST", "gumbel_tail", "null_toys", "search_pvalue"]
 LEAST = 20  # toys for a fit of the tail
 GOOD = 0.05  # of its Kolmogorov-Smirnov test
 RESAMPLES = 200
-_TAIL = 5  # stream of the tail's resamples, behind those of a toy
+_TAIL, _DISTANCES = 5, 6  # streams of the tail's resamples, behind those of a toy
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def null_toys(
     *,
     n: int,
     seed: int,
+    degree: int | None = None,
     limits: dict[str, tuple[float, float]] | None = None,
     members: int | None = None,
     preset: str = "standard",
@@ -64,6 +66,7 @@ def null_toys(
         spectrum: The background's masses, from `fit_spectrum`: how many there are and where.
         n: Toys.
         seed: Same seed, same toys; more of them begin with the same ones.
+        degree: As it was given to `fit_spectrum`; each experiment chooses its own by default.
         limits: Hard edges of features, as they were given to the training.
         members: Nets of each training; as many as the background has by default.
         preset: Of each training, as that of the background.
@@ -93,7 +96,7 @@ def null_toys(
         given=background.given,
         limits=dict(limits or {}),
         mass_range=spectrum.limits,
-        degree=len(spectrum.coefficients),
+        degree=degree,
         members=members or len(background.members),
         preset=preset,
         components=len(found.result.lumps),
@@ -167,7 +170,7 @@ def search_pvalue(found: FoundSignal | float, null: NullToys) -> SearchPValue:
 
 
 def gumbel_tail(toys: Array) -> tuple[float, float, float]:
-    """Gumbel distribution of toys: location, scale, and p-value of its Kolmogorov-Smirnov test; NaN with too few toys.
+    """Gumbel distribution of toys: location, scale, p-value of its Kolmogorov-Smirnov test; NaN with too few toys.
 
     Args:
         toys: Test statistics, shape (n,).
@@ -175,4 +178,13 @@ def gumbel_tail(toys: Array) -> tuple[float, float, float]:
     if len(toys) < LEAST:
         return (float("nan"),) * 3
     location, scale = map(float, gumbel_r.fit(toys))
-    return location, scale, float(kstest(toys, gumbel_r(location, scale).cdf).pvalue)
+    distance = float(kstest(toys, gumbel_r(location, scale).cdf).statistic)
+    return location, scale, float((1 + np.sum(_distances(len(toys)) >= distance)) / (1 + RESAMPLES))
+
+
+@lru_cache
+def _distances(n: int) -> Array:
+    """Of n events from Gumbel distributions fitted to them: smaller than those from the true one, whatever it is."""
+    rng = stream(0, Purpose.NULL_TOY, _DISTANCES, n)
+    samples = gumbel_r.rvs(size=(RESAMPLES, n), random_state=rng)
+    return np.array([kstest(own, gumbel_r(*gumbel_r.fit(own)).cdf).statistic for own in samples])

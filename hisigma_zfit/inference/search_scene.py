@@ -77,8 +77,12 @@ def scene(
     region: SignalRegion,
     components: int,
     folds: int,
+    strict: bool = True,
 ) -> Scene:
-    """Check the input of a search and compute what all of it needs; see `find_signal`."""
+    """Check the input of a search and compute what all of it needs; see `find_signal`.
+
+    Experiments are not judged as data are (`strict`): what a user would mend may happen in one of many by chance.
+    """
     for option, value, least in (("components", components, 1), ("folds", folds, 2)):
         if value < least:
             raise InputError.from_parts(expected=f"{option} >= {least}", got=f"{value}", do=f"raise {option}")
@@ -87,7 +91,7 @@ def scene(
             expected="events without weights", got="weighted ones", do="search data, not weighted simulation"
         )
     inside = data.select(region.contains(data[background.given]))
-    if len(inside) < LEAST:
+    if strict and len(inside) < LEAST:
         raise InputError.from_parts(
             expected=f"at least {LEAST} events in {region}", got=f"{len(inside)}", do="widen the window"
         )
@@ -95,7 +99,7 @@ def scene(
     observables = np.column_stack([m, x])
     _require_distinct(observables)
     known = background.inside(x, m)
-    if np.mean(~known) > MOST_OUTSIDE:
+    if strict and np.mean(~known) > MOST_OUTSIDE:
         raise InputError.from_parts(
             expected="events inside of the domain of the background's density",
             got=f"{int(np.sum(~known))} of {len(known)} outside",

@@ -347,7 +347,7 @@ class SignalFamily(Family):
         x, m = (np.concatenate(parts) for parts in zip(*samples, strict=True))
         coordinates = SignalCoordinates.of(frame, self.moving, x, m)
         events = [_finite(coordinates, *sample) for sample in samples]
-        mixtures = tuple(fit_mixture(z, components=COMPONENTS, rng=_rng(seed, _FIT, k)) for k, z in enumerate(events))
+        mixtures = tuple(_learned(z, seed, k) for k, z in enumerate(events))
         places, widths = np.moveaxis(np.array([_core(z) for z in events]), 1, 0)
         motion = _Interpolated.of(np.log(points), places, widths)
         middle = np.sqrt(points.min(axis=0) * points.max(axis=0))

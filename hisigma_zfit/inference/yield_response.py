@@ -127,8 +127,8 @@ def yield_response(
     )
     values = np.array(rows).reshape(n, len(truths)).T
     means, widths = np.array([censored_normal(row) for row in values]).T
-    best, *one = response_interval(truths, means, widths, learned.value, cl=ONE_SIGMA)
-    _, *two = response_interval(truths, means, widths, learned.value, cl=0.95)
+    best, *one = response_interval(truths, means, widths, learned.value, cl=ONE_SIGMA, experiments=n)
+    _, *two = response_interval(truths, means, widths, learned.value, cl=0.95, experiments=n)
     return YieldResponse(
         truths=truths,
         found=values,

@@ -69,7 +69,7 @@ def search_figures(
         figures["response"] = yield_response(search, **words)
     if search.family is not None and search.family.contours:
         figures["family"] = contours(search.family.contours, labels=labels, label=label, right_label=right_label)
-    if search.scan is not None:
+    if search.scan is not None and search.scan.n_toys:
         figures["scan"] = window_scan(search.scan, mass=search.mass, labels=labels, **words)
     if search.comparison:
         figures["improvement"] = improvement_curves(search.comparison, label=label, right_label=right_label)
@@ -116,14 +116,13 @@ def learned_feature(
         axes.stairs(what.signal, what.edges, color=_RED, linewidth=3, label="Learned signal")
         top = float(max(what.background.max(), what.signal.max()))
         if what.truth is not None and what.truth_error is not None:
-            # equal values in neighbouring bins are one wider bin
-            starts = np.flatnonzero(np.append(True, np.diff(what.truth) != 0))
-            bounds = np.append(what.edges[starts], what.edges[-1])
+            wide = len(what.edges) // len(what.truth)  # its bins are wider
+            bounds = what.edges[::wide]
             axes.errorbar(
                 0.5 * (bounds[1:] + bounds[:-1]),
-                what.truth[starts],
+                what.truth,
                 xerr=0.5 * np.diff(bounds),
-                yerr=what.truth_error[starts],
+                yerr=what.truth_error,
                 fmt="o",
                 color="black",
                 markersize=7,
@@ -193,7 +192,8 @@ def yield_response(what: Search, *, label: str = LABEL, right_label: str = "") -
         top = float(max(own.truths[-1], own.found.max())) * 1.05
         axes.plot([0, top], [0, top], color=_GREY, linestyle=":", linewidth=2, label="What was injected")
         axes.axhline(own.value, color=_RED, linewidth=2, linestyle="--", label="Data")
-        axes.axvspan(*own.interval_68, ymax=0.7, color=_ORANGE, alpha=0.3, linewidth=0, label="68 % interval")
+        low, high = own.interval_68  # the upper edge may be open
+        axes.axvspan(low, min(high, top), ymax=0.7, color=_ORANGE, alpha=0.3, linewidth=0, label="68 % interval")
         axes.set_xlim(-0.03 * top, top)
         axes.set_ylim(-0.03 * top, 1.45 * top)
         axes.set_xlabel("Signal events injected")

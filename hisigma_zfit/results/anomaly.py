@@ -45,7 +45,7 @@ class LearnedFeature(Result):
         edges: Shape (n + 1,), in the unit of the observable.
         background: Of the learned background, shape (n,), normalised on the bins.
         signal: Of the learned signal, likewise.
-        truth: Of the events that are known to be signal; None where none are.
+        truth: Of the events that are known to be signal, in bins that are wider by a whole number; None where none are.
         truth_error: Of it, from their number.
     """
 

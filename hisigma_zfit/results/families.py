@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from hisigma_zfit.results.base import JsonArray, Result
 from hisigma_zfit.results.explanations import Contour
+from hisigma_zfit.results.numbers import number
 
 __all__ = ["FamilyFit", "FamilyInterval", "FamilyParameter"]
 
@@ -70,7 +71,7 @@ class FamilyFit(Result):
             f"{self.n_events} events in [{self.region[0]:g}, {self.region[1]:g})",
             f"  test statistic   {self.t:.1f}",
             f"  signal yield     {self.signal_yield:.1f}  [{low:.1f}, {high:.1f}]  "
-            f"(95 %: {lowest:.1f} to {highest:.1f}; background's error {self.background_error:.1f})",
+            f"(95 %: {lowest:.1f} to {highest:.1f}; background's error {number(self.background_error)})",
         ]
         lines += [
             f"  {name:15s}  {p.value:.4g}  [{p.interval_68[0]:.4g}, {p.interval_68[1]:.4g}]  "

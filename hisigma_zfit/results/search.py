@@ -63,7 +63,8 @@ class EValue(Result):
     Attributes:
         ln_e: Logarithm of the e-value, averaged over shuffles; its expectation is at most one without a signal.
         ln_e_smallest: The smallest over the bootstraps of the background.
-        p_bound: No p-value is larger: the smaller of one and 1 / e, with the smallest e.
+        p_bound: The smaller of one and 1 / e, with the smallest e: if the learned background is exact, no p-value of
+            the search is larger.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/e-value/1"
@@ -79,7 +80,7 @@ class FiducialYield(Result):
     Attributes:
         value: Events beyond the expected background.
         error: From the counts.
-        background_error: From the bootstraps of the background.
+        background_error: From the bootstraps of the background; NaN without any.
         contained: Share of the learned signal that the regions hold.
         radius_squared: Mahalanobis radius of the regions, squared.
         regions: Mean and covariance of each fold's region in the gaussianised coordinates; `share` is that of all
@@ -171,13 +172,15 @@ class SearchResult(Result):
     def __str__(self) -> str:
         """A few lines for people."""
         learned, fiducial = self.learned, self.fiducial
-        error = (fiducial.error**2 + fiducial.background_error**2) ** 0.5
+        known = fiducial.background_error == fiducial.background_error
+        of_background = f"{fiducial.background_error:.1f}" if known else "not measured, needs bootstraps"
+        error = (fiducial.error**2 + (fiducial.background_error**2 if known else 0.0)) ** 0.5
         lines = [
             f"{self.n_events} events with {self.given} in [{self.region[0]:g}, {self.region[1]:g})",
             f"  test statistic   {self.t:.1f} (its p-value needs toys)",
-            f"  without toys     p <= {self.e_value.p_bound:.2g}  (ln e = {self.e_value.ln_e:.1f}, "
-            f"smallest {self.e_value.ln_e_smallest:.1f})",
-            f"  fiducial yield   {fiducial.value:.1f} +- {error:.1f}  (background {fiducial.background_error:.1f})",
+            f"  without toys     p <= {self.e_value.p_bound:.2g} if the learned background is exact  "
+            f"(ln e = {self.e_value.ln_e:.1f}, smallest {self.e_value.ln_e_smallest:.1f})",
+            f"  fiducial yield   {fiducial.value:.1f} +- {error:.1f}  (background {of_background})",
             f"  learned yield    {learned.value:.1f}  [{learned.interval_68[0]:.1f}, {learned.interval_68[1]:.1f}]"
             "  (without what looks like background)",
         ]
@@ -215,7 +218,7 @@ class SearchPValue(Result):
         z: The same in standard deviations, one-sided.
         location: Of the Gumbel distribution of the toys; NaN with fewer than 20.
         scale: Of it.
-        ks: p-value of its Kolmogorov-Smirnov test, with fitted parameters: rather too large.
+        ks: p-value of its Kolmogorov-Smirnov test, the fit of its parameters included.
         p_extrapolated: Its tail; NaN where it does not describe the toys.
         p_extrapolated_68: The same with the error of the fit.
         z_extrapolated: In standard deviations.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import isotonic_regression, minimize
 from scipy.stats import norm
+from scipy.stats import t as student
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
@@ -22,6 +23,7 @@ __all__ = ["censored_normal", "response_interval"]
 
 _TRUE = 401  # true values that are tried
 _SEEN = 1000  # values of the estimator, between which a density is summed
+_ONE = float(norm.cdf(1.0))
 _WIDTHS = 6.0  # beyond the largest mean
 
 
@@ -51,7 +53,7 @@ def censored_normal(values: Array) -> tuple[float, float]:
 
 
 def response_interval(
-    truths: Array, means: Array, widths: Array, value: float, *, cl: float
+    truths: Array, means: Array, widths: Array, value: float, *, cl: float, experiments: int | None = None
 ) -> tuple[float, float, float]:
     """Best true value and its interval.
 
@@ -61,14 +63,19 @@ def response_interval(
         widths: Of it, likewise.
         value: What the estimator returned, not negative.
         cl: Confidence level.
+        experiments: At each true value, at least two, from which means and widths are known; enough by default.
 
     Returns:
-        Most likely true value, lower and upper edge; the search ends at twice the largest of `truths`, or where the
-        response would have to be continued by more than that.
+        Most likely true value, lower and upper edge; an upper edge beyond twice the largest of `truths` is infinite.
     """
     rising = isotonic_regression(means).x
+    # a width that a few experiments found too small must not pull the others down; beyond the last one it stays
+    widths = isotonic_regression(widths).x
+    if experiments is not None:
+        # a mean of n has an error too, and a width from n is Student's
+        widths = widths * np.sqrt(1.0 + 1.0 / experiments) * student.ppf(_ONE, experiments - 1) / norm.ppf(_ONE)
     tried = np.linspace(0.0, 2.0 * float(truths[-1]), _TRUE)
-    mean, width = _continued(tried, truths, rising), np.maximum(_continued(tried, truths, widths), 0.01)
+    mean, width = _continued(tried, truths, rising), np.maximum(np.interp(tried, truths, widths), 0.01)
     top = max(float((mean + _WIDTHS * width).max()), 1.1 * value)
     edges = np.linspace(0.0, top, _SEEN + 1)
     seen = np.append(0.0, 0.5 * (edges[1:] + edges[:-1]))
@@ -88,7 +95,7 @@ def response_interval(
         return best, best, best
     first, last = int(inside[0]), int(inside[-1])
     low = 0.0 if first == 0 else float(np.interp(-cl, -above[first - 1 : first + 1], tried[first - 1 : first + 1]))
-    high = float(tried[-1])
+    high = np.inf
     if last + 1 < _TRUE:
         high = float(np.interp(cl, above[last : last + 2], tried[last : last + 2]))
     return best, low, high

@@ -117,6 +117,11 @@ def test_a_blind_run_keeps_nothing_of_the_region(tmp_path, monkeypatch):
     assert result.background.seen is None
     assert result.null is None
     assert "closed" in str(result)
+    text = (folder / "result.json").read_text() + (folder / "table.txt").read_text()
+    every = hz.read(hz.examples.path("events.root"), columns={"m": "m"})
+    inside = int(((every["m"] >= 118) & (every["m"] < 132)).sum())
+    assert str(inside) not in text
+    assert str(every.report.n_read) not in text
     assert result.background.expected > 0
     monkeypatch.undo()
     assert cli.main(["unblind", str(folder)]) == 0
@@ -151,6 +156,9 @@ def test_a_blind_run_keeps_nothing_of_the_region(tmp_path, monkeypatch):
         ({"compare": "net", "truth": "m2"}, "classifier"),
         ({"compare": "classifier"}, "truth"),
         ({"scan": (100, 110, 20, 5)}, "WIDTH apart"),
+        ({"scan": (100, 150, 20, 5)}, "sidebands on both sides"),
+        ({"sideband_training": ("none.root",), "toys": 3}, "together with toys"),
+        ({"properties": {"x": "1 / (pt - pt)"}}, "not finite"),
         ({"family": "other:a.root:x=y@y=1"}, "scaled:FILE"),
         ({"family": "scaled:a.root:pt=scale"}, "NAME=VALUE"),
         ({"family": "scaled:a.root:pt=scale@scale=large"}, "numbers behind @"),

@@ -54,3 +54,11 @@ def test_a_censored_normal_is_found_again():
     assert width == pytest.approx(2.0, abs=0.1)
     assert censored_normal(np.zeros(5)) == (0.0, 0.01)
     assert censored_normal(np.array([3.0, 5.0]))[0] == 4.0
+
+
+def test_few_experiments_make_wide_intervals_and_an_open_end_is_told():
+    means, widths = 0.8 * TRUTHS, np.array([1.0, 1.3, 0.9, 1.1])
+    sure = response_interval(TRUTHS, means, widths, 3.0, cl=0.683)
+    rough = response_interval(TRUTHS, means, widths, 3.0, cl=0.683, experiments=5)
+    assert rough[2] - rough[1] == pytest.approx(1.25 * (sure[2] - sure[1]), rel=0.1)  # sqrt(1.2) t_4 / z
+    assert response_interval(TRUTHS, means, widths, 14.0, cl=0.95)[2] == np.inf
