@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from hisigma_zfit.anomaly.options import SearchOptions
 from hisigma_zfit.anomaly.stored import load_search
 from hisigma_zfit.anomaly.unblinding import unblind
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.results import Search
+from hisigma_zfit.report.search_figures import learned_feature, search_figures
+from hisigma_zfit.results import LearnedFeature, ScannedWindow, Search, WindowScan
 
 OPTIONS = {
     "mass": "m",
@@ -185,3 +187,16 @@ def test_the_configuration_repeats_the_run(folder):
     again = SearchOptions.load(folder / "config.yaml")
     first = SearchOptions.build(**EVERYTHING)
     assert json.dumps(again.numbers()) == json.dumps(first.numbers())
+
+
+def test_a_scan_without_toys_is_told_and_not_drawn(folder):
+    found = load_search(folder)
+    window = ScannedWindow((112.0, 126.0), 700, 31.0, *[float("nan")] * 4)
+    nan = float("nan")
+    scan = WindowScan((window,), 0, 0, nan, nan, nan, nan, nan, None, np.empty((0, 1)), 1)
+    search = replace(found.search, scan=scan)
+    assert "no toys" in str(search)
+    assert "scan" not in search_figures(search)
+    assert Search.from_json(search.to_json()).scan.windows[0].t == 31.0
+    feature = LearnedFeature("m", np.arange(9.0), np.ones(8) / 8, np.ones(8) / 8, np.ones(2) / 8, np.ones(2) / 16)
+    assert learned_feature(feature).axes[0].get_xlabel().startswith("$m$")
