@@ -20,7 +20,7 @@ from scipy.special import ndtr
 
 from hisigma_zfit.baselines.classifiers import Classifier, CrossFit, cross_fit, train_classifier, with_folds
 from hisigma_zfit.data import Dataset
-from hisigma_zfit.density.gaussianised import log_normal
+from hisigma_zfit.density.gaussianised import drawn_background, log_normal
 from hisigma_zfit.density.residual import ResidualFit, train_residual
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.blobs import Blobs, Points
@@ -132,9 +132,8 @@ def cross_fitted_scores(found: FoundSignal) -> Scores:
 
 def _scores(blobs: Blobs, points: Points) -> Scores:
     """A lump without its mass is its marginal, the background given the mass is p_b(y) / phi(y_0)."""
-    marginal = Blobs(blobs.shares, blobs.means[:, :, 1:], blobs.covariances[:, :, 1:, 1:])
     given = Points.of(points.y[:, 1:], points.log_background - log_normal(points.y[:, 0]))
-    return Scores(marginal.log_ratio(given)[:, 0], blobs.log_ratio(points)[:, 0])
+    return Scores(blobs.without_mass.log_ratio(given)[:, 0], blobs.log_ratio(points)[:, 0])
 
 
 def background_events(here: Scene, n: int, *, seed: int) -> Dataset:
@@ -146,8 +145,9 @@ def background_events(here: Scene, n: int, *, seed: int) -> Dataset:
         seed: Same seed, same events.
     """
     place = here.place
-    m = place.mass.inverse(stream(seed, Purpose.COMPARISON_SCORES, _MASSES).random((n, 1)))[:, 0]
-    x = here.background.sample(m, seed=seed_for(seed, Purpose.COMPARISON_SCORES, _FEATURES))
+    rng = stream(seed, Purpose.COMPARISON_SCORES, _MASSES)
+    own = seed_for(seed, Purpose.COMPARISON_SCORES, _FEATURES)
+    x, m = drawn_background(here.background, place.mass, n, rng, seed=own)
     return Dataset.from_arrays({place.given: m, **dict(zip(place.features, x.T, strict=True))})
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.density.base import ConditionalFlow
     from hisigma_zfit.learn.moving import Coordinates
 
-__all__ = ["Gaussianised", "window_transform"]
+__all__ = ["Gaussianised", "drawn_background", "log_normal", "window_transform"]
 
 KNOTS = 33  # of the distribution function of the mass, between which it is a cubic
 _STEPS = 16  # of its integration, from knot to knot
@@ -54,6 +54,25 @@ def window_transform(density: Callable[[Array], Array], window: tuple[float, flo
     levels, slopes = primitive[::_STEPS] / primitive[-1], values[::_STEPS] / primitive[-1]
     marginal = MarginalCDF(fine[::_STEPS], levels, slopes, (float(window[0]), float(window[1])), (0.0, 0.0))
     return FeatureTransform((name,), (marginal,))
+
+
+def drawn_background(
+    flow: ConditionalFlow, mass: FeatureTransform, n: int, rng: np.random.Generator, *, seed: int
+) -> tuple[Array, Array]:
+    """Events of a density whose mass has a distribution function.
+
+    Args:
+        flow: The density of the features.
+        mass: Distribution function of the mass, see `window_transform`.
+        n: Events.
+        rng: Source of the masses.
+        seed: Of the features.
+
+    Returns:
+        Features, shape (n, d), and masses, shape (n,).
+    """
+    m = mass.inverse(rng.random((n, 1)))[:, 0]
+    return flow.sample(m, seed=seed), m
 
 
 @dataclass(frozen=True)

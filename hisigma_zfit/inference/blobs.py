@@ -120,6 +120,12 @@ class Blobs:
         return np.ones(self.means.shape, dtype=np.bool_) if self.active is None else self.active
 
     @property
+    def without_mass(self) -> Blobs:
+        """Their marginals in the features, the coordinates but the first."""
+        active = None if self.active is None else self.active[..., 1:]
+        return Blobs(self.shares, self.means[..., 1:], self.covariances[..., 1:, 1:], active)
+
+    @property
     def total(self) -> Array:
         """w, shape (R,)."""
         return np.asarray(self.shares.sum(axis=1))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import chi2
 
+from hisigma_zfit.density.gaussianised import drawn_background
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.family_likelihood import MOST, NEVER, Landscape
 from hisigma_zfit.inference.family_profiles import Peak, YieldProfile, edges, peaks, polish
@@ -275,9 +276,8 @@ def kappa(fit: FittedFamily, theta: Array, *, n: int = 200_000, seed: int) -> tu
 
 def background_events(fit: FittedFamily, flow: ConditionalFlow, n: int, seed: int) -> tuple[Array, Array, Array]:
     """Features and masses of n events drawn from a density in the window, and log p_b(x, m) of the background."""
-    mass = fit.scene.place.mass
-    m = mass.inverse(stream(seed, Purpose.SIGNAL_FAMILY, _MASSES).random((n, 1)))[:, 0]
-    x = flow.sample(m, seed=seed_for(seed, Purpose.SIGNAL_FAMILY, _FEATURES))
+    rng, own = stream(seed, Purpose.SIGNAL_FAMILY, _MASSES), seed_for(seed, Purpose.SIGNAL_FAMILY, _FEATURES)
+    x, m = drawn_background(flow, fit.scene.place.mass, n, rng, seed=own)
     return x, m, log_background_of(fit, x, m)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from hisigma_zfit.data import Dataset, SignalRegion, feature_space
-from hisigma_zfit.density.gaussianised import window_transform
+from hisigma_zfit.density.gaussianised import drawn_background, window_transform
 from hisigma_zfit.density.loading import unpacked
 from hisigma_zfit.density.training import train_flow
 from hisigma_zfit.errors import InputError
@@ -132,8 +132,8 @@ class NullModel:
         flow = flows[k % len(flows)]
         n = int(stream(seed, purpose, k, _LENGTH).poisson(spectrum.events))
         whole = window_transform(spectrum.density, spectrum.limits, name=flow.given)
-        m = whole.inverse(stream(seed, purpose, k, _MASS).random((n, 1)))[:, 0]
-        x = flow.sample(m, seed=seed_for(seed, purpose, k, _FEATURES))
+        rng, own = stream(seed, purpose, k, _MASS), seed_for(seed, purpose, k, _FEATURES)
+        x, m = drawn_background(flow, whole, n, rng, seed=own)
         return Dataset.from_arrays({flow.given: m, **dict(zip(flow.features, x.T, strict=True))})
 
     def fingerprint(self, *options: Any) -> str:

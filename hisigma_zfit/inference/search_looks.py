@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hisigma_zfit.inference.blobs import Blobs, Points
+from hisigma_zfit.density.gaussianised import drawn_background, window_transform
+from hisigma_zfit.inference.blobs import Points
 from hisigma_zfit.inference.search_scene import fold_of
 from hisigma_zfit.learn.streams import Purpose, seed_for, stream
 from hisigma_zfit.results.anomaly import LearnedFeature
@@ -52,8 +53,8 @@ def learned_features(
     """
     here, seed = found.scene, found.result.seed
     signal = learned_events(found, SHOWN)
-    m = here.place.mass.inverse(stream(seed, Purpose.SEARCH, _MASS).random((SHOWN, 1)))[:, 0]
-    x = here.background.sample(m, seed=seed_for(seed, Purpose.SEARCH, _BACKGROUND))
+    rng, own = stream(seed, Purpose.SEARCH, _MASS), seed_for(seed, Purpose.SEARCH, _BACKGROUND)
+    x, m = drawn_background(here.background, here.place.mass, SHOWN, rng, seed=own)
     background = dict(zip(here.names, np.column_stack([m, x]).T, strict=True))
     known: dict[str, Array] = {}
     if truth is not None and truth.any():
@@ -115,8 +116,7 @@ def feature_scores(found: FoundSignal, x: Array, m: Array, folds: Integers) -> A
     own = np.empty(len(y))
     for fold, blobs in enumerate(found.parts):
         rows = folds[inside] == fold
-        features = Blobs(blobs.shares, blobs.means[..., 1:], blobs.covariances[..., 1:, 1:])
-        own[rows] = features.log_ratio(points.select(rows))[:, 0]
+        own[rows] = blobs.without_mass.log_ratio(points.select(rows))[:, 0]
     scores[inside] = own
     return scores
 
@@ -144,8 +144,9 @@ def enriched_mass(found: FoundSignal, data: Dataset, spectrum: Spectrum, *, bins
     cut = float(np.quantile(window, 1.0 - ENRICHED))
     edges = np.linspace(*spectrum.limits, bins + 1)
     counts, _ = np.histogram(m[scores > cut], edges)
-    drawn = spectrum.quantile(stream(seed, Purpose.SEARCH, _RANGE).random(GENERATED))
-    x = here.background.sample(drawn, seed=seed_for(seed, Purpose.SEARCH, _RANGE_FEATURES))
+    whole = window_transform(spectrum.density, spectrum.limits, name=given)
+    rng, own = stream(seed, Purpose.SEARCH, _RANGE), seed_for(seed, Purpose.SEARCH, _RANGE_FEATURES)
+    x, drawn = drawn_background(here.background, whole, GENERATED, rng, seed=own)
     chosen = stream(seed, Purpose.SEARCH, _FOLDS).integers(folds, size=GENERATED)
     kept = feature_scores(found, x, drawn, chosen) > cut
     template, _ = np.histogram(drawn[kept], edges)

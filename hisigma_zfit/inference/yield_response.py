@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisigma_zfit.density.gaussianised import Gaussianised
+from hisigma_zfit.density.gaussianised import Gaussianised, drawn_background
 from hisigma_zfit.density.loading import unpacked
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.inference.blobs import Points, maximise
@@ -154,9 +154,9 @@ def _experiment(recipe: _Recipe, number: int) -> float:
     place = Gaussianised.of(background, recipe.mass)
     rng = source(_LENGTH)
     n, s = int(rng.poisson(recipe.events - recipe.expected)), int(rng.poisson(signal))
-    m = place.mass.inverse(source(_MASS).random((n, 1)))[:, 0]
-    drawn = background.bootstraps[k % len(background.bootstraps)]
-    x = drawn.sample(m, seed=seed_for(recipe.seed, Purpose.YIELD_RESPONSE, strength, k, _FEATURES))
+    flow = background.bootstraps[k % len(background.bootstraps)]
+    own = seed_for(recipe.seed, Purpose.YIELD_RESPONSE, strength, k, _FEATURES)
+    x, m = drawn_background(flow, place.mass, n, source(_MASS), seed=own)
     inside = background.inside(x, m)
     x, m = x[inside], m[inside]
     lump_x, lump_m = place.inverse(recipe.blobs.sample(s, source(_SIGNAL)))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.integrate import cumulative_simpson
 
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.model.families import quadrature
@@ -21,7 +20,6 @@ __all__ = ["Spectrum", "fit_spectrum"]
 MAX_STEPS = 100
 LEAST = 100  # events
 MAX_DEGREE = 5
-_GRID = 4097  # masses between which the distribution function is linear
 GAIN = 3.84  # of 2 lnL, by one more coefficient: 5 % of chi-square
 
 
@@ -51,12 +49,6 @@ class Spectrum:
         """Background events between two masses."""
         part, whole = self._integrals(np.array([[lower, upper], self.limits]))
         return float(self.events * part / whole)
-
-    def quantile(self, levels: Array) -> Array:
-        """Masses below which there are shares of the range's events, shape (n,)."""
-        grid = np.linspace(*self.limits, _GRID)
-        cumulative = cumulative_simpson(self.density(grid), x=grid, initial=0.0)
-        return np.asarray(np.interp(levels, cumulative / cumulative[-1], grid))
 
     def _exponent(self, m: Array) -> Array:
         return _powers(m, self.limits, len(self.coefficients)).T @ self.coefficients
