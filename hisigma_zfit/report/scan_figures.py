@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import NullLocator
 from scipy.stats import norm
 
 from hisigma_zfit.errors import InputError
@@ -79,6 +80,10 @@ def window_scan(
                 )  # fmt: skip
         axes.set_yscale("log")
         axes.set_ylim(bottom, (1.0 / bottom) ** 0.6)  # room for the legend
+        # a probability has no ticks above one
+        decades = np.arange(np.ceil(np.log10(bottom)), 1.0)
+        axes.set_yticks(10.0 ** decades[:: max(1, len(decades) // 8)])
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.set_xlim(float(edges.min()), float(edges.max()))
         axes.set_xlabel(axis_label(mass, labels=labels))
         axes.set_ylabel(r"$p$-value")
