@@ -94,6 +94,20 @@ class Purpose(IntEnum):
     """Background events, trees, folds and nets of the scores that a search is compared with."""
     SEARCH_FEATURES = 43
     """Data sets with useless features that a benchmark searches."""
+    RATIO_POSTERIOR = 44
+    """Trees, starts and orders of the classifiers of a cross-section's posteriors."""
+    RATIO_EXPONENTS = 45
+    """Starts and orders of the nets that learn systematic variations of a ratio."""
+    SMEARING = 46
+    """What a random shift adds to an event, the same at every design point."""
+    DATA_FOLD = 47
+    """Which fold's models score an event of data."""
+    HELD_BACK = 48
+    """Which simulated events nothing is learned from."""
+    REPLICA = 49
+    """How often a replica of the whole learning draws each event."""
+    RATIO_TOYS = 50
+    """Nuisances, numbers of events and shifts of a cross-section's pseudo-experiments."""
     SIGNAL_FAMILY = 40
     """Starts of a family of signals, and its pseudo-experiments."""
 

@@ -1,0 +1,56 @@
+"""Simulated events of one process as trainings of ratios see them: nominal, and shifted at a design point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hisigma_zfit.arrays import Array, Float32, Integers
+
+__all__ = ["ProcessRows", "ShiftedRows"]
+
+
+@dataclass(frozen=True)
+class ProcessRows:
+    """The nominal simulation of one process.
+
+    Attributes:
+        name: The process.
+        x: Features, shape (n, d).
+        weights: Expected events that each row stands for, shape (n,).
+        event: Identity of the hard event behind each row, shape (n,); several rows may share one.
+        fold: Which models have not seen it, shape (n,): row i is scored by the models of fold ``fold[i]``, which were
+            trained without the rows of that fold.
+        cell: Where it is counted, shape (n,); -1 for nowhere.  See `ratio.structure`.
+    """
+
+    name: str
+    x: Float32
+    weights: Array
+    event: Integers
+    fold: Integers
+    cell: Integers
+
+
+@dataclass(frozen=True)
+class ShiftedRows:
+    """The same process at one design point; only the rows in unbinned cells.
+
+    Attributes:
+        row: Which nominal row each is the shifted version of, shape (m,); -1 where nobody knows.
+        x: Features after the shift, shape (m, d).
+        weights: After the shift, shape (m,).
+        fold: As of the nominal row, shape (m,).
+        cell: Where it is counted after the shift, shape (m,).
+        sums: Sum of weights of all rows after the shift by cell, shape (B,).
+        squares: Sum of their squares, shape (B,).
+    """
+
+    row: Integers
+    x: Float32
+    weights: Array
+    fold: Integers
+    cell: Integers
+    sums: Array
+    squares: Array
