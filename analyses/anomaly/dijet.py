@@ -9,7 +9,6 @@ minute each: --toys 200 --processes 4.
 from __future__ import annotations
 
 import argparse
-from importlib.util import find_spec
 from pathlib import Path
 
 import hisigma_zfit as hz
@@ -28,8 +27,7 @@ def main() -> None:
     )
     parser.add_argument("--toys", type=int, default=0, help="retrained background-only experiments (default 0)")
     parser.add_argument("--responses", type=int, default=5, help="experiments at each injected signal (default 5)")
-    others = ["classifier"] if find_spec("sklearn") else []  # an extra of the package
-    parser.add_argument("--compare", nargs="*", default=others, help="other scores (default: classifier, if installed)")
+    parser.add_argument("--compare", nargs="*", default=["classifier"], help="other scores (default: classifier)")
     parser.add_argument("--family", default=FAMILY, help="signal known up to its masses (default: scaled simulation)")
     parser.add_argument(
         "--scan", nargs=4, type=float, metavar=("LO", "HI", "WIDTH", "STEP"), help="search these windows"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,12 +77,6 @@ def read(options: SearchOptions) -> SearchInputs:
             truth is neither 0 nor 1.
     """
     region, (low, high) = options.region, options.range
-    if {"classifier", "supervised"} & set(options.compare) and find_spec("sklearn") is None:
-        raise InputError.from_parts(
-            expected="scikit-learn to compare with classifiers",
-            got="none installed",
-            do="pip install 'hisigma_zfit[diagnostics]'",
-        )
 
     def within(files: tuple[str, ...], *, closed: bool) -> Dataset:
         found = data.read(files, tree=options.tree, columns=options.column_expressions(), cut=options.cut)

@@ -97,7 +97,7 @@ def train_classifier(
         seed: Seed of the split for early stopping and of the start.
 
     Raises:
-        InputError: Negative weights, too few events, another kind, or scikit-learn is missing.
+        InputError: Negative weights, too few events, or another kind.
     """
     if min(len(signal), len(background)) < 100:
         raise InputError.from_parts(
@@ -214,12 +214,8 @@ def train_ratio(
 def _trees(
     x: Array, y: npt.NDArray[np.int64], weight: Array, seed: int, options: Mapping[str, Any]
 ) -> Callable[[Array], Array]:
-    try:
-        from sklearn.ensemble import HistGradientBoostingClassifier
-    except ImportError as error:
-        raise InputError.from_parts(
-            expected="scikit-learn", got="none installed", do="pip install 'hisigma_zfit[diagnostics]'"
-        ) from error
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     model = HistGradientBoostingClassifier(learning_rate=0.1, early_stopping=True, random_state=seed, **options)
     model.fit(x, y, sample_weight=weight)
 

@@ -24,8 +24,6 @@ than a tolerance in nats: a misfit of T nats shifts the log-likelihood by T per 
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -47,8 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MIN_EVENTS", "Closure", "FeatureClosure", "closure", "held_out_closure", "interpolation_closure"]
 
-
-logger = logging.getLogger(__name__)
 
 _COPIES = 2  # flow samples by event: more of them would cost more than the noise that they remove
 MIN_EVENTS = 500
@@ -156,7 +152,7 @@ def closure(
     tolerance: float = 0.01,
     max_events: int = 40_000,
     pit_events: int = 4_000,
-    classifier: bool | None = None,
+    classifier: bool = True,
 ) -> Closure:
     """Compare a learned density with events.
 
@@ -172,13 +168,11 @@ def closure(
         tolerance: Misfit in nats per event that is acceptable.
         max_events: Events used at most, drawn at random.
         pit_events: Events used at most for the conditional test, which needs about 32 densities by event and feature.
-        classifier: Train the classifier; by default only when scikit-learn is installed.
+        classifier: Train the classifier.
 
     Raises:
-        InputError: Fewer than 500 usable events, a column is missing, a weight is negative, or scikit-learn is asked
-            for and missing.
+        InputError: Fewer than 500 usable events, a column is missing, or a weight is negative.
     """
-    use_classifier = _has_classifier(wanted=classifier)
     chosen = data if region is None else data.select(region.contains(data[flow.given]), reason="outside the region")
     x, m = chosen.array(flow.features), chosen[flow.given]
     weights = chosen.require_nonnegative_weights().weights
@@ -208,7 +202,7 @@ def closure(
         conditional = conditional_test(u, w[few], slices, [other for other in names if other != name])
         found.append(FeatureClosure(feature=name, **marginal._asdict(), **conditional._asdict(), importance=None))
     seen: Classified | None = None
-    if use_classifier:
+    if classifier:
         seen = classify(x, y[: len(x)], m, w, seed=seed_for(seed, Purpose.CLASSIFIER))
         found = [replace(f, importance=float(v)) for f, v in zip(found, seen.importance, strict=True)]
     return Closure(
@@ -314,16 +308,3 @@ def _flag(found: Sequence[FeatureClosure], tolerance: float) -> tuple[str, ...]:
     }
     bad = [name for name, misfit in severity.items() if misfit > tolerance]
     return tuple(sorted(bad, key=lambda name: -severity[name]))
-
-
-def _has_classifier(*, wanted: bool | None) -> bool:
-    installed = importlib.util.find_spec("sklearn") is not None
-    if wanted and not installed:
-        raise InputError.from_parts(
-            expected="scikit-learn for the classifier test",
-            got="an environment without it",
-            do="pip install 'hisigma_zfit[diagnostics]'",
-        )
-    if wanted is None and not installed:
-        logger.info("scikit-learn is not installed: closure without classifier test")
-    return installed if wanted is None else wanted

@@ -6,7 +6,7 @@ fitted model.  What to use when:
 =============  =============================================  =================================================
 method         statistic                                      sees best
 =============  =============================================  =================================================
-``classifier`` AUC of boosted trees on held-out events        local and conditional misfits; needs scikit-learn
+``classifier`` AUC of boosted trees on held-out events        local and conditional misfits
 ``energy``     energy distance of all pairs of points         shifts and widths; no tuning
 ``neighbours`` fraction of nearest neighbours of one's kind   fine structure in few dimensions; tens of thousands
 =============  =============================================  =================================================
@@ -60,7 +60,7 @@ def goodness_of_fit(
         seed: Seed of everything that is random.
 
     Raises:
-        InputError: Weighted data, fewer than 50 events, an unknown method, or scikit-learn is missing.
+        InputError: Weighted data, fewer than 50 events, or an unknown method.
     """
     model, data = result.loss.model[category], result.loss.data[category]
     if data.weights is not None:

@@ -147,7 +147,7 @@ class Classified(NamedTuple):
 def classify(x: Array, y: Array, m: Array, w: Array, *, seed: int) -> Classified:
     """Cross-validate a classifier of data x, shape (n, d), against samples y, shape (n, d), at the same masses m.
 
-    The samples carry the weights w of the data at their masses.  Needs scikit-learn.
+    The samples carry the weights w of the data at their masses.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.metrics import roc_auc_score

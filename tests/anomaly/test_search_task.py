@@ -200,10 +200,3 @@ def test_a_scan_without_toys_is_told_and_not_drawn(folder):
     assert Search.from_json(search.to_json()).scan.windows[0].t == 31.0
     feature = LearnedFeature("m", np.arange(9.0), np.ones(8) / 8, np.ones(8) / 8, np.ones(2) / 8, np.ones(2) / 16)
     assert learned_feature(feature).axes[0].get_xlabel().startswith("$m$")
-
-
-def test_a_missing_extra_is_told_before_anything_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr("hisigma_zfit.anomaly.inputs.find_spec", lambda _: None)
-    with pytest.raises(InputError, match=r"hisigma_zfit\[diagnostics\]"):
-        hz.search(out=tmp_path / "run", **options(compare="classifier", truth="signal"))
-    assert not list(tmp_path.iterdir())
