@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.likelihood.protocol import Likelihood
     from hisigma_zfit.ratio.reference import RatioReference
-    from hisigma_zfit.ratio.structure import RatioColumns, RatioStructure
+    from hisigma_zfit.ratio.structure import NormEffect, RatioColumns, RatioStructure, ShapeParameter
 
 __all__ = ["RatioLikelihood", "parameters_of"]
 
