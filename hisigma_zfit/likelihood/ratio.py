@@ -66,6 +66,8 @@ class RatioLikelihood:
         columns: The events; weights, where there are some, stand for expected numbers and do not fluctuate.
         auxiliary: Observations of nuisances with a Gaussian constraint by name, 0 by default.
         parameters: zfit parameters by name, in the place of plain ones; fits start at their values.
+        start: Where fits start, by name, for plain parameters; by default signal strengths at one, nuisances as the
+            structure has it.
         reference: Simulated rows, which Asimov sets and toys need; see `hisigma_zfit.toys.ratio`.
 
     Attributes:
@@ -101,6 +103,7 @@ class RatioLikelihood:
         *,
         auxiliary: Mapping[str, float] | None = None,
         parameters: Mapping[str, Any] | None = None,
+        start: Mapping[str, float] | None = None,
         reference: RatioReference | None = None,
     ) -> None:
         plain = parameters_of(structure)
@@ -111,6 +114,8 @@ class RatioLikelihood:
         self.constrained = tuple(n.name for n in nuisances if n.constraint.kind == "gaussian")
         self._require_known("parameters=", parameters or {}, names_of(plain))
         self._require_known("auxiliary=", auxiliary or {}, self.constrained)
+        self._require_known("start=", start or {}, names_of(plain))
+        self._start = dict.fromkeys(self.yields, 1.0) | {s.name: s.start for s in structure.shapes} | dict(start or {})
         self.parameters: tuple[Any, ...] = tuple((parameters or {}).get(p.name, p) for p in plain)
         self._names = names_of(plain)
         self.auxiliary = self._measurements(auxiliary or {})
@@ -157,11 +162,10 @@ class RatioLikelihood:
         return self
 
     def theta(self) -> Array:
-        """Where fits start, shape (T,): signal strengths of one, nuisances at their start, zfit's at their values."""
-        start = {shape.name: shape.start for shape in self.structure.shapes} | dict.fromkeys(self.yields, 1.0)
-        return np.array(
-            [float(p.value()) if hasattr(p, "value") else start.get(str(p.name), 0.0) for p in self.parameters]
-        )
+        """Where fits start, shape (T,)."""
+        start = [self._start.get(name, 0.0) for name in self._names]
+        values = [float(p.value()) if hasattr(p, "value") else s for p, s in zip(self.parameters, start, strict=True)]
+        return np.array(values)
 
     def data_constant(self) -> float:
         """Zero: what only the data decide is the likelihood of the reference, which this one is a ratio to."""
@@ -228,16 +232,21 @@ class RatioLikelihood:
         known = self._constraints.evaluate(theta)
         return Evaluation(value + known.value, gradient + known.gradient, hessian + known.hessian)
 
-    def with_data(self, columns: RatioColumns, auxiliary: Array) -> RatioLikelihood:
+    def with_data(self, columns: RatioColumns, auxiliary: Array, start: Array) -> RatioLikelihood:
         """The same model of other events, with plain parameters.
 
         Args:
             columns: The events.
             auxiliary: Observations in the order of `constrained`, shape (A,).
+            start: Where fits start, shape (T,).
         """
-        observed = dict(zip(self.constrained, auxiliary.tolist(), strict=True))
-        parameters = {p.name: p for p in map(PlainParameter.of, self.parameters)}
-        return RatioLikelihood(self.structure, columns, auxiliary=observed, parameters=parameters)
+        return RatioLikelihood(
+            self.structure,
+            columns,
+            auxiliary=dict(zip(self.constrained, auxiliary.tolist(), strict=True)),
+            parameters={str(p.name): PlainParameter.of(p) for p in self.parameters},
+            start=dict(zip(self._names, start.tolist(), strict=True)),
+        )
 
     def joined(self, other: RatioLikelihood) -> LikelihoodSum:
         """Two data sets; a constraint that both hold counts once.
@@ -269,6 +278,7 @@ class RatioLikelihood:
             other.columns,
             auxiliary={name: value for name, value in its.items() if name not in mine},
             parameters={str(p.name): p for p in other.parameters},
+            start=dict(zip(names_of(other.parameters), other.theta().tolist(), strict=True)),
             reference=other.reference,
         )
         return LikelihoodSum([self, rest])
