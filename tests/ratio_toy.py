@@ -167,8 +167,12 @@ class Toy:
         """N events of a process, shape (n, 2)."""
         return np.array(self.centre[process]) + np.array(self.width[process]) * rng.standard_normal((n, 2))
 
-    def draw(self, theta: Array, rng: np.random.Generator) -> RatioColumns:
-        """One experiment at true `theta`, in the order of `PARAMETERS`, made by shifting nominal events."""
+    def events(self, theta: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        """One experiment at true `theta`, in the order of `PARAMETERS`, made by shifting nominal events.
+
+        Returns:
+            Features of the unbinned events, shape (n, 2), and contents of the counting bins.
+        """
         mu, scale, smearing, size = theta
         expected = self.expected(mu, scale, smearing, size)
         s = self.smearing.value(smearing)
@@ -176,7 +180,12 @@ class Toy:
         for p in range(2):
             n = rng.poisson(expected[p, 0])
             parts.append(self.shifted(p, self.nominal(p, n, rng), scale, s, rng.standard_normal(n)))
-        return self.columns(np.concatenate(parts), counts=rng.poisson(expected[:, 1:].sum(axis=0)))
+        return np.concatenate(parts), rng.poisson(expected[:, 1:].sum(axis=0)).astype(np.float64)
+
+    def draw(self, theta: Array, rng: np.random.Generator) -> RatioColumns:
+        """The same as the likelihood sees it."""
+        x, counts = self.events(theta, rng)
+        return self.columns(x, counts=counts)
 
     def columns(self, x: Array, *, weights: Array | None = None, counts: npt.ArrayLike | None = None) -> RatioColumns:
         """Events as the likelihood sees them; counts as expected at nominal by default."""
