@@ -16,6 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # what a worker process of a toy study unpickles and runs
 WORKER = [
+    "fitting.crossings",
     "fitting.curves",
     "fitting.limits",
     "fitting.newton",
@@ -28,6 +29,8 @@ WORKER = [
     "likelihood.evaluate",
     "likelihood.expansion",
     "likelihood.protocol",
+    "likelihood.ratio",
+    "likelihood.ratio_evaluate",
     "likelihood.recipes",
     "likelihood.sidebands",
     "model.interpolation",
@@ -35,6 +38,7 @@ WORKER = [
     "model.variation_weights",
     "toys.joint",
     "toys.pool",
+    "toys.ratio",
     "toys.source",
     "toys.toy_fits",
     "baselines.binned",

@@ -16,9 +16,9 @@ from zfit.result import Approximations, FitResult
 
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.newton import Minimum, Status, minimise, sandwich
+from hisigma_zfit.fitting.plain_fits import fit_plain
 from hisigma_zfit.fitting.profiler import Profiler
-from hisigma_zfit.likelihood.nll import ExtendedNLL
-from hisigma_zfit.likelihood.protocol import limits_of, names_of, scatter_of
+from hisigma_zfit.likelihood.protocol import Likelihood, limits_of, names_of, scatter_of
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
 from hisigma_zfit.zfit_internals import OpenResult
 
@@ -94,7 +94,7 @@ class Newton(BaseMinimizer):
     @minimize_supports(init=False)
     def _minimize(self, loss: Any, params: Any, init: Any) -> FitResult:
         del init
-        if not isinstance(loss, ExtendedNLL):
+        if not isinstance(loss, Likelihood):
             raise InputError.from_parts(
                 expected="an hz.ExtendedNLL", got=type(loss).__name__, do="use zfit.minimize.Minuit for other losses"
             )
@@ -110,7 +110,7 @@ class Newton(BaseMinimizer):
         )
         return self._result(loss, list(params), free, minimum)
 
-    def _result(self, loss: ExtendedNLL, params: list[Any], free: list[int], minimum: Minimum) -> FitResult:
+    def _result(self, loss: Any, params: list[Any], free: list[int], minimum: Minimum) -> FitResult:
         # zfit refuses to set a parameter exactly to a limit that its absolute tolerance of 1e-15 cannot tell apart
         lower, upper = (edge[free] for edge in limits_of(loss.parameters))
         values = np.clip(
@@ -145,7 +145,7 @@ class Newton(BaseMinimizer):
         )
 
 
-def fit(loss: ExtendedNLL, *, minimizer: Any = None) -> FitResult:
+def fit(loss: Any, *, minimizer: Any = None) -> Any:
     """Minimise the likelihood over its floating parameters and attach Hessian errors, corrected for event weights.
 
     Starts at the parameters' current values and leaves them at the minimum.  If Newton's method does not converge,
@@ -153,14 +153,16 @@ def fit(loss: ExtendedNLL, *, minimizer: Any = None) -> FitResult:
     where it is, with a warning and an error of NaN: what the data say of the others is as good as ever.
 
     Args:
-        loss: The likelihood.
-        minimizer: Another zfit minimiser to use instead.
+        loss: The likelihood: an `ExtendedNLL`, or any other.
+        minimizer: Another zfit minimiser to use instead; for zfit losses only.
 
     Returns:
-        A zfit FitResult; ``result.params[p]["hesse"]["error"]`` holds the errors.
+        A zfit FitResult; ``result.params[p]["hesse"]["error"]`` holds the errors.  For a likelihood that is no zfit
+        loss, such as a sum of several kinds, a `LikelihoodFit`, which is asked in the same way.
 
     Raises:
-        InputError: The density is not positive for some event at the start.
+        InputError: The density is not positive for some event at the start, `loss` is no likelihood, or a zfit
+            minimiser for one that is no zfit loss.
         FitError: No minimiser converged, or the data determine only a combination of some parameters.
 
     Example:
@@ -173,13 +175,15 @@ def fit(loss: ExtendedNLL, *, minimizer: Any = None) -> FitResult:
         n_bkg = 2985.6 +- 55.8
         p1 = 2.0 +- 0.1
     """
-    if not np.isfinite(loss.evaluator().value(loss.theta())):
-        values = ", ".join(f"{p.name} = {float(p.value()):.4g}" for p in loss.parameters if p.floating)
-        raise InputError.from_parts(
-            expected="start values with a positive density at every event",
-            got=values,
-            do="set them to a likelier place",
-        )
+    _require_start(loss)
+    if not isinstance(loss, zfit.loss.BaseLoss):
+        if minimizer is not None:
+            raise InputError.from_parts(
+                expected="a zfit loss for a zfit minimiser",
+                got=type(loss).__name__,
+                do="leave minimizer out, or wrap a RatioLikelihood in a RatioLoss",
+            )
+        return fit_plain(loss)
     if minimizer is not None:
         result = minimizer.minimize(loss)
     else:
@@ -205,3 +209,23 @@ def fit(loss: ExtendedNLL, *, minimizer: Any = None) -> FitResult:
     else:
         result.hesse(method="hesse_np", name="hesse")
     return result
+
+
+def _require_start(loss: Any) -> None:
+    """Refuse what is no likelihood, and start values without one."""
+    if not isinstance(loss, Likelihood):
+        raise InputError.from_parts(
+            expected="an hz.ExtendedNLL or another likelihood of this package",
+            got=type(loss).__name__,
+            do="use zfit.minimize.Minuit for other losses",
+        )
+    theta = loss.theta()
+    if not np.isfinite(loss.evaluator().value(theta)):
+        values = ", ".join(
+            f"{p.name} = {value:.4g}" for p, value in zip(loss.parameters, theta.tolist(), strict=True) if p.floating
+        )
+        raise InputError.from_parts(
+            expected="start values with a positive density at every event",
+            got=values,
+            do="set them to a likelier place",
+        )

@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 
 from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.fitting.crossings import find_crossing
 from hisigma_zfit.fitting.curves import ProfileCurve
 from hisigma_zfit.fitting.newton import Minimum, Status, minimise, sandwich
 from hisigma_zfit.likelihood.protocol import has_weights, limits_of, names_of, scatter_of
@@ -361,20 +361,15 @@ class Profiler:
         if slope * error > 1.0:  # at a limit, where t rises by twice the slope and the curvature says nothing
             error = 0.5 / slope
         step = sign * max(error, 1e-9 * max(1.0, abs(self.best))) * np.sqrt(level)
-        inner, outer = self.best, self.best + step
-        for _ in range(60):
-            if sign * (outer - limit) >= 0:
-                if self.t(limit) <= level:
-                    return limit
-                outer = limit
-            value = self.t(outer)
-            if value > level:
-                break
-            inner, outer = outer, outer + step
-        else:
-            raise FitError(f"the profile of {self.name} never reaches {level:g}; check that the data constrain it")
-        # beyond the edge of validity t is infinite; a large finite number lets the root finder bisect
-        return float(brentq(lambda s: min(self.t(s), 1e6) - level, inner, outer, xtol=1e-6 * abs(step), rtol=1e-10))
+        last = self.minimum.theta
+
+        def t(value: float) -> float:
+            nonlocal last
+            found = self.at(value, None if self._quick else last)
+            last = found.theta if found.converged else last
+            return max(0.0, 2.0 * (self.nll(found) - self.minimum.value))
+
+        return find_crossing(t, level, best=self.best, step=float(step), limit=limit, name=self.name)
 
     def interval(self, level: float) -> tuple[float, float]:
         """Both crossings of `level` (1 for 68.3 %, 3.84 for 95 %)."""

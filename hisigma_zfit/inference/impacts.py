@@ -17,7 +17,7 @@ from hisigma_zfit.fitting.newton import minimise
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.likelihood.constraints import constraint_evaluators
 from hisigma_zfit.likelihood.evaluate import EvaluatorSum
-from hisigma_zfit.likelihood.protocol import constraints_in, limits_of
+from hisigma_zfit.likelihood.protocol import constraints_in, limits_of, measured_in
 from hisigma_zfit.results.explanations import Correlations, Impact, Impacts
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ Pair = tuple[float, float]
 def constrained_parameters(loss: Likelihood) -> tuple[str, ...]:
     """Names of the floating parameters that stand in a constraint term."""
     found = {p.name for constraint in constraints_in(loss) for p in constraint.get_params(floating=True)}
-    return tuple(p.name for p in loss.parameters if p.name in found)
+    found |= set(measured_in(loss)[0])
+    return tuple(p.name for p in loss.parameters if p.name in found and p.floating)
 
 
 def prefit(loss: Likelihood) -> dict[str, tuple[float, float]]:
@@ -46,7 +47,7 @@ def prefit(loss: Likelihood) -> dict[str, tuple[float, float]]:
     if not names:
         return {}
     at = [k for k, p in enumerate(loss.parameters) if p.name in names]
-    evaluator = EvaluatorSum(constraint_evaluators(constraints_in(loss), loss.parameters))
+    evaluator = EvaluatorSum([*constraint_evaluators(constraints_in(loss), loss.parameters), *measured_in(loss)[1]])
     minimum = minimise(evaluator, loss.theta(), at, limits=limits_of(loss.parameters), tolerance=1e-10)
     minimum.required(f"the minimum of the constraints of {', '.join(names)}")
     errors = np.sqrt(np.diag(minimum.covariance()))

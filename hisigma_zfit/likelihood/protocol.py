@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hisigma_zfit.arrays import Array, Integers
+    from hisigma_zfit.likelihood.auxiliary import AuxiliaryData
 
 __all__ = [
     "FitParameter",
@@ -31,6 +32,7 @@ __all__ = [
     "constraints_in",
     "has_weights",
     "limits_of",
+    "measured_in",
     "names_of",
     "scatter_of",
     "shown_parameters",
@@ -83,8 +85,9 @@ class PlainParameter:
 class Likelihood(Protocol):
     """-log L of some data.
 
-    One with constraint terms of zfit has them as ``constraints``, see `constraints_in`, and one of expected numbers of
-    events names those among its parameters as ``yields``, see `yields_in`.  One of events with weights says so as
+    One with constraint terms of zfit has them as ``constraints``, see `constraints_in`; one with auxiliary measurements
+    but without zfit has these as ``auxiliary``, see `measured_in`; one of expected numbers of events names those among
+    its parameters as ``yields``, see `yields_in`.  One of events with weights says so as
     ``weighted``, and has ``scatter``; see `has_weights` and `scatter_of`.
     """
 
@@ -124,6 +127,27 @@ def limits_of(parameters: Sequence[FitParameter]) -> tuple[Array, Array]:
 def constraints_in(likelihood: Likelihood) -> tuple[Any, ...]:
     """The zfit constraints that a likelihood holds as terms, none if it knows of no such thing."""
     return tuple(getattr(likelihood, "constraints", None) or ())
+
+
+def measured_in(likelihood: Likelihood) -> tuple[tuple[str, ...], tuple[Evaluator, ...]]:
+    """Parameters of auxiliary measurements that a likelihood holds without zfit's constraints, by name, and the terms.
+
+    Returns:
+        Names of the parameters, and -log L of the measurements as functions of all parameters.
+    """
+    if isinstance(likelihood, LikelihoodSum):
+        found, terms = dict[str, None](), list[Evaluator]()
+        for part, at in zip(likelihood.parts, likelihood.places, strict=True):
+            names, own = measured_in(part)
+            found |= dict.fromkeys(names)
+            terms += [_Placed(term, at) for term in own]
+        return tuple(found), tuple(terms)
+    auxiliary: AuxiliaryData | None = getattr(likelihood, "auxiliary", None)
+    if auxiliary is None or not auxiliary.terms:
+        return (), ()
+    at = np.concatenate([index for _, index, _ in auxiliary.terms])
+    names = names_of([likelihood.parameters[k] for k in at])
+    return tuple(dict.fromkeys(names)), (auxiliary.evaluator(auxiliary.observed),)
 
 
 def yields_in(likelihood: Likelihood) -> tuple[str, ...]:

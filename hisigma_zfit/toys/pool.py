@@ -46,6 +46,8 @@ def feed(digest: Any, value: Any) -> None:
         digest.update(f"{len(value)}".encode())
         for item in value:
             feed(digest, item)
+    elif isinstance(value, dict):
+        feed(digest, sorted(value.items()))
     elif isinstance(value, partial):
         feed(digest, (value.func.__name__, value.args, sorted(value.keywords.items())))
     elif is_dataclass(value):

@@ -9,8 +9,10 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.streams import Purpose, seed_for
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.likelihood.protocol import LikelihoodSum
+from hisigma_zfit.likelihood.ratio import RatioLikelihood
 from hisigma_zfit.toys.asimov import ImportanceSample
 from hisigma_zfit.toys.joint import JointSample
+from hisigma_zfit.toys.ratio import RatioSample
 
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
@@ -34,7 +36,7 @@ def sample_of(loss: Any, *, theta: Array | None = None, events: int = 50_000, se
     """
     del theta, events, seed
     raise InputError.from_parts(
-        expected="an hz.ExtendedNLL, a TemplateLikelihood or a sum of such",
+        expected="an hz.ExtendedNLL, a TemplateLikelihood, a RatioLikelihood or a sum of such",
         got=type(loss).__name__,
         do="build the likelihood with one of them, or register its sample with sample_of.register",
     )
@@ -43,6 +45,12 @@ def sample_of(loss: Any, *, theta: Array | None = None, events: int = 50_000, se
 @sample_of.register(ExtendedNLL)
 def _(loss: ExtendedNLL, *, theta: Array | None = None, events: int = 50_000, seed: int = 0) -> Sample:
     return ImportanceSample(loss, theta=theta, events=events, seed=seed)
+
+
+@sample_of.register(RatioLikelihood)
+def _(loss: RatioLikelihood, *, theta: Array | None = None, events: int = 0, seed: int = 0) -> Sample:
+    del theta, events, seed
+    return RatioSample.of(loss)
 
 
 @sample_of.register(LikelihoodSum)

@@ -8,6 +8,7 @@ likelihood         sample                               hypothesis              
 =================  ===================================  =========================  ==============================
 `ExtendedNLL`      `asimov.ImportanceSample`            `asimov.AsimovSet`         `pool.Pool`
 templates          ``baselines``: ``TemplateSample``    ``TemplateAsimov``         ``TemplatePool``
+`RatioLikelihood`  `ratio.RatioSample`                  `ratio.RatioAsimov`        `ratio.RatioPool`
 `LikelihoodSum`    `joint.JointSample`                  `joint.JointAsimov`        `joint.JointPool`
 =================  ===================================  =========================  ==============================
 """
