@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Calibration", "Chain", "calibrate", "distinctness", "refine"]
 
 KNOTS_FIRST, KNOTS = 16, 12  # of the first process of a chain, and of the others
+_BEFOREHAND = 2.0  # standard deviation of what is known of b before any row is seen
 _STEPS = 20  # of Newton; five are enough in practice
 _LEAST_SHARE = 1e-30  # smaller shares count as this
 
@@ -280,8 +281,8 @@ def _most_likely(log_u: Array, logit: Array, own: npt.NDArray[np.bool_], w: Arra
     below = np.minimum(position.astype(np.intp), max(n - 2, 0))
     above = np.minimum(below + 1, n - 1)
     share = position - below
-    # a knot beyond which there is one process only would run to infinity: as much as one row is known beforehand
-    prior = float(np.sum(w**2) / np.sum(w))
+    # where there is one process only, the value would run to infinity; a likelihood counts rows, these are weights
+    prior = float(np.sum(w**2) / np.sum(w)) / _BEFOREHAND**2
     b = np.zeros(n)
     for _ in range(_STEPS):
         p = expit(logit + (1.0 - share) * b[below] + share * b[above])
