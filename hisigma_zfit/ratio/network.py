@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Network", "Networks", "train_networks"]
 
 CLIP = 4.0  # features further out, in units of their spread, count as there: nets go astray beyond their training
-BATCH = 512
 _BLOCK = 8192
 _START, _ORDER = range(2)  # streams
 
@@ -195,7 +194,9 @@ def train_networks(
         order=order,
     )
     starts = [layers.start(stream(seed, Purpose.RATIO_POSTERIOR, _START, fold, k)) for k in range(options.seeds)]
-    schedule = Schedule(int(np.ceil(options.epochs * len(y) / BATCH)), BATCH, options.learning_rate)
+    schedule = Schedule.plan(
+        len(y), x.shape[1], learning_rate=options.learning_rate, preset="standard", epochs=options.epochs
+    )
     state = train_stack(stack, schedule, StackState.start(np.stack(starts)))
     return Networks(centre, spread, state.result, options.width, classes)
 

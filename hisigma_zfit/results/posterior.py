@@ -44,7 +44,7 @@ class PosteriorQuality(Result):
     """Quality of posteriors on simulated events.
 
     Attributes:
-        auc: Area under the curve of the first process's share, of its events against those of each other process.
+        auc: Area under the curve of the first process against each other one, by the ratio of their two shares.
         cross_entropy: Mean over processes of the mean of -ln of their own probability, classes balanced.
         expected: Expected events by process.
         sums: Sums of the shares over all events, by process: to be compared with `expected`.

@@ -117,10 +117,12 @@ def posterior_quality(
         # the same number may name events of two processes
         span = 1 + max(int(e.max(initial=0)) for e in events)
         identity = np.concatenate(events) + span * process
-    first = [g[:, 0] for g in scores]
+    log_g = [np.log(np.maximum(g, np.finfo(float).tiny)) for g in scores]
     return PosteriorQuality(
         auc={
-            name: area_under_curve(first[0], first[p], weights[0], weights[p]) for p, name in enumerate(names) if p > 0
+            name: area_under_curve(*(log_g[k][:, 0] - log_g[k][:, p] for k in (0, p)), weights[0], weights[p])
+            for p, name in enumerate(names)
+            if p > 0
         },
         cross_entropy=balanced_cross_entropy(scores, weights),
         expected={name: float(w.sum()) for name, w in zip(names, weights, strict=True)},

@@ -8,11 +8,11 @@ from gaussian_processes import exact, rows
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_npz
-from hisigma_zfit.ratio.network import Network
+from hisigma_zfit.ratio.network import Network, Networks
 from hisigma_zfit.ratio.posterior import Boosting, Posterior, data_folds, event_folds, train_posterior
-from hisigma_zfit.statistics.posteriors import area_under_curve
+from hisigma_zfit.statistics.posteriors import area_under_curve, balanced_cross_entropy
 
-FEW = Boosting(rounds=25)
+FEW = Boosting(rounds=20, leaves=8)
 
 
 @pytest.fixture(scope="module")
@@ -29,39 +29,38 @@ def _scores(posterior, samples):
     return [posterior.scores(s.x, s.fold) for s in samples]
 
 
-def test_shares_are_those_of_the_known_densities(posterior, samples):
-    for sample, g in zip(samples, _scores(posterior, samples), strict=True):
+def _loss(posterior, samples):
+    """Cross-entropy above that of the known densities; 0.39 for shares that ignore the features."""
+    scores, weights = _scores(posterior, samples), [s.weights for s in samples]
+    for g in scores:
         np.testing.assert_allclose(g.sum(axis=1), 1.0, atol=1e-12)
-        difference = np.abs(g - exact(sample.x))
-        # the gap between what 1,500 rows of each process can teach and a posterior that ignores x is tenfold
-        assert np.average(difference, axis=0, weights=sample.weights).max() < 0.05
+    return balanced_cross_entropy(scores, weights) - balanced_cross_entropy([exact(s.x) for s in samples], weights)
 
 
-@pytest.mark.statistical
-def test_a_model_never_scores_its_own_fold(samples):
-    """Labels are wrong in fold 1: its models know nothing.  False alarms: 1e-8 (6 errors of the area, 0.009)."""
+def test_shares_are_those_of_the_known_densities(posterior, samples):
+    assert _loss(posterior, samples) < 0.04
+
+
+def test_a_model_never_sees_the_fold_that_it_scores(posterior, samples):
+    """Labels and features of fold 0 are spoilt: its own model does not notice, the other one learns nothing."""
     rng = np.random.default_rng(5)
-    signal, common = samples[0], samples[2]
-    # rows of fold 0 move to the other process by chance, as a model of fold 1 trains with them; fold 1 stays honest
-    x = np.concatenate([signal.x, common.x])
-    fold = np.concatenate([signal.fold, common.fold])
-    event = np.concatenate([signal.event, common.event + 10_000])
-    label = np.repeat([0, 1], [len(signal.x), len(common.x)])
-    poisoned = fold == 0
-    label[poisoned] = rng.integers(2, size=poisoned.sum())
-    mixed = [
-        replace(
-            signal, x=x[label == k], weights=np.ones((label == k).sum()), event=event[label == k], fold=fold[label == k]
-        )
-        for k in (0, 1)
-    ]
-    trained = train_posterior(mixed, seed=1, boosting=FEW)
-    honest = [s.x[s.fold == 1] for s in (signal, common)]
-    by_poisoned, by_honest = ([trained.scores(x, np.full(len(x), fold))[:, 0] for x in honest] for fold in (1, 0))
-    ones = [np.ones(len(x)) for x in honest]
-    error = np.sqrt((len(honest[0]) + len(honest[1])) / (12 * len(honest[0]) * len(honest[1])))
-    assert abs(area_under_curve(*by_poisoned, *ones) - 0.5) < 6 * error
-    assert area_under_curve(*by_honest, *ones) > 0.8
+    spoilt = []
+    for s in samples:
+        x = s.x.copy()
+        own = np.flatnonzero(s.fold == 0)
+        x[own] = rng.normal(0.0, 1.0, (len(own), 2))
+        spoilt.append(replace(s, x=x))
+    trained = train_posterior(spoilt, seed=1, boosting=FEW)
+    for s in samples:
+        x, fold = s.x[s.fold == 0], s.fold[s.fold == 0]
+        np.testing.assert_array_equal(trained.scores(x, fold), posterior.scores(x, fold))
+    signal, common = (s.x[s.fold == 1] for s in (samples[0], samples[2]))
+    areas = []
+    for model in (trained, posterior):
+        score = [model.scores(x, np.ones(len(x), dtype=np.int64))[:, 0] for x in (signal, common)]
+        areas.append(area_under_curve(*score, np.ones(len(signal)), np.ones(len(common))))
+    assert abs(areas[0] - 0.5) < 0.15  # a random function of x, not a random number: farther off than counting allows
+    assert areas[1] > 0.8
 
 
 def test_the_order_of_rows_changes_nothing(posterior, samples):
@@ -88,7 +87,7 @@ def test_rows_of_weight_zero_are_not_there(samples):
     ]
     few = Boosting(rounds=3)
     first, second = (train_posterior(s, seed=1, boosting=few) for s in (taken, left))
-    np.testing.assert_array_equal(_scores(first, samples)[0], _scores(second, samples)[0])
+    np.testing.assert_allclose(_scores(first, samples)[0], _scores(second, samples)[0], rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["boosting", "network"])
@@ -105,13 +104,22 @@ def test_storage_keeps_every_bit(kind, posterior, samples, tmp_path, request):
 
 @pytest.fixture(scope="module")
 def nets(samples):
-    return train_posterior(samples, kind="network", seed=1, network=Network(width=16, epochs=8.0, seeds=2))
+    return train_posterior(samples, kind="network", seed=1, network=Network(width=16, epochs=15.0, learning_rate=0.01))
 
 
 def test_nets_learn_the_known_shares(nets, samples):
-    for sample, g in zip(samples, _scores(nets, samples), strict=True):
-        np.testing.assert_allclose(g.sum(axis=1), 1.0, atol=1e-12)
-        assert np.average(np.abs(g - exact(sample.x)), axis=0, weights=sample.weights).max() < 0.03
+    assert _loss(nets, samples) < 0.02
+
+
+def test_probabilities_of_several_nets_are_averaged(nets, samples):
+    x, first = samples[0].x[:50], nets.members[0]
+    other = 0.5 * first.parameters
+    both = Networks(first.centre, first.spread, np.concatenate([first.parameters, other]), first.width, first.classes)
+    alone = [
+        np.exp(Networks(first.centre, first.spread, p, first.width, first.classes).log_probabilities(x))
+        for p in (first.parameters, other)
+    ]
+    np.testing.assert_allclose(np.exp(both.log_probabilities(x)), np.mean(alone, axis=0), rtol=1e-12)
 
 
 def test_rows_of_an_event_share_a_fold_and_folds_are_even():
