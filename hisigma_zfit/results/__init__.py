@@ -17,6 +17,7 @@ from hisigma_zfit.results.measurement import (
     SignalResponse,
     TrainingChoice,
 )
+from hisigma_zfit.results.posterior import CalibrationCurve, PosteriorQuality
 from hisigma_zfit.results.projection import Projection
 from hisigma_zfit.results.search import (
     EValue,
@@ -42,6 +43,7 @@ from hisigma_zfit.results.window_scan import GrossVitells, ScannedWindow, Sideba
 __all__ = [
     "BlindCounts",
     "BlindMeasurement",
+    "CalibrationCurve",
     "Check",
     "ClosureReport",
     "ConfidenceLevels",
@@ -75,6 +77,7 @@ __all__ = [
     "NullToys",
     "Optimum",
     "PairedSummary",
+    "PosteriorQuality",
     "Projection",
     "Quantiles",
     "RetrainedFit",
