@@ -15,14 +15,28 @@ from pydantic import BaseModel
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Collection, Hashable, Iterable
 
-__all__ = ["Paths", "anchored", "models_within", "read_document"]
+__all__ = ["Functions", "Paths", "anchored", "fitting_model", "models_within", "read_document"]
 
 
 @dataclass(frozen=True)
 class Paths:
     """Marks a field whose texts are paths of files: ``Annotated[..., Paths()]``."""
+
+    def resolved(self, text: str, folder: Path) -> str:
+        """The text with its path taken from a folder."""
+        return str(folder / Path(text).expanduser())
+
+
+@dataclass(frozen=True)
+class Functions(Paths):
+    """Marks a field whose texts name functions: ``module:function``, or ``file.py:function`` with a path."""
+
+    def resolved(self, text: str, folder: Path) -> str:
+        """See `Paths`; what names no file stays as it is."""
+        file, colon, function = text.rpartition(":")
+        return f"{super().resolved(file, folder)}:{function}" if colon and file.endswith(".py") else text
 
 
 class _Loader(yaml.SafeLoader):
@@ -95,19 +109,41 @@ def anchored(model: type[BaseModel], values: Mapping[str, Any], folder: Path) ->
             continue
         inner = models_within(field.annotation)
         if inner and isinstance(found[name], Mapping):
-            parts = found[name].items()
-            found[name] = {k: anchored(inner[0], v, folder) if isinstance(v, Mapping) else v for k, v in parts}
-        elif _has_paths(field.annotation) or any(isinstance(mark, Paths) for mark in field.metadata):
-            found[name] = _resolved(found[name], folder)
+            found[name] = _anchored_within(inner, found[name], folder, by_name=_is_mapping(field.annotation))
+        elif mark := _mark(field.annotation, field.metadata):
+            found[name] = _resolved(found[name], folder, mark)
     return found
 
 
-def _resolved(value: Any, folder: Path) -> Any:
+def _anchored_within(
+    models: list[type[BaseModel]], values: Mapping[str, Any], folder: Path, *, by_name: bool
+) -> dict[str, Any]:
+    if not by_name:
+        return anchored(fitting_model(models, values), values, folder)
+    return {
+        key: anchored(fitting_model(models, own), own, folder) if isinstance(own, Mapping) else own
+        for key, own in values.items()
+    }
+
+
+def fitting_model(models: list[type[BaseModel]], names: Collection[str]) -> type[BaseModel]:
+    """The first of several models whose required fields are all among some names; the first of all if there is none."""
+    required = ({name for name, field in model.model_fields.items() if field.is_required()} for model in models)
+    return next((model for model, needed in zip(models, required, strict=True) if needed <= {*names}), models[0])
+
+
+def _resolved(value: Any, folder: Path, mark: Paths) -> Any:
     if isinstance(value, str):
-        return str(folder / Path(value).expanduser())
+        return mark.resolved(value, folder)
     if isinstance(value, Mapping):
-        return {key: _resolved(part, folder) for key, part in value.items()}
-    return [_resolved(part, folder) for part in value] if isinstance(value, (list, tuple)) else value
+        return {key: _resolved(part, folder, mark) for key, part in value.items()}
+    return [_resolved(part, folder, mark) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def _is_mapping(annotation: Any) -> bool:
+    """Whether models are the values of a mapping by name, and not the value itself."""
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    return origin is dict or (origin is not None and any(_is_mapping(part) for part in parts))
 
 
 def models_within(annotation: Any) -> list[type[BaseModel]]:
@@ -117,6 +153,8 @@ def models_within(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in typing.get_args(annotation) for model in models_within(part)]
 
 
-def _has_paths(annotation: Any) -> bool:
-    marks = getattr(annotation, "__metadata__", ())
-    return any(isinstance(mark, Paths) for mark in marks) or any(map(_has_paths, typing.get_args(annotation)))
+def _mark(annotation: Any, metadata: Iterable[Any] = ()) -> Paths | None:
+    """The mark of paths in an annotation, if there is one."""
+    marks = (*metadata, *getattr(annotation, "__metadata__", ()))
+    own = next((mark for mark in marks if isinstance(mark, Paths)), None)
+    return own or next((found for part in typing.get_args(annotation) if (found := _mark(part))), None)

@@ -23,7 +23,7 @@ from hisigma_zfit.configuration.documents import Paths, anchored, models_within,
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from pydantic import ValidationInfo
 
@@ -116,14 +116,13 @@ class Options(BaseModel):
 def _one_line(model: type[BaseModel], error: ValidationError, file: str | None, given: Collection[str]) -> str:
     """The first mistake in one line; `file` is named where the value did not come from the keywords `given`."""
     first = error.errors()[0]
-    path = first["loc"]
+    found, path = _place_of(model, first["loc"])
     text = str(first["msg"]).removeprefix("Value error, ")
     place = ".".join(str(part) for part in path)
     from_file = file is not None and not (path and path[0] in given)
     prefix = f"{file}: " if from_file else ""
     if first["type"] == "extra_forbidden":
-        *parents, name = path
-        known = list(_model_at(model, parents).model_fields)
+        name, known = path[-1], list(found.model_fields)
         close = difflib.get_close_matches(str(name), known, n=1)
         do = f"did you mean {close[0]!r}?" if close else "correct or remove it"
         return f"{prefix}{place}: expected one of {', '.join(known)}, got {str(name)!r}; {do}"
@@ -137,10 +136,17 @@ def _one_line(model: type[BaseModel], error: ValidationError, file: str | None, 
     return f"{prefix}{place}: {text}, got {first['input']!r}; correct the {'file' if from_file else 'option'}"
 
 
-def _model_at(model: type[BaseModel], path: Collection[Any]) -> type[BaseModel]:
-    """The model of the deepest field on a path of names."""
+def _place_of(model: type[BaseModel], path: Sequence[Any]) -> tuple[type[BaseModel], list[Any]]:
+    """The model of the deepest field on a path of names, and the path without the tags of kinds of models."""
+    models, place = [model], list[Any]()
     for name in path:
-        field = model.model_fields.get(str(name))
+        tagged = [m for m in models if len(models) > 1 and str(name) in m.model_fields]
+        kinds = [m for m in tagged if m.model_fields[str(name)].is_required()]
+        if kinds:
+            models = kinds
+            continue
+        place.append(name)
+        field = models[0].model_fields.get(str(name))
         if field is not None and (inner := models_within(field.annotation)):
-            model = inner[0]
-    return model
+            models = inner
+    return models[0], place

@@ -31,6 +31,7 @@ Columns = Mapping[str, str] | Sequence[str]
 
 DEFAULT_CHUNK_BYTES = 64 * 2**20  # large enough to hide the cost per chunk, small beside the columns themselves
 _WEIGHT = ""  # the weight travels with the columns under the one name that no column can have
+_EXACT = 2.0**53  # below it every whole number is one of 64 bits
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Loaded:
     Attributes:
         columns: Name -> values.
         weights: Event weights, or None.
-        rows: Number of each event's row before the cut, counted on from file to file, shape (n,).
+        rows: Identity of each event, shape (n,): the number of its row before the cut, counted on from file to file,
+            unless a column has it.
         sources: Path -> what that file gave.
     """
 
@@ -66,14 +68,15 @@ class _Plan:
 
     columns: dict[str, Expression]
     cut: Expression | None
+    identity: Expression | None
 
     @property
     def branches(self) -> list[str]:
-        used = [*self.columns.values(), *([self.cut] if self.cut else [])]
+        used = [*self.columns.values(), *(own for own in (self.cut, self.identity) if own)]
         return list(dict.fromkeys(branch for expression in used for branch in expression.branches))
 
-    def apply(self, chunk: Chunk, n_rows: int) -> tuple[dict[str, Array], Integers]:
-        """Columns of the events that pass the cut, and the numbers of their rows in the chunk."""
+    def apply(self, chunk: Chunk, n_rows: int, first: int) -> tuple[dict[str, Array], Integers]:
+        """Columns of the events that pass the cut, and their identity; the first row has the number `first`."""
         keep: Any = slice(None)
         if self.cut is not None:
             keep = self.cut(chunk, n_rows)
@@ -87,7 +90,22 @@ class _Plan:
             name: expression(chunk, n_rows)[keep].astype(np.float64, copy=False)
             for name, expression in self.columns.items()
         }
-        return columns, np.arange(n_rows, dtype=np.int64)[keep]
+        if self.identity is None:
+            return columns, np.arange(first, first + n_rows, dtype=np.int64)[keep]
+        return columns, _whole(self.identity(chunk, n_rows)[keep], self.identity.text)
+
+
+def _whole(values: Any, text: str) -> Integers:
+    """An identity of 64 bits."""
+    if values.dtype.kind == "f":
+        fit = np.isfinite(values) & (np.abs(values) < _EXACT) & (values == np.floor(values))
+        if not fit.all():
+            raise InputError.from_parts(
+                expected=f"whole numbers below 2^53 in the identity {text!r}",
+                got=f"{int(np.count_nonzero(~fit))} others in {len(values)} events",
+                do="choose another column",
+            )
+    return np.asarray(values, dtype=np.int64)
 
 
 @dataclass
@@ -102,7 +120,7 @@ class _Parts:
         """Add what is left of `n_read` further rows, and tell how many events that is."""
         for name, values in columns.items():
             self.columns.setdefault(name, []).append(values)
-        self.rows.append(rows + self.n_read)
+        self.rows.append(rows)
         self.n_read += n_read
         return len(rows)
 
@@ -114,6 +132,7 @@ def load(
     columns: Columns | None,
     cut: str | None,
     weight: str | None,
+    identity: str | None,
     chunk_bytes: int,
     progress: bool | None,
     max_events: int | None,
@@ -134,7 +153,7 @@ def load(
             with closing(open_source(path, tree)) as source:
                 if wanted is None:
                     wanted = {name: name for name in _all_scalars(source)}
-                plan = _bind(source, wanted, cut, weight)
+                plan = _bind(source, wanted, cut, weight, identity)
                 report = _read_source(source, plan, parts, chunk_bytes, left, advance)
             loaded.sources[str(path)] = report
             left = None if left is None else left - report.n_read
@@ -158,7 +177,7 @@ def _read_source(
     size = source.path.stat().st_size
     n_used = 0
     for chunk, n_chunk in _rows(source, plan.branches, chunk_bytes, stop):
-        n_used += parts.append(*plan.apply(chunk, n_chunk), n_chunk)
+        n_used += parts.append(*plan.apply(chunk, n_chunk, parts.n_read), n_chunk)
         advance(size * n_chunk / max(n_rows, 1))
     return SourceReport(source.kind, source.tree, stop, n_used)
 
@@ -171,11 +190,14 @@ def _rows(source: Source, branches: list[str], chunk_bytes: int, stop: int) -> I
         yield chunk, len(chunk[branches[0]])
 
 
-def _bind(source: Source, wanted: Mapping[str, str], cut: str | None, weight: str | None) -> _Plan:
+def _bind(
+    source: Source, wanted: Mapping[str, str], cut: str | None, weight: str | None, identity: str | None
+) -> _Plan:
     texts = dict(wanted) if weight is None else {**wanted, _WEIGHT: weight}
     plan = _Plan(
         {name: compile_expression(text, source.names, source.where) for name, text in texts.items()},
         None if cut is None else compile_expression(cut, source.names, source.where),
+        None if identity is None else compile_expression(identity, source.names, source.where),
     )
     source.require(plan.branches)
     return plan

@@ -105,7 +105,8 @@ class Dataset:
     same events can be told event by event: a varied sample in which some events migrate across a cut shares all the
     others with the nominal one.  Read from files it is the number of the row before any cut, counted on from file to
     file in the order in which they are read; `concatenate` counts on in the same way.  So samples agree whose files
-    have the same rows in the same order, however they are split into files.
+    have the same rows in the same order, however they are split into files.  A column may hold the identity instead
+    (``hz.read(..., identity="event")``), and several rows may share one where one simulated hard event is behind them.
 
     An array that somebody else could still write into is copied on its way in, whatever the way.
 

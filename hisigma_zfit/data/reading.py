@@ -39,6 +39,7 @@ def read(
     columns: Columns | None = None,
     cut: str | None = None,
     weight: str | None = None,
+    identity: str | None = None,
     nonnegative_weights: bool = False,
     chunk_bytes: int = DEFAULT_CHUNK_BYTES,
     progress: bool | None = None,
@@ -57,6 +58,8 @@ def read(
             branches, or None for all branches with one number per event.
         cut: Expression that is true for the events to keep, such as ``"(b2_pt > 30) & (Hgg_mass < 180)"``.
         weight: Expression for the event weight.
+        identity: Expression of whole numbers that tells hard events apart, which several rows may share; the number of
+            the row by default.
         nonnegative_weights: Refuse negative weights.
         chunk_bytes: Memory for the branches of one chunk.
         progress: Show a progress bar on stderr; None shows it on terminals, when reading takes over two seconds.
@@ -65,7 +68,7 @@ def read(
     Raises:
         InputError: A file is missing, damaged or of an unknown format; a tree or branch is missing or not one number
             per event; an expression is malformed; no event is left; values are NaN or infinite; weights are negative
-            where they must not be.
+            where they must not be; an identity is no whole number.
 
     Example:
         >>> columns = {"m": "m", "pt_over_m": "pt / m"}
@@ -78,6 +81,7 @@ def read(
         columns=columns,
         cut=cut,
         weight=weight,
+        identity=identity,
         chunk_bytes=chunk_bytes,
         progress=progress,
         max_events=max_events,

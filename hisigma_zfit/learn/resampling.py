@@ -84,14 +84,15 @@ def validation_mask(identity: Integers, *, seed: int) -> Mask:
     return mask
 
 
-def fold_of(identity: Integers, *, seed: int) -> Integers:
-    """Part of the sample that each event is in, 0 to `FOLDS` - 1, shape (n,); a member of `train_flow` leaves out one.
+def fold_of(identity: Integers, *, seed: int, folds: int = FOLDS) -> Integers:
+    """Part of the sample that each event is in, 0 to `folds` - 1, shape (n,); a member of `train_flow` leaves out one.
 
     Args:
         identity: Of the events, shape (n,).
         seed: The seed that was given to `train_flow`.
+        folds: How many parts there are.
     """
-    return (hashed_uniform(identity, seed, Purpose.FOLD) * FOLDS).astype(np.int8)
+    return (hashed_uniform(identity, seed, Purpose.FOLD) * folds).astype(np.int8)
 
 
 def half_of(identity: Integers, *, seed: int) -> Integers:

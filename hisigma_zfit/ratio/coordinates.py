@@ -8,13 +8,14 @@ analytic at t = 0: a smearing has the same effect for both signs of its width, s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["Coordinate", "SquaredWidth", "Standard"]
+__all__ = ["Coordinate", "SquaredScale", "SquaredWidth", "Standard"]
 
 
+@runtime_checkable
 class Coordinate(Protocol):
     """A nuisance in its three clothes: theta of the fit, the value of the shift function, and t of the exponents."""
 
@@ -90,3 +91,33 @@ class SquaredWidth:
         """See `Coordinate`."""
         t = self.t_of(self.value(theta))
         return t, 2.0 * self.width * t, 4.0 * self.width**2 * t
+
+
+@dataclass(frozen=True)
+class SquaredScale:
+    """The width s of a smearing that is linear in theta: s = unit theta, t = s^2 / scale^2; both signs are the same.
+
+    Attributes:
+        unit: Standard deviation of the width.
+        scale: Value at which t is one.
+    """
+
+    unit: float = 1.0
+    scale: float = 1.0
+
+    def value(self, theta: float) -> float:
+        """See `Coordinate`."""
+        return self.unit * theta
+
+    def theta(self, value: float) -> float:
+        """See `Coordinate`."""
+        return value / self.unit
+
+    def t_of(self, value: float) -> float:
+        """See `Coordinate`."""
+        return (value / self.scale) ** 2
+
+    def t(self, theta: float) -> tuple[float, float, float]:
+        """See `Coordinate`."""
+        slope = (self.unit / self.scale) ** 2
+        return slope * theta**2, 2.0 * slope * theta, 2.0 * slope
