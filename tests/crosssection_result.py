@@ -196,6 +196,7 @@ def cross_section() -> CrossSectionResult:
         data="observed",
         luminosity=10.0,
         poi={"mu": PoiAnswer(1.04, (0.84, 1.26), (0.65, 1.48), 0.192, 0.085, 0.21, (0.75, 1.35), (0.47, 1.66))},
+        signal={"mu": ("htautau",)},
         cl=(0.683, 0.954),
         parameters={
             "mu": FittedParameter(1.04, 0.21),

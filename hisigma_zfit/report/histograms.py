@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["projection", "pulls"]
 
+_THIN = "\N{THIN SPACE}"
+
 
 def pulls(what: Projection) -> Array:
     """(data - model) / sigma by bin.
@@ -114,11 +116,17 @@ def projection(
 def _yield(value: float) -> str:
     """Number of events for a legend: no more digits than the eye can use, thousands set apart."""
     text = f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3g}"
-    return text.replace(",", "\N{THIN SPACE}").replace("-", "\N{MINUS SIGN}")
+    return text.replace(",", _THIN).replace("-", "\N{MINUS SIGN}")
 
 
 def _component_texts(what: Projection, labels: Mapping[str, str] | None) -> list[str]:
-    return [f"{component_label(k, labels=labels)} ({_yield(v.sum())})" for k, v in what.components.items()]
+    texts = []
+    for name, values in what.components.items():
+        title, number = component_label(name, labels=labels), _yield(values.sum())
+        if "$" in title:  # in a text with formulae only they can set a thin space
+            number = number.replace(_THIN, r"$\,$")
+        texts.append(f"{title} ({number})")
+    return texts
 
 
 def _draw_model(axes: Axes, what: Projection, labels: Mapping[str, str] | None) -> None:

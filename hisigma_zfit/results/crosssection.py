@@ -221,6 +221,7 @@ class CrossSectionResult(Result):
         data: Whether these were observed or are an Asimov set, as in a blind run.
         luminosity: In inverse femtobarn; None where it was not given.
         poi: Parameters of interest by name.
+        signal: Processes that each of them multiplies.
         cl: The exact levels of both intervals.
         parameters: All parameters of the fit by name.
         correlations: Of all parameters.
@@ -254,6 +255,7 @@ class CrossSectionResult(Result):
     data: Literal["observed", "asimov"]
     luminosity: float | None
     poi: dict[str, PoiAnswer]
+    signal: dict[str, tuple[str, ...]]
     cl: tuple[float, float]
     parameters: dict[str, FittedParameter]
     correlations: Correlations
