@@ -227,6 +227,7 @@ def cross_section() -> CrossSectionResult:
             np.array(POINTS),
             ("tes", "jes", "soft_met", "tes^2", "jes^2", "soft_met^2", "tes jes", "tes soft_met", "jes soft_met"),
             np.geomspace(12.0, 0.8, 9),
+            {"soft_met": "GeV"},
         ),
         posterior=PosteriorSummary(
             "boosting",

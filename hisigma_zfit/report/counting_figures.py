@@ -63,7 +63,9 @@ def counting_bins(
         signal=signal,
         model_error=np.array([cell.error for cell in cells.values()]),
     )
-    figure = plotting.projection(shown, xlabel="", labels=labels, logy=True, label=label, right_label=right_label)
+    figure = plotting.projection(
+        shown, xlabel="Counting bin", labels=labels, logy=True, label=label, right_label=right_label
+    )
     with styled():
         main, panel = figure.axes
         width = float(np.clip(4.0 + 0.5 * n, 10.0, 20.0))

@@ -251,7 +251,7 @@ def replicas(
         )  # fmt: skip
         axes.axhline(mean, color=_ORANGE, linewidth=2.5, label=f"Mean, {mean:.{digits}f}")
         axes.axhline(
-            what.nominal, color="black", linewidth=1.5, linestyle="--", label=f"All events, {what.nominal:.3g}"
+            what.nominal, color="black", linewidth=1.5, linestyle="--", label=f"All events, {what.nominal:.{digits}f}"
         )
         reach = max(what.sigma, float(np.abs(what.replicas - mean).max(initial=0.0)))
         if error is not None:

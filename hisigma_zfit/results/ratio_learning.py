@@ -33,6 +33,7 @@ class DesignSummary(Result):
         points: Their settings as the options write them, shape (D, n), the nominal ones not among them.
         monomials: Names of the K monomials of the exponents.
         singular_values: Of the matrix V of all points, shape (K,), largest first.
+        units: What a setting is counted in, by nuisance; standard deviations where it is not named.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/ratio-design/1"
@@ -40,6 +41,7 @@ class DesignSummary(Result):
     points: JsonArray
     monomials: tuple[str, ...]
     singular_values: JsonArray
+    units: dict[str, str] = field(default_factory=dict)
 
     @property
     def condition(self) -> float:
@@ -84,10 +86,8 @@ class CalibrationCurve(Result):
     sum_true: float
 
     def __str__(self) -> str:
-        return (
-            f"chi2 / ndf = {self.chi2:.1f} / {self.ndf}, sum of posteriors {self.sum_predicted:.4g} for "
-            f"{self.sum_true:.4g} expected events"
-        )
+        off = 100.0 * (self.sum_predicted / self.sum_true - 1.0)
+        return f"chi2 / ndf = {self.chi2:.1f} / {self.ndf}, sum {off:+.2f} % off {self.sum_true:.5g} events"
 
 
 @dataclass(frozen=True)
