@@ -45,7 +45,8 @@ def impacts(
 
     Left: (best - pre-fit value) / pre-fit error, with the post-fit error in the same unit; a nuisance that only the
     data constrain shows its value instead.  Right: shifts of the poi for the nuisance one post-fit (filled) and one
-    pre-fit (frame) error below and above its best fit.
+    pre-fit (frame) error below and above its best fit; frames that are much longer than all that is filled, where data
+    constrain a nuisance well, run out of the panel.
 
     Args:
         what: The impacts.
@@ -87,7 +88,9 @@ def impacts(
         right.axvline(0, color="0.5", linewidth=1, zorder=1)
         poi = component_label(what.poi, labels=labels)
         right.set_xlabel(f"Shift of the {within_sentence(poi)}" if " " in poi else f"Shift of {poi}")
+        filled = max(i.size for i in shown)
         widest = max(max(map(abs, (*i.postfit, *(i.prefit or ())))) for i in shown)
+        widest = min(widest, 4.0 * filled) if filled > 0.0 else widest
         right.set_xlim(-1.15 * widest, 1.15 * widest)
         for axes in (left, right):
             axes.minorticks_on()

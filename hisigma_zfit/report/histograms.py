@@ -25,26 +25,35 @@ if TYPE_CHECKING:
 
 __all__ = ["projection", "pulls"]
 
+_THIN = "\N{THIN SPACE}"
+
 
 def pulls(what: Projection) -> Array:
     """(data - model) / sigma by bin.
 
     sigma joins the data's Poisson error on the side of the model with the statistical error of the templates, so
-    that a pull is what a reader measures with a ruler on the upper panel.
+    that a pull is what a reader measures with a ruler on the upper panel.  Where the fit's covariance gave the error of
+    the model, it is the data's alone: what the data decided is no error to compare them with, and is drawn as a band.
 
     Returns:
         Shape (n,); nan where a bin has neither data nor model.
     """
     total = _total(what)
-    below, above = poisson_errors(what.data, what.data_variance)
-    side = np.where(what.data > total, below, above)
-    sigma = np.hypot(side, np.sqrt(_template_variance(what)))
+    sigma = _data_error(what)
+    if what.model_error is None:
+        sigma = np.hypot(sigma, np.sqrt(_template_variance(what)))
     shown = (sigma > 0) & ((what.data != 0) | (total != 0))
     return np.divide(what.data - total, sigma, out=np.full(total.shape, np.nan), where=shown)
 
 
 def _total(what: Projection) -> Array:
     return np.sum([np.zeros_like(what.data), *what.components.values()], axis=0)
+
+
+def _data_error(what: Projection) -> Array:
+    """Poisson error of the data on the side of the model, shape (n,)."""
+    below, above = poisson_errors(what.data, what.data_variance)
+    return np.where(what.data > _total(what), below, above)
 
 
 def _template_variance(what: Projection) -> Array:
@@ -107,11 +116,17 @@ def projection(
 def _yield(value: float) -> str:
     """Number of events for a legend: no more digits than the eye can use, thousands set apart."""
     text = f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3g}"
-    return text.replace(",", "\N{THIN SPACE}").replace("-", "\N{MINUS SIGN}")
+    return text.replace(",", _THIN).replace("-", "\N{MINUS SIGN}")
 
 
 def _component_texts(what: Projection, labels: Mapping[str, str] | None) -> list[str]:
-    return [f"{component_label(k, labels=labels)} ({_yield(v.sum())})" for k, v in what.components.items()]
+    texts = []
+    for name, values in what.components.items():
+        title, number = component_label(name, labels=labels), _yield(values.sum())
+        if "$" in title:  # in a text with formulae only they can set a thin space
+            number = number.replace(_THIN, r"$\,$")
+        texts.append(f"{title} ({number})")
+    return texts
 
 
 def _draw_model(axes: Axes, what: Projection, labels: Mapping[str, str] | None) -> None:
@@ -128,8 +143,12 @@ def _draw_model(axes: Axes, what: Projection, labels: Mapping[str, str] | None) 
             color=[next(signals if name in what.signal else backgrounds) for name in names],
             label=_component_texts(what, labels),
         )
-    total, error = _total(what), np.sqrt(_template_variance(what))
+    total = _total(what)
     axes.stairs(total, what.edges, color="black", linewidth=1, zorder=3)
+    if what.model_error is not None:
+        _draw_band(axes, total, what.model_error, what.edges, label="Post-fit unc.")
+        return
+    error = np.sqrt(_template_variance(what))
     if np.any(error > 0):
         _draw_band(axes, total, error, what.edges, label="Template stat. unc.")
 
@@ -240,6 +259,10 @@ def _draw_pulls(axes: Axes, what: Projection) -> None:
     largest = float(np.nanmax(np.abs(pull), initial=0))
     reach = float(np.clip(math.ceil(largest + 0.3), 3, 6))
     axes.axhspan(-1, 1, color="0.9", zorder=0, linewidth=0)
+    if what.model_error is not None:
+        sigma = _data_error(what)
+        band = np.divide(what.model_error, sigma, out=np.zeros_like(sigma), where=sigma > 0)
+        _draw_band(axes, np.zeros_like(band), band, what.edges)
     axes.axhline(0, color="black", linewidth=1)
     centres = 0.5 * (what.edges[1:] + what.edges[:-1])
     inside = np.abs(pull) <= reach

@@ -88,8 +88,22 @@ def _scan_range(what: LikelihoodScan, top: float) -> tuple[float, float]:
     return float(inside.min()), float(inside.max())
 
 
-def training(histories: Sequence[TrainingHistory], *, label: str = LABEL, right_label: str = "") -> Figure:
-    """Losses of density trainings, one panel each: members thin, their mean thick, held-out events as points.
+def training(
+    histories: Sequence[TrainingHistory],
+    *,
+    loss: str = "Mean negative log-likelihood [nats]",
+    labels: Mapping[str, str] | None = None,
+    label: str = LABEL,
+    right_label: str = "",
+) -> Figure:
+    """Losses of trainings, one panel each: members thin, their mean thick, held-out events as points.
+
+    Args:
+        histories: What to draw.
+        loss: What the loss is, the title of the vertical axes.
+        labels: The user's own names of what was trained, by name.
+        label: Text above the frame; its first word is set in bold.
+        right_label: Text above the frame at the right.
 
     Raises:
         InputError: There is no history.
@@ -104,11 +118,11 @@ def training(histories: Sequence[TrainingHistory], *, label: str = LABEL, right_
         grid = figure.add_gridspec(rows, columns, wspace=0.24, hspace=0.22, **edges)
         panels = [figure.add_subplot(grid[divmod(i, columns)]) for i in range(len(histories))]
         for axes, history in zip(panels, histories, strict=True):
-            _draw_training(axes, history)
+            _draw_training(axes, history, loss, labels)
         return finish(figure, panels[0], label, right_label)
 
 
-def _draw_training(axes: Axes, history: TrainingHistory) -> None:
+def _draw_training(axes: Axes, history: TrainingHistory, loss: str, labels: Mapping[str, str] | None) -> None:
     members = history.train.reshape(-1, history.steps.size)
     for i, member in enumerate(members):
         text = f"Members ({len(members)})" if i == 0 else None
@@ -128,8 +142,9 @@ def _draw_training(axes: Axes, history: TrainingHistory) -> None:
         axes.axvline(kept, color="0.3", linestyle="--", linewidth=2, label="Kept")
     axes.set_ylim(*_loss_range(shown))
     axes.set_xlabel("Epoch")
-    axes.set_ylabel("Mean negative log-likelihood [nats]")
-    axes.legend(loc="upper right", fontsize=18, title=component_label(history.name), title_fontsize=20)
+    axes.set_ylabel(loss)
+    title = component_label(history.name, labels=labels)
+    axes.legend(loc="upper right", fontsize=18, title=title, title_fontsize=20)
 
 
 def _loss_range(curves: Sequence[Array]) -> tuple[float, float]:

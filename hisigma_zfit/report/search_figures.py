@@ -74,7 +74,7 @@ def search_figures(
     if search.comparison:
         figures["improvement"] = improvement_curves(search.comparison, label=label, right_label=right_label)
     if histories:
-        figures["training"] = plotting.training(histories, **words)
+        figures["training"] = plotting.training(histories, label=label, right_label=right_label)
     return figures
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.results import ToySummary
 
-__all__ = ["coverage", "expected", "pulls", "toy_figures"]
+__all__ = ["coverage", "draw_pulls", "expected", "pulls", "toy_figures"]
 
 
 _BLUE, _RED, _GREY = "#5790fc", "#e42536", "#717581"
@@ -53,26 +53,38 @@ def pulls(
         label: Text above the frame; its first word is set in bold.
         right_label: Text above the frame at the right.
     """
+    own = what.parameters[what.poi]
+    words = (
+        f"Mean ${own.pull_mean:.3f} \\pm {own.pull_mean_error:.3f}$\n"
+        f"Width ${own.pull_width:.3f} \\pm {own.pull_width_error:.3f}$"
+    )
     with styled():
         figure, axes = frame()
-        edges = _edges(-_REACH, _REACH, what.pulls.size)
-        height = _counts(axes, np.clip(what.pulls, -0.999 * _REACH, 0.999 * _REACH), edges)
-        grid = np.linspace(-_REACH, _REACH, 401)
-        scale = what.n * (edges[1] - edges[0])
-        own = what.parameters[what.poi]
-        axes.plot(grid, scale * norm.pdf(grid), color=_BLUE, linewidth=3, label="Gaussian, mean 0, width 1")
-        fitted = norm.pdf(grid, own.pull_mean, own.pull_width)
-        words = (
-            f"Mean ${own.pull_mean:.3f} \\pm {own.pull_mean_error:.3f}$\n"
-            f"Width ${own.pull_width:.3f} \\pm {own.pull_width_error:.3f}$"
-        )
-        axes.plot(grid, scale * fitted, "--", color=_RED, linewidth=3, label=words)
-        axes.set_xlim(-_REACH, _REACH)
-        axes.set_ylim(0, 1.5 * max(height, scale * norm.pdf(0.0)))
+        draw_pulls(axes, what.pulls, mean=own.pull_mean, width=own.pull_width, words=words)
         axes.set_xlabel(f"Pull of {within_sentence(component_label(what.poi, labels=labels))}")
-        axes.set_ylabel("Toys")
-        axes.legend(loc="upper left", fontsize=19)
         return finish(figure, axes, label, right_label)
+
+
+def draw_pulls(axes: Axes, values: Array, *, mean: float, width: float, words: str) -> None:
+    """Pulls as points beside a Gaussian of mean 0 and width 1 and another one, with all but the horizontal title.
+
+    Args:
+        axes: Where to draw.
+        values: Pulls, shape (n,); those beyond 4 are counted in the outermost bins.
+        mean: Of the other Gaussian.
+        width: Of it.
+        words: What the legend says of it.
+    """
+    edges = _edges(-_REACH, _REACH, values.size)
+    height = _counts(axes, np.clip(values, -0.999 * _REACH, 0.999 * _REACH), edges)
+    grid = np.linspace(-_REACH, _REACH, 401)
+    scale = values.size * (edges[1] - edges[0])
+    axes.plot(grid, scale * norm.pdf(grid), color=_BLUE, linewidth=3, label="Gaussian, mean 0, width 1")
+    axes.plot(grid, scale * norm.pdf(grid, mean, width), "--", color=_RED, linewidth=3, label=words)
+    axes.set_xlim(-_REACH, _REACH)
+    axes.set_ylim(0, 1.5 * max(height, scale * norm.pdf(0.0)))
+    axes.set_ylabel("Toys")
+    axes.legend(loc="upper left", fontsize=19)
 
 
 def coverage(what: ToySummary, *, label: str = LABEL, right_label: str = "") -> Figure:

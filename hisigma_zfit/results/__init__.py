@@ -3,6 +3,17 @@
 from hisigma_zfit.results.anomaly import LearnedFeature, Search, SearchBackground
 from hisigma_zfit.results.answers import Discovery, Interval, LikelihoodScan, UpperLimit
 from hisigma_zfit.results.blind import BlindCounts, BlindMeasurement, ExpectedMeasurement
+from hisigma_zfit.results.crosssection import (
+    AssignmentAnswer,
+    CellTotal,
+    CountingFit,
+    CrossSectionEvents,
+    CrossSectionResult,
+    FittedParameter,
+    MethodAnswer,
+    PoiAnswer,
+    ProcessYield,
+)
 from hisigma_zfit.results.explanations import Contour, Correlations, GoodnessOfFit, Impact, Impacts, WeightedFeature
 from hisigma_zfit.results.families import FamilyFit, FamilyInterval, FamilyParameter
 from hisigma_zfit.results.limits import LimitScan
@@ -19,6 +30,19 @@ from hisigma_zfit.results.measurement import (
 )
 from hisigma_zfit.results.posterior import CalibrationCurve, PosteriorQuality
 from hisigma_zfit.results.projection import Projection
+from hisigma_zfit.results.ratio_checks import BiasPoint, BiasStudy, HeldBackStudy, SimulationError
+from hisigma_zfit.results.ratio_coverage import CoverageBin, CoverageDraw, CoverageStudy, DrawnAnswers, MethodCoverage
+from hisigma_zfit.results.ratio_learning import (
+    CalibrationCurve,
+    ClosurePoint,
+    DesignSummary,
+    ExponentSummary,
+    MomentSummary,
+    PosteriorSummary,
+    RatioMap,
+    ShapeClosure,
+)
+from hisigma_zfit.results.ratio_profiles import NuisanceProfile, PoiScan
 from hisigma_zfit.results.search import (
     EValue,
     FiducialYield,
@@ -41,28 +65,44 @@ from hisigma_zfit.results.validation import Check, RetrainedFit, Spectrum, Spuri
 from hisigma_zfit.results.window_scan import GrossVitells, ScannedWindow, SidebandWindow, SidebandWindows, WindowScan
 
 __all__ = [
+    "AssignmentAnswer",
+    "BiasPoint",
+    "BiasStudy",
     "BlindCounts",
     "BlindMeasurement",
     "CalibrationCurve",
+    "CellTotal",
     "Check",
+    "ClosurePoint",
     "ClosureReport",
     "ConfidenceLevels",
     "Contour",
     "Correlations",
+    "CountingFit",
     "Coverage",
+    "CoverageBin",
+    "CoverageDraw",
+    "CoverageStudy",
+    "CrossSectionEvents",
+    "CrossSectionResult",
+    "DesignSummary",
     "Discovery",
+    "DrawnAnswers",
     "EValue",
     "Estimate",
     "EventCounts",
     "Expectation",
     "ExpectedMeasurement",
+    "ExponentSummary",
     "FamilyFit",
     "FamilyInterval",
     "FamilyParameter",
     "FiducialYield",
     "FitSummary",
+    "FittedParameter",
     "GoodnessOfFit",
     "GrossVitells",
+    "HeldBackStudy",
     "Impact",
     "Impacts",
     "Interval",
@@ -74,18 +114,28 @@ __all__ = [
     "Lump",
     "Measurement",
     "MemberFit",
+    "MethodAnswer",
+    "MethodCoverage",
+    "MomentSummary",
+    "NuisanceProfile",
     "NullToys",
     "Optimum",
     "PairedSummary",
+    "PoiAnswer",
+    "PoiScan",
     "PosteriorQuality",
+    "PosteriorSummary",
+    "ProcessYield",
     "Projection",
     "Quantiles",
+    "RatioMap",
     "RetrainedFit",
     "ScannedWindow",
     "Search",
     "SearchBackground",
     "SearchPValue",
     "SearchResult",
+    "ShapeClosure",
     "ShareProfile",
     "SicCurve",
     "SicPoint",
@@ -93,6 +143,7 @@ __all__ = [
     "SidebandWindows",
     "SignalProperty",
     "SignalResponse",
+    "SimulationError",
     "Spectrum",
     "SpuriousSignal",
     "StrategyResult",

@@ -37,6 +37,8 @@ class Projection(Result):
         signal: Names of the components that count as signal.
         selection: Words that say which events are shown, for example ``"signal region"``.
         category: Name of the category that is shown, where there are several.
+        model_error: Error of the sum of all components by bin from the covariance of the fit, shape (n,); None where
+            it was not propagated.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/projection/1"
@@ -49,6 +51,7 @@ class Projection(Result):
     signal: tuple[str, ...] = ()
     selection: str = ""
     category: str = ""
+    model_error: JsonArray | None = None
 
     @classmethod
     def of(

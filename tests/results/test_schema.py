@@ -9,13 +9,24 @@ import math
 
 import pytest
 
-from hisigma_zfit.results import BlindMeasurement, LikelihoodScan, Measurement, Unblinding, UpperLimit, Validation
+from hisigma_zfit.results import (
+    BlindMeasurement,
+    CoverageStudy,
+    CrossSectionResult,
+    LikelihoodScan,
+    Measurement,
+    Unblinding,
+    UpperLimit,
+    Validation,
+)
 
 ROOM = importlib.resources.files("hisigma_zfit.results")
 SHIPPED = {
     Measurement: ROOM / "measurement.schema.json",
     BlindMeasurement: ROOM / "blind_measurement.schema.json",
     Validation: ROOM / "validation.schema.json",
+    CrossSectionResult: ROOM / "cross_section.schema.json",
+    CoverageStudy: ROOM / "cross_section_toys.schema.json",
 }
 TYPES = {
     "boolean": bool,
@@ -77,6 +88,19 @@ def test_measurements_follow_the_schema(measured, foreseen):
         assert set(raw) == set(schema["properties"])
         for name in schema["required"]:
             assert not follows({k: v for k, v in raw.items() if k != name}, schema, schema)
+
+
+def test_cross_sections_and_their_toys_follow_the_schema(cross_section, toy_study):
+    closed = dataclasses.replace(cross_section, luminosity=None, gof_counting=None, held_back=None, bias={})
+    for result in (cross_section, closed, toy_study):
+        schema = json.loads(SHIPPED[type(result)].read_text())
+        raw = json.loads(result.to_json())
+        assert follows(raw, schema, schema)
+        assert set(raw) == set(schema["properties"])
+        assert not follows(raw | {"schema": "hisigma-zfit/measurement/2"}, schema, schema)
+    odd = {"mu": json.loads(cross_section.to_json())["poi"]["mu"] | {"interval_68": [1.0]}}
+    schema = CrossSectionResult.json_schema()
+    assert not follows(json.loads(cross_section.to_json()) | {"poi": odd}, schema, schema)
 
 
 @pytest.mark.parametrize(
