@@ -1,0 +1,230 @@
+"""Write the configuration of `hisigma cross-section` for a folder of H -> tau tau events and their backgrounds.
+
+    python -m analyses.crosssection.make_config FOLDER --out htautau.yaml
+    python -m analyses.crosssection.make_config FAIR_Universe_HiggsML_data.parquet --out runs/challenge/htautau.yaml
+
+A folder holds fair_htautau.root and the three others, as `data` beside this script does.  A Parquet or HDF5 table of
+the challenge, which tells the processes apart by its column `detailed_labels`, is first split into four such files
+beside the configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+import pyarrow.parquet as pq
+import uproot
+
+from analyses.crosssection.systematics import PRIMARY
+from hisigma_zfit.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    Table = dict[str, npt.NDArray[Any]]
+
+PROCESSES = ("htautau", "ztautau", "ttbar", "diboson")
+LABELS, WEIGHTS, IDENTITY = "detailed_labels", "weights", "event"
+CHUNK = 500_000  # rows of a table in memory
+HERE = Path(__file__).resolve().parent
+
+TEMPLATE = """\
+# H -> tau tau with one lepton and one hadronic tau: the signal strength mu, with the six nuisances of the HiggsML
+# uncertainty challenge (arXiv:2410.02867).  Written by analyses/crosssection/make_config.py.
+luminosity: 10.0  # fb-1; the weights are expected events in it
+tree: events
+columns:
+{columns}
+weight: weights
+{identity}
+processes:
+  htautau: {{files: {htautau}, poi: mu}}
+  ztautau: {{files: {ztautau}}}
+  ttbar: {{files: {ttbar}}}
+  diboson: {{files: {diboson}}}
+
+selection: {{apply: "{systematics}:thresholds"}}  # after every shift, and at the nominal
+derived: "{features}:counting_columns"
+features: "{features}:learning_features"
+
+nuisances:
+  tes: {{shift: "{systematics}:tes", unit: 0.01, points: [-3, -2, -1, 1, 2, 3]}}
+  jes: {{shift: "{systematics}:jes", unit: 0.01, points: [-3, -2, -1, 1, 2, 3]}}
+  soft_met:  # GeV
+    shift: "{systematics}:soft_met"
+    points: [1, 2, 3, 4, 5]
+    coordinate: {{square: 2.0}}  # a smearing has the same effect for both signs of its width
+    constraint: {{lognormal: [1.0, 1.0]}}
+    limits: [0.007, 9.0]
+    stochastic: true
+    sets: 3
+  ttbar: {{norm: {{ttbar: 0.02}}}}
+  diboson: {{norm: {{diboson: 0.25}}}}
+  bkg: {{norm: {{ztautau: 0.001, ttbar: 0.001, diboson: 0.001}}}}
+
+joint_points:
+  - {{tes: -1.5, jes: -1.5}}
+  - {{tes: -1.5, jes: 1.5}}
+  - {{tes: 1.5, jes: -1.5}}
+  - {{tes: 1.5, jes: 1.5}}
+  - {{tes: -1.5, soft_met: 2.5}}
+  - {{tes: 1.5, soft_met: 2.5}}
+  - {{jes: -1.5, soft_met: 2.5}}
+  - {{jes: 1.5, soft_met: 2.5}}
+  - {{tes: -2, jes: -2, soft_met: 3.5}}
+  - {{tes: -2, jes: 2, soft_met: 3.5}}
+  - {{tes: 2, jes: -2, soft_met: 3.5}}
+  - {{tes: 2, jes: 2, soft_met: 3.5}}
+
+regions:
+  U: {{unbinned: "score.htautau > 0.003"}}
+  # everything else fixes the nuisances: 24 bins below m_T = 60 GeV, and 6 above
+  low:
+    counting: "(score.htautau <= 0.003) & (m_T < 60)"
+    bins: {{n_jets: [0, 1, 2, .inf], m_vis: [0, 50, 60, 65, 70, 75, 80, 90, .inf]}}
+    merge_below: 200  # effective events
+  high:
+    counting: else
+    bins: {{n_jets: [0, 1, 2, .inf], m_vis: [0, 80, .inf]}}
+    merge_below: 200
+
+held_back: 0.1
+asimov: {{mu: 1}}
+inference:
+  compare: [counting, binned-8, binned-20, binned-60, unbinned-uncalibrated]
+"""
+
+
+def file_of(folder: Path, process: str) -> Path:
+    """Where the events of a process are.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    path = folder / f"fair_{process}.root"
+    if not path.is_file():
+        raise InputError.from_parts(
+            expected=f"the events of {process} in {path}", got="no such file", do="check FOLDER"
+        )
+    return path
+
+
+def configuration(folder: Path, out: Path) -> str:
+    """The text of the configuration.
+
+    Args:
+        folder: With the four files.
+        out: Where the text is going to be written: it names all files by their path from there.
+
+    Raises:
+        InputError: A file or a column is missing.
+    """
+    files = {process: file_of(folder, process) for process in PROCESSES}
+    identified = True
+    for process, path in files.items():
+        with uproot.open(path) as file:
+            names = set(file["events"].keys())
+        if missing := [name for name in (*PRIMARY, WEIGHTS) if name not in names]:
+            raise InputError.from_parts(
+                expected=f"a column {missing[0]} of {process} in {path}", got="none", do="give the challenge's columns"
+            )
+        identified &= IDENTITY in names
+
+    def from_there(path: Path) -> str:
+        return os.path.relpath(path.resolve(), out.resolve().parent)
+
+    return TEMPLATE.format(
+        columns="\n".join(f"  - {name}" for name in PRIMARY),
+        identity=f"identity: {IDENTITY}  # several rows may come of one hard event\n" if identified else "",
+        features=from_there(HERE / "features.py"),
+        systematics=from_there(HERE / "systematics.py"),
+        **{process: from_there(path) for process, path in files.items()},
+    )
+
+
+def split(table: Path, folder: Path) -> None:
+    """Write the rows of each process of the challenge's table to a file of its own.
+
+    Args:
+        table: Parquet, or HDF5 with one dataset of shape (n,) by column.
+        folder: Where fair_<process>.root go to.
+
+    Raises:
+        InputError: A column is missing, or a process without rows.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    types = dict.fromkeys((*PRIMARY, WEIGHTS), np.float32) | {"PRI_n_jets": np.int32}
+    rows = dict.fromkeys(PROCESSES, 0)
+    with ExitStack() as files:
+        trees = {}
+        for process in PROCESSES:
+            file = files.enter_context(uproot.recreate(folder / f"fair_{process}.root"))
+            trees[process] = file.mktree("events", types)
+        for chunk in _chunks(table, (*types, LABELS)):
+            labels = chunk[LABELS].astype(str)
+            for process, tree in trees.items():
+                own = labels == process
+                if own.any():
+                    tree.extend({name: chunk[name][own].astype(kind) for name, kind in types.items()})
+                    rows[process] += int(own.sum())
+    if empty := [process for process in PROCESSES if not rows[process]]:
+        raise InputError.from_parts(
+            expected=f"rows with {LABELS} {empty[0]!r} in {table}", got="none", do="give a table of all four processes"
+        )
+
+
+def _chunks(table: Path, names: tuple[str, ...]) -> Iterator[Table]:
+    if table.suffix == ".parquet":
+        with pq.ParquetFile(table) as file:
+            _require(names, file.schema_arrow.names, table)
+            for batch in file.iter_batches(CHUNK, columns=list(names)):
+                yield {name: batch.column(name).to_numpy(zero_copy_only=False) for name in names}
+        return
+    with h5py.File(table) as file:
+        _require(names, list(file), table)
+        for start in range(0, len(file[LABELS]), CHUNK):
+            rows = slice(start, start + CHUNK)
+            yield {
+                name: file[name].asstr()[rows] if name == LABELS else file[name][rows]  # texts are bytes in HDF5
+                for name in names
+            }
+
+
+def _require(names: tuple[str, ...], found: list[str], table: Path) -> None:
+    if missing := [name for name in names if name not in found]:
+        raise InputError.from_parts(
+            expected=f"a column {missing[0]} in {table}", got="none", do="give a table of the challenge"
+        )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "source", type=Path, nargs="?", default=HERE / "data", help="folder or table (default: the shipped sample)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("htautau.yaml"), help="the file to write")
+    options = parser.parse_args(arguments)
+    folder = options.source
+    try:
+        if folder.is_file():
+            folder = options.out.parent / "data"
+            split(options.source, folder)
+        text = configuration(folder, options.out)
+    except InputError as error:
+        parser.error(str(error))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(text)
+    print(f"{options.out}: hisigma cross-section check {options.out}")
+
+
+if __name__ == "__main__":
+    main()
