@@ -17,7 +17,7 @@ from hisigma_zfit.crosssection.samples import weights_of
 from hisigma_zfit.crosssection.smearing import RowNumbers
 from hisigma_zfit.data import Dataset
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.ratio.rows import ProcessRows, ShiftedRows
+from hisigma_zfit.ratio.rows import CountedRows, ProcessRows, ShiftedRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -281,13 +281,17 @@ class Shifter:
             ratio = np.where(nominal == 0.0, 1.0, varied / nominal)
         return np.asarray(ratio)
 
-    def shifted(self, sample: Sample, point: Sequence[float], placed: Placed) -> ShiftedRows:
+    def shifted(
+        self, sample: Sample, point: Sequence[float], placed: Placed, *numbers: int, keep: bool = False
+    ) -> ShiftedRows:
         """A process at a point: its events in unbinned cells, and the sums of all.
 
         Args:
             sample: Of the process.
             point: Settings of all nuisances in their units.
             placed: The same process at the nominal.
+            numbers: Which set of random numbers; those of the design if none.
+            keep: Whether the events in counting bins are kept one by one.
 
         Raises:
             InputError: As `moved`; features are not finite, regions overlap.
@@ -296,12 +300,18 @@ class Shifter:
             own for own, setting in zip(self.nuisances, point, strict=True) if setting and own.acts_on(sample.name)
         ]
         if not acting:
-            return self._unmoved(placed)
-        sets = max(own.sets for own in acting)
-        parts = [self._one_set(sample, point, placed, number, sets) for number in range(sets)]
+            return self._unmoved(placed, keep=keep)
+        sets = 1 if numbers else max(own.sets for own in acting)
+        parts = [
+            self._one_set(sample, point, placed, numbers or (number,), sets, keep=keep) for number in range(sets)
+        ]
         return parts[0] if sets == 1 else _joined(parts)
 
-    def _unmoved(self, placed: Placed) -> ShiftedRows:
+    def _counted(self, cell: Integers, weights: Array, event: Integers) -> CountedRows:
+        at = np.flatnonzero(cell >= self.cells.unbinned)
+        return CountedRows(cell[at], weights[at], event[at])
+
+    def _unmoved(self, placed: Placed, *, keep: bool) -> ShiftedRows:
         rows = placed.rows
         at = np.flatnonzero(self._open(rows.cell))
         scores = None if rows.scores is None else rows.scores[at]
@@ -315,13 +325,23 @@ class Shifter:
             placed.squares,
             rows.event[at],
             scores,
+            self._counted(rows.cell, rows.weights, rows.event) if keep else None,
         )
 
     def _open(self, cell: Integers) -> Mask:
         return np.asarray((cell >= 0) & (cell < self.cells.unbinned))
 
-    def _one_set(self, sample: Sample, point: Sequence[float], placed: Placed, number: int, sets: int) -> ShiftedRows:
-        moved = self.moved(sample, point, number)
+    def _one_set(
+        self,
+        sample: Sample,
+        point: Sequence[float],
+        placed: Placed,
+        numbers: Sequence[int],
+        sets: int,
+        *,
+        keep: bool,
+    ) -> ShiftedRows:
+        moved = self.moved(sample, point, *numbers)
         whose = f"process {sample.name} at {list(point)}"
         scores: Array | None = None
         scored, x_scored = np.zeros(len(moved.raw), dtype=bool), None
@@ -353,6 +373,7 @@ class Shifter:
             cell_sums(cell, moved.weights**2, size) / sets,
             moved.event[inside],
             None if scores is None else scores[inside].astype(np.float32),
+            self._counted(cell, moved.weights / sets, moved.event) if keep else None,
         )
 
     def design(self, sample: Sample, design: Design, placed: Placed) -> Iterator[ShiftedRows]:
@@ -367,4 +388,9 @@ def _joined(parts: Sequence[ShiftedRows]) -> ShiftedRows:
     names = ("row", "x", "weights", "fold", "cell", "event") + (() if first.scores is None else ("scores",))
     joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     sums = np.sum([part.sums for part in parts], axis=0)
+    kept = [part.counted for part in parts if part.counted is not None]
+    if kept:
+        joined["counted"] = CountedRows(
+            *(np.concatenate([getattr(own, name) for own in kept]) for name in ("cell", "weights", "event"))
+        )
     return replace(first, **joined, sums=sums, squares=np.sum([part.squares for part in parts], axis=0))

@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Float32, Integers
 
-__all__ = ["ProcessRows", "ShiftedRows"]
+__all__ = ["CountedRows", "ProcessRows", "ShiftedRows"]
+
+
+@dataclass(frozen=True)
+class CountedRows:
+    """Rows of one process in counting bins, one by one.
+
+    Attributes:
+        cell: Shape (k,); see `ratio.structure`.
+        weights: Shape (k,).
+        event: Identity of the hard event behind each, shape (k,).
+    """
+
+    cell: Integers
+    weights: Array
+    event: Integers
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,7 @@ class ShiftedRows:
         squares: Sum of their squares, shape (B,); of several versions of one row as if they were one.
         event: Identity of the hard event behind each row, shape (m,).
         scores: Shares of the processes, shape (m, P); None where no region is one of scores.
+        counted: The rows in counting bins; None where only their sums were wanted.
     """
 
     row: Integers
@@ -61,3 +77,4 @@ class ShiftedRows:
     squares: Array
     event: Integers | None = None
     scores: Float32 | None = None
+    counted: CountedRows | None = None
