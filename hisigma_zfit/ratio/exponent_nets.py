@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["ExponentRecipe", "NetTraining", "plan", "scaled", "scales_outside"]
 
 CLIPPED = 4.0  # standard deviations, beyond which a feature tells the net no more
-MIN_STEPS = 300  # with few pairs an epoch is too short to forget the start
 RECORDS = 12  # points of a learning curve
 RECORDED = 20_000  # held-out entries of a point
 SAVE_EVERY_S = 5.0
@@ -40,6 +39,7 @@ class ExponentRecipe:
         seeds: Nets per fold, whose Delta is averaged.
         epochs: Passes, each over a random share of the pairs.
         share: That share.
+        least_steps: Steps that are taken anyway, in more passes: with few pairs or design points an epoch is short.
         batch: Pairs per step.
         rate: Peak of the learning rate.
         warm_up: Steps of linear rise.
@@ -59,6 +59,7 @@ class ExponentRecipe:
     seeds: int = 2
     epochs: int = 4
     share: float = 0.4
+    least_steps: int = 1000
     batch: int = 1024
     rate: float = 3e-3
     warm_up: int = 100
@@ -69,7 +70,7 @@ class ExponentRecipe:
     pairing: Literal["identity", "none"] = "identity"
 
     def __post_init__(self) -> None:
-        least = {"seeds": 1, "epochs": 1, "batch": 1, "warm_up": 1}
+        least = {"seeds": 1, "epochs": 1, "least_steps": 1, "batch": 1, "warm_up": 1}
         wrong = [f"{name} = {getattr(self, name)}" for name, low in least.items() if getattr(self, name) < low]
         wrong += [f"{name} = {getattr(self, name)}" for name in ("rate", "clip") if not getattr(self, name) > 0.0]
         if not self.hidden or min(self.hidden) < 1 or min(self.bound) <= 0.0 or not 0.0 < self.share <= 1.0:
@@ -86,7 +87,7 @@ class ExponentRecipe:
     @classmethod
     def few_events(cls) -> Self:
         """For a small background whose shape is to be learned all the same: fewer passes, stronger decay, one seed."""
-        return cls(shape="learned", seeds=1, epochs=2, share=0.6, decay=1.0)
+        return cls(shape="learned", seeds=1, epochs=2, share=0.6, least_steps=300, decay=1.0)
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ class NetTraining:
 def plan(recipe: ExponentRecipe, n: int) -> tuple[Adam, int]:
     """How a net learns from n pairs, and the steps of an epoch."""
     per_epoch = int(np.ceil(np.ceil(recipe.share * n) / recipe.batch))
-    steps = max(recipe.epochs * per_epoch, MIN_STEPS)
+    steps = max(recipe.epochs * per_epoch, recipe.least_steps)
     adam = Adam(recipe.rate, steps, recipe.warm_up, recipe.floor, recipe.decay, recipe.averaging, recipe.clip)
     return adam, per_epoch
 

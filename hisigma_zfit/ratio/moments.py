@@ -262,8 +262,7 @@ def _residuals(points: Sequence[_Point], beta: Array, units: Array) -> Array:
 
 
 def _rms(points: Sequence[_Point], beta: Array, units: Array) -> Array:
-    residuals = _residuals(points, beta, units)
-    return np.linalg.norm(residuals, axis=1) / np.sqrt(residuals.shape[1])
+    return np.asarray(np.sqrt(np.mean(_residuals(points, beta, units) ** 2, axis=1)))
 
 
 def _step(points: Sequence[_Point], beta: Array, units: Array) -> Array:
@@ -278,4 +277,6 @@ def _step(points: Sequence[_Point], beta: Array, units: Array) -> Array:
         curvature += jacobian.T @ jacobian
         slope += jacobian.T @ residual
     curvature[np.diag_indices(size)] += RIDGE * np.trace(curvature) / size
-    return -np.linalg.solve(curvature, slope).reshape(beta.shape)
+    step = np.zeros(size)
+    step -= np.linalg.solve(curvature, slope)
+    return step.reshape(beta.shape)
