@@ -17,7 +17,8 @@ NAMES = {"region": "U", "points": [str(tuple(p)) for p in toy.POINTS], "features
 
 
 def _scaled_exact(size):
-    def evaluate(x, fold):
+    def evaluate(rows, inside):
+        x = rows.x[inside]
         return (size * toy.exact(x)).astype(np.float32), x[:, 0].astype(np.float64)
 
     return evaluate

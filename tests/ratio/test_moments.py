@@ -17,7 +17,8 @@ def _score(x):
     return x[:, 0].astype(np.float64)
 
 
-def _too_weak(x, fold):
+def _too_weak(rows, inside):
+    x = rows.x[inside]
     return (0.6 * toy.exact(x)).astype(np.float32), _score(x)
 
 
@@ -37,8 +38,8 @@ def _two_points(nominal):
     return [toy.shifted(nominal, toy.POINTS[k]) for k in points], toy.VALUES[points][:, :2]
 
 
-def _two_exponents(x, fold):
-    delta, score = _too_weak(x, fold)
+def _two_exponents(rows, inside):
+    delta, score = _too_weak(rows, inside)
     return delta[:, :2], score
 
 
