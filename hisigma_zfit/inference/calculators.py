@@ -35,8 +35,9 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.hepstats_internals import OpenAsymptotic, OpenFrequentist, Tails
 from hisigma_zfit.inference.hepstats_tests import ConfidenceInterval, Discovery, UpperLimit
-from hisigma_zfit.likelihood.nll import ExtendedNLL
-from hisigma_zfit.toys.asimov import AsimovSet, ImportanceSample
+from hisigma_zfit.likelihood.protocol import Likelihood
+from hisigma_zfit.toys.asimov import AsimovSet
+from hisigma_zfit.toys.samples import sample_of
 from hisigma_zfit.toys.source import require_no_weights
 from hisigma_zfit.toys.toy_fits import conditional_fits
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hisigma_zfit.arrays import Array
+    from hisigma_zfit.toys.source import Hypothesis, Sample
 
 __all__ = ["AsymptoticCalculator", "ConfidenceInterval", "Discovery", "FrequentistCalculator", "UpperLimit"]
 
@@ -54,15 +56,15 @@ _log = logging.getLogger(__name__)
 class _Sampled:
     """What both calculators share: profiles of the data and one importance sample of the model."""
 
-    loss: ExtendedNLL
+    loss: Any
     bestfit: Any
     _events: int
     _seed: int
-    _drawn: ImportanceSample | None = None
+    _drawn: Sample | None = None
     _profilers: dict[str, Profiler]
 
     def _prepare(self, events: int, seed: int) -> None:
-        if not isinstance(self.loss, ExtendedNLL):
+        if not isinstance(self.loss, Likelihood):
             raise InputError.from_parts(
                 expected="an hz.ExtendedNLL or its fit result",
                 got=type(self.loss).__name__,
@@ -77,13 +79,13 @@ class _Sampled:
                 self._profilers[name] = Profiler(self.loss, name)
         return self._profilers[name]
 
-    def _pool(self, name: str) -> ImportanceSample:
+    def _pool(self, name: str) -> Sample:
         if self._drawn is None:
             theta = self._profiler(name).minimum.theta
-            self._drawn = ImportanceSample(self.loss, theta=theta, events=self._events, seed=self._seed)
+            self._drawn = sample_of(self.loss, theta=theta, events=self._events, seed=self._seed)
         return self._drawn
 
-    def _hypothesis(self, poi: POI) -> AsimovSet:
+    def _hypothesis(self, poi: POI) -> Hypothesis:
         """The hypothesis poi = value, with the other parameters as the data fit them there."""
         theta = self._profiler(poi.name).at(float(poi.value)).theta
         return self._pool(poi.name).asimov(theta, poi=poi.name)
@@ -114,14 +116,14 @@ class AsymptoticCalculator(_Sampled, OpenAsymptotic):
     """Asymptotic formulae of arXiv:1007.1727 with a weighted Asimov set, in any number of dimensions.
 
     Args:
-        input: An `ExtendedNLL`, or the result of its fit.
+        input: An `ExtendedNLL` or a `RatioLoss`, or the result of its fit.
         minimizer: Any zfit minimiser, for the global fit.
         asimov_bins: Not used: nothing is binned.  Kept so that hepstats code runs unchanged.
         events: Events of the Asimov set for every component and category.
         seed: Same seed, same Asimov set.
 
     Raises:
-        InputError: The loss is not an `ExtendedNLL`.
+        InputError: The loss is neither.
     """
 
     def __init__(
@@ -136,27 +138,38 @@ class AsymptoticCalculator(_Sampled, OpenAsymptotic):
         del asimov_bins
         super().__init__(input, minimizer)
         self._prepare(events, seed)
-        self._sets: dict[POI, AsimovSet] = {}
+        self._sets: dict[POI, Hypothesis] = {}
         self._datasets: dict[POI, Any] = {}
-        self._losses: dict[POI, ExtendedNLL] = {}
+        self._losses: dict[POI, Any] = {}
         self._asimov_profilers: dict[POI, Profiler] = {}
 
-    def _asimov(self, poi: POI) -> AsimovSet:
+    def _asimov(self, poi: POI) -> Hypothesis:
         if poi not in self._sets:
             self._sets[poi] = self._hypothesis(poi)
         return self._sets[poi]
+
+    def _events_of(self, poi: POI) -> AsimovSet:
+        """The set of a hypothesis as zfit data."""
+        asimov = self._asimov(poi)
+        if not isinstance(asimov, AsimovSet):
+            raise InputError.from_parts(
+                expected="an hz.ExtendedNLL for an Asimov set in zfit's data",
+                got=type(self.loss).__name__,
+                do="use sample_of(loss).asimov(theta) of hisigma_zfit.toys.samples",
+            )
+        return asimov
 
     def asimov_dataset(self, poi: POI, ntrials_fit: int | None = None) -> Any:
         """Weighted Asimov events of a hypothesis: a list of zfit data, one for each category."""
         del ntrials_fit
         if poi not in self._datasets:
-            self._datasets[poi] = self._asimov(poi).data()
+            self._datasets[poi] = self._events_of(poi).data()
         return self._datasets[poi]
 
-    def asimov_loss(self, poi: POI) -> ExtendedNLL:
+    def asimov_loss(self, poi: POI) -> Any:
         """Loss of the Asimov set, with the constraints moved to its parameters."""
         if poi not in self._losses:
-            self._losses[poi] = self._asimov(poi).loss()
+            self._losses[poi] = self._events_of(poi).loss()
         return self._losses[poi]
 
     def asimov_nll(self, pois: POIarray, poialt: POI) -> Array:
@@ -232,7 +245,7 @@ class FrequentistCalculator(_Sampled, OpenFrequentist):
     evaluated once; toys are generated at the parameters that the data prefer under each hypothesis.
 
     Args:
-        input: An `ExtendedNLL`, or the result of its fit.
+        input: An `ExtendedNLL` or a `RatioLoss`, or the result of its fit.
         minimizer: Any zfit minimiser, for the global fit.
         ntoysnull: Toys for each value of the null hypothesis.
         ntoysalt: Toys for the alternative hypothesis.
@@ -242,7 +255,7 @@ class FrequentistCalculator(_Sampled, OpenFrequentist):
         seed: Same seed, same toys.
 
     Raises:
-        InputError: The loss is not an `ExtendedNLL`, its events have weights, or a sampler of one's own.
+        InputError: The loss is neither, its events have weights, or a sampler of one's own.
     """
 
     def __init__(

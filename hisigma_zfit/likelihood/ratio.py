@@ -248,6 +248,17 @@ class RatioLikelihood:
             start=dict(zip(self._names, start.tolist(), strict=True)),
         )
 
+    def with_parameters(self, parameters: Mapping[str, Any]) -> RatioLikelihood:
+        """The same likelihood with other parameters by name."""
+        return RatioLikelihood(
+            self.structure,
+            self.columns,
+            auxiliary=dict(zip(self.constrained, self.auxiliary.observed.tolist(), strict=True)),
+            parameters={str(p.name): p for p in self.parameters} | dict(parameters),
+            start=self._start,
+            reference=self.reference,
+        )
+
     def joined(self, other: RatioLikelihood) -> LikelihoodSum:
         """Two data sets; a constraint that both hold counts once.
 

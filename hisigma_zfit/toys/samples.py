@@ -10,6 +10,7 @@ from hisigma_zfit.learn.streams import Purpose, seed_for
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.likelihood.protocol import LikelihoodSum
 from hisigma_zfit.likelihood.ratio import RatioLikelihood
+from hisigma_zfit.likelihood.ratio_loss import RatioLoss
 from hisigma_zfit.toys.asimov import ImportanceSample
 from hisigma_zfit.toys.joint import JointSample
 from hisigma_zfit.toys.ratio import RatioSample
@@ -51,6 +52,12 @@ def _(loss: ExtendedNLL, *, theta: Array | None = None, events: int = 50_000, se
 def _(loss: RatioLikelihood, *, theta: Array | None = None, events: int = 0, seed: int = 0) -> Sample:
     del theta, events, seed
     return RatioSample.of(loss)
+
+
+@sample_of.register(RatioLoss)
+def _(loss: RatioLoss, *, theta: Array | None = None, events: int = 0, seed: int = 0) -> Sample:
+    del theta, events, seed
+    return RatioSample.of(loss.likelihood)
 
 
 @sample_of.register(LikelihoodSum)

@@ -93,7 +93,7 @@ def make_pool(
     if not inject >= 0.0 and poi in yields_in(loss):
         raise InputError.from_parts(expected="a signal that is not negative", got=f"{inject:g}", do="inject 0 or more")
     theta = loss.theta()
-    for parameter, found in getattr(result, "params", {}).items():
+    for parameter, found in ({} if loss is result else result.params).items():
         theta[names.index(parameter.name)] = float(found["value"])
     for name, value in truth.items():
         theta[names.index(name)] = value
