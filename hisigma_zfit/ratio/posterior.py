@@ -18,7 +18,7 @@ import numpy.typing as npt
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.streams import Purpose, hashed, hashed_uniform, seed_for
 from hisigma_zfit.ratio.network import Network, Networks, train_networks
-from hisigma_zfit.ratio.trees import MOST_LEAVES, Trees
+from hisigma_zfit.ratio.trees import MOST_LEAVES, Trees, bin_edges, in_bins
 from hisigma_zfit.workers import finished
 
 if TYPE_CHECKING:
@@ -221,6 +221,10 @@ def data_folds(digest: str, rows: Integers, *, folds: int, seed: int, swapped: i
 
     Raises:
         InputError: The digest is not hexadecimal.
+
+    Example:
+        >>> data_folds("0123456789abcdef", np.arange(8), folds=2, seed=1)
+        array([0, 1, 1, 0, 0, 0, 1, 0])
     """
     try:
         # numbers that name a stream count 32 bits each
@@ -272,6 +276,7 @@ def _grow(pooled: _Pool, fold: int, seed: int, options: Boosting) -> Trees:
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
     x, y, weights, _ = pooled.without(fold)
+    edges = [bin_edges(column, weights, options.bins) for column in x.T]
     classifier = HistGradientBoostingClassifier(
         max_iter=options.rounds,
         learning_rate=options.learning_rate,
@@ -284,8 +289,8 @@ def _grow(pooled: _Pool, fold: int, seed: int, options: Boosting) -> Trees:
     )
     # one thread: on a busy machine the threads wait for each other many times longer than they work
     with threadpool_limits(1, user_api="openmp"):
-        classifier.fit(x, y, sample_weight=weights)
-    return Trees.of(classifier)
+        classifier.fit(in_bins(x, edges), y, sample_weight=weights)
+    return Trees.of(classifier, edges)
 
 
 def _check(samples: Sequence[ProcessRows], folds: int) -> None:

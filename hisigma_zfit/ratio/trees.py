@@ -18,11 +18,11 @@ import numpy.typing as npt
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hisigma_zfit.arrays import Array, Float32, Integers
 
-__all__ = ["MOST_LEAVES", "Trees"]
+__all__ = ["MOST_LEAVES", "Trees", "bin_edges", "in_bins"]
 
 MOST_LEAVES = 64  # bits of the largest word
 _BLOCK = 256  # events at once, so that their words stay in the processor's cache
@@ -57,8 +57,12 @@ class Trees:
     features: int
 
     @classmethod
-    def of(cls, classifier: Any) -> Self:
+    def of(cls, classifier: Any, edges: Sequence[Float32] | None = None) -> Self:
         """Copy a trained `sklearn.ensemble.HistGradientBoostingClassifier`.
+
+        Args:
+            classifier: That was trained on features, or on their numbers of bins.
+            edges: Upper edges of the bins by feature, rising, as from `bin_edges`; None for features as they are.
 
         Raises:
             InputError: Features with categories, or trees of more than `MOST_LEAVES` leaves.
@@ -74,10 +78,16 @@ class Trees:
                 got=f"{most} leaves" if most > MOST_LEAVES else "splits on categories",
                 do="train with other options",
             )
+        feature = np.where(leaf, -1, nodes["feature_idx"]).astype(np.int16)
+        threshold = _rounded_down(np.where(leaf, 0.0, nodes["num_threshold"]))
+        for j, own in enumerate(edges or ()):
+            split = feature == j
+            # a bin of at most k, that is a value of at most the upper edge of bin k
+            threshold[split] = own[np.floor(threshold[split]).astype(np.intp)]
         return cls(
             start=np.cumsum([0, *(len(tree) for tree in trees)]),
-            feature=np.where(leaf, -1, nodes["feature_idx"]).astype(np.int16),
-            threshold=_rounded_down(np.where(leaf, 0.0, nodes["num_threshold"])),
+            feature=feature,
+            threshold=threshold,
             left=np.where(leaf, 0, nodes["left"]).astype(np.int16),
             right=np.where(leaf, 0, nodes["right"]).astype(np.int16),
             value=np.where(leaf, nodes["value"], 0.0),
@@ -196,6 +206,35 @@ class _Bits:
     tables: list[_Words]
     first_leaf: Integers
     leaves: Array
+
+
+def bin_edges(column: Float32, weights: Array, bins: int) -> Float32:
+    """Upper edges of bins of about equal weight, all but the last one's, halfway between values that occur.
+
+    The same in every version of scikit-learn, and its own edges of weighted events take longer than its trees.
+
+    Args:
+        column: Values of a feature, shape (n,).
+        weights: Positive, shape (n,).
+        bins: Their number at most; as many as there are values where these are fewer.
+    """
+    order = np.argsort(column)
+    values = column[order]
+    last = np.flatnonzero(values[1:] > values[:-1])  # of each distinct value, without the largest
+    if len(last) >= bins:
+        content = np.cumsum(weights[order])[last]
+        levels = np.arange(1, bins) / bins * weights.sum()
+        last = last[np.unique(np.minimum(np.searchsorted(content, levels), len(last) - 1))]
+    below, above = values[last], values[last + 1]
+    middle = below + np.float32(0.5) * (above - below)
+    return np.where(middle < above, middle, below)  # neighbouring numbers have none between them
+
+
+def in_bins(x: Float32, edges: Sequence[Float32]) -> npt.NDArray[np.uint8]:
+    """Number of the bin of each feature, 255 bins at most, shape (n, d)."""
+    return np.stack([np.searchsorted(own, column) for own, column in zip(edges, x.T, strict=True)], axis=1).astype(
+        np.uint8
+    )
 
 
 def _rounded_down(threshold: Array) -> Float32:

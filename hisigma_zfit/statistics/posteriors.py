@@ -118,9 +118,13 @@ def posterior_quality(
         span = 1 + max(int(e.max(initial=0)) for e in events)
         identity = np.concatenate(events) + span * process
     log_g = [np.log(np.maximum(g, np.finfo(float).tiny)) for g in scores]
+
+    def ratio(kind: int, to: int) -> Array:
+        return np.asarray(log_g[kind][:, 0] - log_g[kind][:, to])
+
     return PosteriorQuality(
         auc={
-            name: area_under_curve(*(log_g[k][:, 0] - log_g[k][:, p] for k in (0, p)), weights[0], weights[p])
+            name: area_under_curve(ratio(0, p), ratio(p, p), weights[0], weights[p])
             for p, name in enumerate(names)
             if p > 0
         },

@@ -123,7 +123,7 @@ def test_one_process_alone_in_a_range_of_scores_stays_finite():
 def test_storage_keeps_every_bit(simulated, tmp_path):
     g, weights, _ = simulated
     regions = [np.zeros(len(w), dtype=np.int64) for w in weights]
-    calibration = refine(calibrate(g, weights), g, weights, regions, knots=(4, 1))
+    calibration = refine(calibrate(g, weights), g, weights, regions, knots=1)
     write_npz(tmp_path / "calibration.npz", calibration.arrays())
     with np.load(tmp_path / "calibration.npz", allow_pickle=False) as stored:
         again = Calibration.from_arrays(dict(stored))

@@ -8,7 +8,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_npz
-from hisigma_zfit.ratio.trees import Trees
+from hisigma_zfit.ratio.trees import Trees, bin_edges, in_bins
 
 
 def _trained(classes=4, leaves=24, n=3000, rounds=12):
@@ -32,6 +32,21 @@ def test_probabilities_are_those_of_scikit_learn(classes, leaves):
     for events in (x, on_edges, 10 * x[:1]):
         expected = np.log(classifier.predict_proba(events))
         np.testing.assert_allclose(trees.log_probabilities(events), expected, rtol=0, atol=1e-12)
+
+
+def test_trees_of_bins_are_trees_of_values():
+    _, x = _trained(rounds=1)
+    rng = np.random.default_rng(2)
+    weights = rng.uniform(0.5, 2.0, len(x))
+    y = (x[:, 0] + x[:, 1] + rng.normal(size=len(x)) > 0).astype(int) + (x[:, 3] > 0)
+    edges = [bin_edges(column, weights, 31) for column in x.T]
+    codes = in_bins(x, edges)
+    # ties stay together; the others are of equal weight, give or take an event
+    assert len(edges[1]) == len(np.unique(x[:, 1])) - 1
+    np.testing.assert_allclose(np.bincount(codes[:, 0], weights) / weights.sum(), 1 / 31, atol=2 / len(x))
+    classifier = HistGradientBoostingClassifier(max_iter=8, early_stopping=False).fit(codes, y, sample_weight=weights)
+    expected = np.log(classifier.predict_proba(codes))
+    np.testing.assert_allclose(Trees.of(classifier, edges).log_probabilities(x), expected, rtol=0, atol=1e-12)
 
 
 def test_storage_and_pickle_keep_every_bit_without_objects(tmp_path):
