@@ -70,7 +70,7 @@ class ExponentRecipe:
     pairing: Literal["identity", "none"] = "identity"
 
     def __post_init__(self) -> None:
-        least = {"seeds": 1, "epochs": 1, "least_steps": 1, "batch": 1, "warm_up": 1}
+        least = {"seeds": 1, "epochs": 1, "least_steps": RECORDS, "batch": 1, "warm_up": 1}
         wrong = [f"{name} = {getattr(self, name)}" for name, low in least.items() if getattr(self, name) < low]
         wrong += [f"{name} = {getattr(self, name)}" for name in ("rate", "clip") if not getattr(self, name) > 0.0]
         if not self.hidden or min(self.hidden) < 1 or min(self.bound) <= 0.0 or not 0.0 < self.share <= 1.0:

@@ -86,6 +86,8 @@ def test_closure_survives_json(nominal):
     assert again.score.chi2_ndf == closure.score.chi2_ndf
     assert again.features[1].name == "v"
     assert again.features[1].start.shape == (10, 6)
+    assert again.features[1].edges.tolist() == closure.features[1].edges.tolist()
+    assert again.features[1].edges[[0, -1]] == pytest.approx([nominal.x[:, 1].min(), nominal.x[:, 1].max()])
 
 
 def test_features_of_few_values_have_fewer_bins(nominal):
@@ -93,7 +95,7 @@ def test_features_of_few_values_have_fewer_bins(nominal):
     closure = close_ratio(
         flags, toy.design(flags), toy.VALUES, _scaled_exact(0.0), cell=0, edges=EDGES, bins=6, **NAMES
     )
-    assert closure.features[0].edges.tolist() == [1.0]
+    assert closure.features[0].edges.tolist() == [-1.0, 1.0, 2.0]
     assert np.all(closure.features[0].start > 0.0)
 
 

@@ -121,6 +121,13 @@ def test_no_change_at_the_nominal_point_to_machine_precision(learned, unseen):
     assert np.max(np.abs(np.exp(exponents @ toy.MONOMIALS.values(np.zeros(2))) - 1.0)) < 1e-12
 
 
+def test_every_net_has_a_start_and_an_order_of_its_own(nominal):
+    nets = _train(nominal, recipe=replace(QUICK, seeds=2, least_steps=12, epochs=1, share=0.1)).parameters
+    assert nets.shape == (2, 2, SmallNet((2, 16, 16, 5)).size)
+    first = nets.reshape(4, -1)[:, :8]
+    assert len(np.unique(first.round(3), axis=0)) == 4
+
+
 def test_order_of_the_rows_does_not_matter(nominal, learned, unseen):
     generator = np.random.default_rng(2)
     order = generator.permutation(len(nominal.event))
@@ -209,6 +216,8 @@ def test_a_row_with_several_versions_is_shared_by_them():
 def test_few_events_have_no_shape_unless_asked(nominal, unseen):
     nothing = _train(nominal, recipe=ExponentRecipe())
     assert not nothing.training.learned
+    assert nothing.training.rows == 4000
+    assert nothing.training.effective_inside == nothing.training.effective_events
     assert not nothing.learned(unseen.x, unseen.fold).any()
     again = Exponents.from_arrays(nothing.arrays())
     assert not again.learned(unseen.x, unseen.fold).any()
