@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Float32, Integers
     from hisigma_zfit.ratio.rows import ProcessRows, ShiftedRows
 
-    Evaluated = Callable[[Float32, Integers], tuple[Float32, Array]]
+    Evaluated = Callable[[ProcessRows | ShiftedRows, Integers], tuple[Float32, Array]]
 
 __all__ = ["close_ratio", "ratio_normalisation"]
 
@@ -47,7 +47,7 @@ def close_ratio(
         nominal: The process.
         shifted: The same at D points, those of the design or others.
         values: V at these points, shape (D, K).
-        evaluate: Exponents with rates, shape (n, K), and score, shape (n,), of events from their features and folds.
+        evaluate: Exponents with rates, shape (n, K), and score, shape (n,), of rows of a sample, given by index.
         cell: The region.
         region: Its name.
         points: Names of the points, D of them.
@@ -69,7 +69,7 @@ def close_ratio(
             do="name the points and features of the design",
         )
     x, weights = nominal.x[inside], np.asarray(nominal.weights[inside], dtype=np.float64)
-    exponents, score = evaluate(x, nominal.fold[inside])
+    exponents, score = evaluate(nominal, inside)
     own_edges = [_quantiles(column, bins) for column in x.T]
     cells = [np.searchsorted(e, column, side="right") for e, column in zip(own_edges, x.T, strict=True)]
     cells.append(np.searchsorted(edges, score, side="right"))
@@ -79,9 +79,9 @@ def close_ratio(
     for own, v in zip(shifted, values, strict=True):
         rows = np.flatnonzero(own.cell == cell)
         moved, after = own.x[rows], np.asarray(own.weights[rows], dtype=np.float64)
-        their, score_after = evaluate(moved, own.fold[rows])
+        their, score_after = evaluate(own, rows)
         here, there = weights * np.exp(exponents @ v), after * np.exp(-(their @ v))
-        names = _Identities.of(nominal.event[inside], _events(nominal, own.row[rows]))
+        names = _Identities.of(nominal.event[inside], _events(nominal, own, rows))
         columns = [*moved.T, score_after]
         for table, before, column in zip(tables, cells, columns, strict=True):
             now = np.searchsorted(table.edges, column, side="right")
@@ -166,8 +166,11 @@ def _sums(which: Integers, weights: Array, n: int) -> Array:
     return np.asarray(np.bincount(which, weights=weights, minlength=n), dtype=np.float64)
 
 
-def _events(nominal: ProcessRows, row: Integers) -> Integers:
+def _events(nominal: ProcessRows, shifted: ShiftedRows, inside: Integers) -> Integers:
     """Identity of the hard events behind shifted rows; an own one, negative, where nobody knows."""
+    if shifted.event is not None:
+        return shifted.event[inside]
+    row = shifted.row[inside]
     return np.where(row >= 0, nominal.event[row], -1 - np.arange(len(row)))
 
 

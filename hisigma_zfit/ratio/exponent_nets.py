@@ -179,7 +179,7 @@ def plan(recipe: ExponentRecipe, n: int) -> tuple[Adam, int]:
 
 def scales_outside(pairs: Pairs, fold: int) -> tuple[Float32, Float32]:
     """Mean and standard deviation of the nominal features outside of a fold."""
-    outside = (pairs.fold != fold) & (pairs.weights[:, 0] > 0.0)
+    outside = (pairs.fold != fold) & (pairs.weights[:, 0] != 0.0)
     rows = np.unique(pairs.at[outside, 0])
     x = pairs.x[rows].astype(np.float64) if len(rows) else pairs.x.astype(np.float64)
     spread = x.std(axis=0)

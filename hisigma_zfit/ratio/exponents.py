@@ -132,7 +132,7 @@ def train_exponents(
 
     Args:
         nominal: The process.
-        shifted: The same at each design point, D of them.
+        shifted: The same at each design point, D of them; none where rates alone vary.
         values: V at the design points, shape (D, K), linear monomials first.
         slopes: delta of the rates in this cell, shape (K,).
         cell: The region.
@@ -145,8 +145,8 @@ def train_exponents(
         progress: Called with steps done and in total.
 
     Raises:
-        InputError: Shapes do not agree, folds are not 0 to F - 1 with at least two of them, weights are negative, or
-            the checkpoint belongs to another training.
+        InputError: Shapes do not agree, folds are not 0 to F - 1 with at least two of them, or the checkpoint belongs
+            to another training.
     """
     if folds < 2 or (len(nominal.fold) and not 0 <= nominal.fold.min() <= nominal.fold.max() < folds):
         raise InputError.from_parts(
@@ -159,7 +159,7 @@ def train_exponents(
     net = SmallNet((nominal.x.shape[1], *recipe.hidden, len(bound)))
     nothing = _nothing_learned(nominal, net, bound, folds, cell)
     enough = nothing.training.effective_events >= ENOUGH_EVENTS and nothing.training.rows >= ENOUGH_ROWS
-    if recipe.shape == "none" or (recipe.shape == "auto" and not enough):
+    if not len(shifted) or recipe.shape == "none" or (recipe.shape == "auto" and not enough):
         return nothing
     pairs = make_pairs(nominal, shifted, values, slopes, cell=cell, coupled=recipe.pairing == "identity")
     seen = [np.flatnonzero(pairs.fold != f) for f in range(folds)]

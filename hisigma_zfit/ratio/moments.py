@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Float32, Integers
     from hisigma_zfit.ratio.rows import ProcessRows, ShiftedRows
 
-    Evaluated = Callable[[Float32, Integers], tuple[Float32, Array]]
+    Evaluated = Callable[[ProcessRows | ShiftedRows, Integers], tuple[Float32, Array]]
 
 __all__ = ["MomentCorrection", "calibrate_moments", "equal_content_edges", "published_construction"]
 
@@ -143,7 +143,7 @@ def calibrate_moments(
         shifted: The same at each design point, D of them.
         values: V at the design points, shape (D, K).
         slopes: delta of the rates in this cell, shape (K,), where the search starts.
-        evaluate: Delta, shape (n, K), and score, shape (n,), of events from their features and folds.
+        evaluate: Delta, shape (n, K), and score, shape (n,), of rows of a sample, which are given by index.
         cell: The region.
         edges: Inner edges of the score bins, shape (Q - 1,); none for one bin.
         linear: How many of the first components of Delta are moments too; for forward calibrations.
@@ -231,7 +231,7 @@ class _Side:
 
 def _side(rows: ProcessRows | ShiftedRows, cell: int, evaluate: Evaluated, edges: Array, linear: int) -> _Side:
     inside = np.flatnonzero(rows.cell == cell)
-    delta, score = evaluate(rows.x[inside], rows.fold[inside])
+    delta, score = evaluate(rows, inside)
     which = _binned(score, edges).astype(np.int16)
     more = np.ascontiguousarray(delta[:, :linear]) / np.float32(UNIT)
     return _Side(delta, which, more, np.asarray(rows.weights[inside], dtype=np.float64), len(edges) + 1)

@@ -17,7 +17,8 @@ NAMES = {"region": "U", "points": [str(tuple(p)) for p in toy.POINTS], "features
 
 
 def _scaled_exact(size):
-    def evaluate(x, fold):
+    def evaluate(rows, inside):
+        x = rows.x[inside]
         return (size * toy.exact(x)).astype(np.float32), x[:, 0].astype(np.float64)
 
     return evaluate
@@ -68,6 +69,8 @@ def test_errors_are_those_of_hard_events_that_both_samples_share(nominal):
     # without identities the errors are those of two independent samples
     alone = [replace(s, row=np.full(len(s.row), -1)) for s in toy.design(nominal)]
     assert np.all(_close(nominal, 1.0, alone).score.error[2] > 2.0 * closure.score.error[2])
+    known = [replace(s, event=nominal.event) for s in alone]
+    assert np.array_equal(_close(nominal, 1.0, known).score.error, closure.score.error)
 
 
 def test_inverse_closure_swaps_the_samples(nominal):

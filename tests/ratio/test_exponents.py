@@ -213,6 +213,17 @@ def test_a_row_with_several_versions_is_shared_by_them():
     assert np.allclose(pairs.weights[:, 0], pairs.weights[:, 1])
 
 
+def test_negative_weights_enter_the_loss_as_they_are():
+    nominal = toy.rows(6, seed=1)
+    signed = replace(nominal, weights=nominal.weights * [1, 1, 1, 1, 1, -1])
+    pairs = make_pairs(signed, [toy.shifted(signed, (1, 0))], toy.VALUES[2:3], NO_SLOPES, cell=0)
+    assert pairs.coupled == 1.0
+    exponents = np.full((6, 2), 0.2)
+    both = np.log1p(np.exp(0.2)) + np.log1p(np.exp(-0.2)) - 2.0 * np.log(2.0)
+    wanted = np.sort(signed.weights) / np.abs(signed.weights).mean() * both
+    assert np.sort(pairs.losses(exponents, np.arange(6))) == pytest.approx(wanted, rel=1e-5)
+
+
 def test_few_events_have_no_shape_unless_asked(nominal, unseen):
     nothing = _train(nominal, recipe=ExponentRecipe())
     assert not nothing.training.learned
@@ -221,6 +232,13 @@ def test_few_events_have_no_shape_unless_asked(nominal, unseen):
     assert not nothing.learned(unseen.x, unseen.fold).any()
     again = Exponents.from_arrays(nothing.arrays())
     assert not again.learned(unseen.x, unseen.fold).any()
+
+
+def test_without_shape_nuisances_there_is_nothing_to_learn(nominal, unseen):
+    nothing = train_exponents(
+        nominal, [], np.zeros((0, 0)), np.zeros(0), cell=0, linear=0, recipe=QUICK, folds=2, seed=1
+    )
+    assert nothing.learned(unseen.x, unseen.fold).shape == (4000, 0)
 
 
 def test_a_bound_that_is_too_narrow_is_told(nominal, caplog):
@@ -235,8 +253,6 @@ def test_bad_input_is_refused_before_anything_is_trained(nominal):
         _train(nominal, shifted, folds=1)
     with pytest.raises(InputError, match="design points"):
         _train(nominal, shifted[1:])
-    with pytest.raises(InputError, match="negative"):
-        _train(replace(nominal, weights=-nominal.weights), shifted)
     with pytest.raises(InputError, match="name one of"):
         _train(nominal, [replace(shifted[0], row=shifted[0].row + 1), *shifted[1:]])
     with pytest.raises(InputError, match="shares between 0 and 1"):
