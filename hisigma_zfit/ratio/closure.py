@@ -73,14 +73,15 @@ def close_ratio(
     own_edges = [_quantiles(column, bins) for column in x.T]
     cells = [np.searchsorted(e, column, side="right") for e, column in zip(own_edges, x.T, strict=True)]
     cells.append(np.searchsorted(edges, score, side="right"))
-    tables = [_Table(name, e) for name, e in zip((*features, "score"), (*own_edges, edges), strict=True)]
-    back, rates = _Table("score", edges), []
+    tables = [_Table(name, e, column) for name, e, column in zip(features, own_edges, x.T, strict=True)]
+    tables.append(_Table("score", edges, score))
+    back, rates = _Table("score", edges, score), []
     for own, v in zip(shifted, values, strict=True):
         rows = np.flatnonzero(own.cell == cell)
         moved, after = own.x[rows], np.asarray(own.weights[rows], dtype=np.float64)
         their, score_after = evaluate(own, rows)
         here, there = weights * np.exp(exponents @ v), after * np.exp(-(their @ v))
-        names = _Identities.of(nominal.event[inside], _events(nominal, own.row[rows]))
+        names = _Identities.of(nominal.event[inside], _events(nominal, own, rows))
         columns = [*moved.T, score_after]
         for table, before, column in zip(tables, cells, columns, strict=True):
             now = np.searchsorted(table.edges, column, side="right")
@@ -151,13 +152,25 @@ def _quantiles(column: Float32, bins: int) -> Array:
     return edges[edges > column.min()].astype(np.float64)
 
 
+def _with_ends(edges: Array, lowest: float, highest: float) -> Array:
+    """Inner edges and two outer ones, which are those of the nominal events where these fill the last bins."""
+    if not len(edges):
+        return np.array([lowest, max(highest, np.nextafter(lowest, np.inf))])
+    width = (edges[-1] - edges[0]) / len(edges) or 1.0
+    first = lowest if lowest < edges[0] else edges[0] - width
+    return np.array([first, *edges, highest if highest > edges[-1] else edges[-1] + width])
+
+
 def _sums(which: Integers, weights: Array, n: int) -> Array:
     """Sums of weights by number, shape (n,)."""
     return np.asarray(np.bincount(which, weights=weights, minlength=n), dtype=np.float64)
 
 
-def _events(nominal: ProcessRows, row: Integers) -> Integers:
+def _events(nominal: ProcessRows, shifted: ShiftedRows, inside: Integers) -> Integers:
     """Identity of the hard events behind shifted rows; an own one, negative, where nobody knows."""
+    if shifted.event is not None:
+        return shifted.event[inside]
+    row = shifted.row[inside]
     return np.where(row >= 0, nominal.event[row], -1 - np.arange(len(row)))
 
 
@@ -204,8 +217,9 @@ class _Point:
 class _Table:
     """Closure of one quantity, point after point."""
 
-    def __init__(self, name: str, edges: Array) -> None:
+    def __init__(self, name: str, edges: Array, column: Array | Float32) -> None:
         self.name, self.edges = name, np.asarray(edges, dtype=np.float64)
+        self._all_edges = _with_ends(self.edges, float(column.min()), float(column.max()))
         self._points: list[_Point] = []
 
     def add(
@@ -229,4 +243,4 @@ class _Table:
             for name in ("start", "predicted", "target", "error")
         )
         chi2, ndf = np.array([(p.chi2, p.ndf) for p in self._points], dtype=np.float64).reshape(-1, 2).T
-        return FeatureClosure(self.name, self.edges, start, predicted, target, error, chi2, ndf)
+        return FeatureClosure(self.name, self._all_edges, start, predicted, target, error, chi2, ndf)

@@ -70,7 +70,7 @@ class ExponentRecipe:
     pairing: Literal["identity", "none"] = "identity"
 
     def __post_init__(self) -> None:
-        least = {"seeds": 1, "epochs": 1, "least_steps": 1, "batch": 1, "warm_up": 1}
+        least = {"seeds": 1, "epochs": 1, "least_steps": RECORDS, "batch": 1, "warm_up": 1}
         wrong = [f"{name} = {getattr(self, name)}" for name, low in least.items() if getattr(self, name) < low]
         wrong += [f"{name} = {getattr(self, name)}" for name in ("rate", "clip") if not getattr(self, name) > 0.0]
         if not self.hidden or min(self.hidden) < 1 or min(self.bound) <= 0.0 or not 0.0 < self.share <= 1.0:
@@ -179,7 +179,7 @@ def plan(recipe: ExponentRecipe, n: int) -> tuple[Adam, int]:
 
 def scales_outside(pairs: Pairs, fold: int) -> tuple[Float32, Float32]:
     """Mean and standard deviation of the nominal features outside of a fold."""
-    outside = (pairs.fold != fold) & (pairs.weights[:, 0] > 0.0)
+    outside = (pairs.fold != fold) & (pairs.weights[:, 0] != 0.0)
     rows = np.unique(pairs.at[outside, 0])
     x = pairs.x[rows].astype(np.float64) if len(rows) else pairs.x.astype(np.float64)
     spread = x.std(axis=0)

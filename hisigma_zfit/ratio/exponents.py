@@ -132,7 +132,7 @@ def train_exponents(
 
     Args:
         nominal: The process.
-        shifted: The same at each design point, D of them.
+        shifted: The same at each design point, D of them; none where rates alone vary.
         values: V at the design points, shape (D, K), linear monomials first.
         slopes: delta of the rates in this cell, shape (K,).
         cell: The region.
@@ -140,13 +140,13 @@ def train_exponents(
         recipe: How to learn; the defaults of `ExponentRecipe` if not given.
         folds: Number of folds, F.
         seed: Of starts and orders.
-        checkpoint: Folder that keeps the state of every net; called again with the same arguments, nets resume there
-            and end with the same bits.
+        checkpoint: Folder of this process and region that keeps the state of every net; called again with the same
+            arguments, nets resume there and end with the same bits.
         progress: Called with steps done and in total.
 
     Raises:
-        InputError: Shapes do not agree, folds are not 0 to F - 1 with at least two of them, weights are negative, or
-            the checkpoint belongs to another training.
+        InputError: Shapes do not agree, folds are not 0 to F - 1 with at least two of them, or the checkpoint belongs
+            to another training.
     """
     if folds < 2 or (len(nominal.fold) and not 0 <= nominal.fold.min() <= nominal.fold.max() < folds):
         raise InputError.from_parts(
@@ -157,10 +157,10 @@ def train_exponents(
     recipe = recipe or ExponentRecipe()
     bound = np.repeat(recipe.bound, (linear, np.shape(values)[1] - linear)).astype(np.float32)
     net = SmallNet((nominal.x.shape[1], *recipe.hidden, len(bound)))
-    effective, rows = effective_events(nominal.weights), int(np.count_nonzero(nominal.cell == cell))
-    enough = effective >= ENOUGH_EVENTS and rows >= ENOUGH_ROWS
-    if recipe.shape == "none" or (recipe.shape == "auto" and not enough):
-        return _nothing_learned(nominal, net, bound, folds, effective, rows)
+    nothing = _nothing_learned(nominal, net, bound, folds, cell)
+    enough = nothing.training.effective_events >= ENOUGH_EVENTS and nothing.training.rows >= ENOUGH_ROWS
+    if not len(shifted) or recipe.shape == "none" or (recipe.shape == "auto" and not enough):
+        return nothing
     pairs = make_pairs(nominal, shifted, values, slopes, cell=cell, coupled=recipe.pairing == "identity")
     seen = [np.flatnonzero(pairs.fold != f) for f in range(folds)]
     if not all(map(len, seen)):
@@ -172,46 +172,53 @@ def train_exponents(
     if not pairs.coupled:
         _log.warning("%s: no shifted row knows its nominal one (pairing: none): noisier exponents", nominal.name)
     with threadpool_limits(1, user_api="blas"):  # several threads make these small products no quicker
-        return _train_all(nominal, pairs, seen, net, bound, recipe, (cell, seed, effective), checkpoint, progress)
+        return _train_all(nothing, nominal, pairs, seen, recipe, (cell, seed), checkpoint, progress)
 
 
 def _train_all(
+    nothing: Exponents,
     nominal: ProcessRows,
     pairs: Pairs,
     seen: Sequence[Integers],
-    net: SmallNet,
-    bound: Float32,
     recipe: ExponentRecipe,
-    names: tuple[int, int, float],
+    numbers: tuple[int, int],
     checkpoint: Path | None,
     progress: Callable[[int, int], None] | None,
 ) -> Exponents:
-    cell, seed, effective = names
+    cell, seed = numbers
     scales = [scales_outside(pairs, f) for f in range(len(seen))]
     plans = [plan(recipe, len(own)) for own in seen]
     total, done = recipe.seeds * sum(adam.steps for adam, _ in plans), 0
-    fingerprint = "" if checkpoint is None else _fingerprint(pairs, bound, recipe, seed)
+    fingerprint = "" if checkpoint is None else _fingerprint(pairs, nothing.bound, recipe, seed)
     if checkpoint is not None:
         checkpoint.mkdir(parents=True, exist_ok=True)
     states: list[list[AdamState]] = []
     for f, (rows, scale, (adam, per_epoch)) in enumerate(zip(seen, scales, plans, strict=True)):
         states.append([])
         for member in range(recipe.seeds):
-            numbers = (zlib.crc32(nominal.name.encode()), cell, f, member)
             run = NetTraining(
-                pairs, rows, np.flatnonzero(pairs.fold == f), scale, net, bound, recipe, adam, per_epoch, seed, numbers
+                pairs=pairs,
+                seen=rows,
+                unseen=np.flatnonzero(pairs.fold == f),
+                scale=scale,
+                net=nothing.net,
+                bound=nothing.bound,
+                recipe=recipe,
+                adam=adam,
+                per_epoch=per_epoch,
+                seed=seed,
+                numbers=(zlib.crc32(nominal.name.encode()), cell, f, member),
             )
             place = None if checkpoint is None else (checkpoint / f"exponents_{f}_{member}.npz", fingerprint)
             report = (lambda n, done=done: progress(done + n, total)) if progress is not None else None
             states[-1].append(run.train(place, report))
             done += adam.steps
-    exponents = Exponents(
-        net=net,
+    exponents = replace(
+        nothing,
         parameters=np.array([[state.average for state in own] for own in states]),
         centre=np.array([centre for centre, _ in scales]),
         spread=np.array([spread for _, spread in scales]),
-        bound=bound,
-        training=_history(nominal.name, effective, pairs, [s for own in states for s in own], len(bound)),
+        training=_history(nothing.training, pairs, [state for own in states for state in own]),
     )
     return replace(exponents, training=_judged(exponents, pairs, nominal, cell))
 
@@ -237,10 +244,9 @@ def _fingerprint(pairs: Pairs, bound: Float32, recipe: ExponentRecipe, seed: int
     return digest.hexdigest()
 
 
-def _nothing_learned(
-    nominal: ProcessRows, net: SmallNet, bound: Float32, folds: int, effective: float, rows: int
-) -> Exponents:
+def _nothing_learned(nominal: ProcessRows, net: SmallNet, bound: Float32, folds: int, cell: int) -> Exponents:
     """Delta = 0."""
+    inside = nominal.cell == cell
     shape = (folds, nominal.x.shape[1])
     none = np.zeros((0, 0))
     return Exponents(
@@ -250,26 +256,33 @@ def _nothing_learned(
         spread=np.ones(shape, dtype=np.float32),
         bound=bound,
         training=ExponentTraining(
-            nominal.name, False, effective, rows, 0, 0.0, np.zeros(0), none, none, 0.0, 0.0, np.zeros(len(bound))
+            process=nominal.name,
+            learned=False,
+            effective_events=effective_events(nominal.weights),
+            effective_inside=effective_events(nominal.weights[inside]),
+            rows=int(np.count_nonzero(inside)),
+            pairs=0,
+            coupled=0.0,
+            steps=np.zeros(0),
+            train=none,
+            held_out=none,
+            loss=0.0,
+            loss_error=0.0,
+            at_bound=np.zeros(len(bound)),
         ),
     )
 
 
-def _history(name: str, effective: float, pairs: Pairs, states: Sequence[AdamState], size: int) -> ExponentTraining:
+def _history(nothing: ExponentTraining, pairs: Pairs, states: Sequence[AdamState]) -> ExponentTraining:
     curves = np.array([state.losses for state in states])  # (F S, R, 3)
-    return ExponentTraining(
-        process=name,
+    return replace(
+        nothing,
         learned=True,
-        effective_events=effective,
-        rows=pairs.n_nominal,
         pairs=len(pairs.point),
         coupled=pairs.coupled,
         steps=curves[..., 0].mean(axis=0),
         train=curves[..., 1],
         held_out=curves[..., 2],
-        loss=float("nan"),
-        loss_error=float("nan"),
-        at_bound=np.zeros(size),
     )
 
 

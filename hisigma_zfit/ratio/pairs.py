@@ -38,7 +38,7 @@ class Pairs:
         n_nominal: How many of them are nominal.
         at: Where the two sides of an entry are in `x`, shape (N, 2); 0 for a side that is missing.
         weights: Of the two sides, shape (N, 2), zero for a side that is missing; those of the shifted side are divided
-            by the rate exp(V . delta); of mean one over all sides that exist.
+            by the rate exp(V . delta); of mean size one over all sides that exist.
         values: V of each design point, shape (D, K).
         point: Design point of each entry, shape (N,).
         fold: Of each entry, shape (N,).
@@ -57,7 +57,7 @@ class Pairs:
     @cached_property
     def coupled(self) -> float:
         """Share of the entries that have both sides."""
-        return float(np.mean(np.all(self.weights > 0.0, axis=1))) if len(self.weights) else 0.0
+        return float(np.mean(np.all(self.weights != 0.0, axis=1))) if len(self.weights) else 0.0
 
     def losses(self, exponents: Array, entries: Integers) -> Array:
         """Loss (8) by entry, minus its value at Delta = 0, shape (n,).
@@ -97,8 +97,7 @@ def make_pairs(
         coupled: Whether to pair rows at all.
 
     Raises:
-        InputError: The shapes do not agree, a weight is negative, or a shifted row names a nominal one that does not
-            exist.
+        InputError: The shapes do not agree, or a shifted row names a nominal one that does not exist.
     """
     values = np.asarray(values, dtype=np.float64)
     _check(nominal, shifted, values, slopes)
@@ -109,7 +108,8 @@ def make_pairs(
     blocks, features, first = [], [nominal.x[rows]], len(rows)
     for d, own in enumerate(shifted):
         inside = np.flatnonzero(own.cell == cell)
-        event = np.where(own.row[inside] >= 0, nominal.event[own.row[inside]], -1)
+        known = np.where(own.row[inside] >= 0, nominal.event[own.row[inside]], -1)
+        event = known if own.event is None else own.event[inside]
         order = np.argsort(_keys(own.x[inside], own.weights[inside], event), kind="stable")
         inside, event = inside[order], event[order]
         partner = place[own.row[inside]] if coupled else np.full(len(inside), -1)
@@ -134,10 +134,10 @@ def make_pairs(
     left, right, before, after, point, fold, event = (np.concatenate(part) for part in zip(*blocks, strict=True))
     weights = np.stack([before, after], axis=1)
     used = (
-        np.any(weights > 0.0, axis=1) & np.any(values != 0.0, axis=1)[point]
+        np.any(weights != 0.0, axis=1) & np.any(values != 0.0, axis=1)[point]
     )  # at the nominal point there is nothing to learn
     weights = weights[used]
-    mean = weights[weights > 0.0].mean() if weights.any() else 1.0
+    mean = np.abs(weights[weights != 0.0]).mean() if weights.any() else 1.0
     return Pairs(
         x=np.concatenate(features).astype(np.float32, copy=False),
         n_nominal=len(rows),
@@ -157,13 +157,6 @@ def _check(nominal: ProcessRows, shifted: Sequence[ShiftedRows], values: Array, 
             got=f"{values.shape} and {np.shape(slopes)} for {len(shifted)}",
             do="take values and slopes of the same design",
         )
-    for weights in (nominal.weights, *(own.weights for own in shifted)):
-        if np.any(weights < 0.0):
-            raise InputError.from_parts(
-                expected=f"weights of {nominal.name} that are not negative",
-                got=f"{np.mean(weights < 0.0):.2%} negative ones",
-                do="leave them out, or learn no shape of this process",
-            )
     for own in shifted:
         if len(own.row) and not -1 <= own.row.min() <= own.row.max() < len(nominal.event):
             raise InputError.from_parts(

@@ -20,6 +20,7 @@ class ExponentTraining(Result):
         process: Its name.
         learned: Whether there is a shape at all; else only rates vary.
         effective_events: Of the nominal simulation of the process, everywhere.
+        effective_inside: Those in the region.
         rows: Nominal rows in the region.
         pairs: Entries at all design points.
         coupled: Share of the entries that have both sides.
@@ -35,6 +36,7 @@ class ExponentTraining(Result):
     process: str
     learned: bool
     effective_events: float
+    effective_inside: float
     rows: int
     pairs: int
     coupled: float
@@ -80,7 +82,7 @@ class FeatureClosure(Result):
 
     Attributes:
         name: The quantity.
-        edges: Inner edges of B bins, shape (B - 1,).
+        edges: Of B bins, shape (B + 1,); the first and the last one also hold what lies beyond.
         start: Expected events before reweighting, shape (D, B).
         predicted: After it, shape (D, B).
         target: What it should be, shape (D, B).

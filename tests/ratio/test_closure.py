@@ -69,6 +69,8 @@ def test_errors_are_those_of_hard_events_that_both_samples_share(nominal):
     # without identities the errors are those of two independent samples
     alone = [replace(s, row=np.full(len(s.row), -1)) for s in toy.design(nominal)]
     assert np.all(_close(nominal, 1.0, alone).score.error[2] > 2.0 * closure.score.error[2])
+    known = [replace(s, event=nominal.event) for s in alone]
+    assert np.array_equal(_close(nominal, 1.0, known).score.error, closure.score.error)
 
 
 def test_inverse_closure_swaps_the_samples(nominal):
@@ -87,6 +89,8 @@ def test_closure_survives_json(nominal):
     assert again.score.chi2_ndf == closure.score.chi2_ndf
     assert again.features[1].name == "v"
     assert again.features[1].start.shape == (10, 6)
+    assert again.features[1].edges.tolist() == closure.features[1].edges.tolist()
+    assert again.features[1].edges[[0, -1]] == pytest.approx([nominal.x[:, 1].min(), nominal.x[:, 1].max()])
 
 
 def test_features_of_few_values_have_fewer_bins(nominal):
@@ -94,7 +98,7 @@ def test_features_of_few_values_have_fewer_bins(nominal):
     closure = close_ratio(
         flags, toy.design(flags), toy.VALUES, _scaled_exact(0.0), cell=0, edges=EDGES, bins=6, **NAMES
     )
-    assert closure.features[0].edges.tolist() == [1.0]
+    assert closure.features[0].edges.tolist() == [-1.0, 1.0, 2.0]
     assert np.all(closure.features[0].start > 0.0)
 
 
