@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hisigma_zfit.crosssection.columns import made_columns
 from hisigma_zfit.crosssection.functions import call_on_columns, load_function
 from hisigma_zfit.data.expressions import compile_expression
 from hisigma_zfit.errors import InputError
@@ -42,14 +43,16 @@ class Recipe:
     Attributes:
         features: Expressions, or a function f(columns) -> columns.
         apply: f(columns) -> columns, or columns and the mask of those to keep; done first.
-        cut: Expression of what is kept.
-        derived: More columns, name -> expression, or a function f(columns) -> columns.
+        expressions: More columns, name -> expression.
+        derived: More columns, f(columns) -> columns.
+        cut: Expression of what is kept; done last.
     """
 
     features: Sequence[str] | ColumnFunction
     apply: ColumnFunction | None = None
+    expressions: Mapping[str, str] = field(default_factory=dict)
+    derived: ColumnFunction | None = None
     cut: str | None = None
-    derived: Mapping[str, str] | ColumnFunction | None = None
 
     def selected(self, columns: Mapping[str, Array]) -> tuple[dict[str, Array], Integers]:
         """Columns of the events that are kept, with the derived ones.
@@ -67,6 +70,15 @@ class Recipe:
         if self.apply is not None:
             found, mask = call_on_columns(self.apply, found, what="the selection")
             found, rows = kept(found, mask, rows)
+        for name, text in self.expressions.items():
+            found[name] = np.asarray(evaluated(text, found, f"derived column {name}"), dtype=np.float64)
+        if self.derived is not None:
+            made, mask = call_on_columns(self.derived, found, what="the derived columns")
+            if mask is not None:
+                raise InputError.from_parts(
+                    expected="derived columns of all events", got="a mask", do="drop events in the selection"
+                )
+            found |= made
         if self.cut is not None:
             keep = np.asarray(evaluated(self.cut, found, "the cut of the selection"))
             if keep.dtype != np.bool_:
@@ -74,16 +86,6 @@ class Recipe:
                     expected="a cut that is true or false for each event", got=repr(self.cut), do="compare it"
                 )
             found, rows = kept(found, keep, rows)
-        if callable(self.derived):
-            made, mask = call_on_columns(self.derived, found, what="the derived columns")
-            if mask is not None:
-                raise InputError.from_parts(
-                    expected="derived columns of all events", got="a mask", do="drop events in the selection"
-                )
-            found |= made
-        elif self.derived:
-            for name, text in self.derived.items():
-                found[name] = np.asarray(evaluated(text, found, f"derived column {name}"), dtype=np.float64)
         return found, rows
 
     def names(self, columns: Mapping[str, Array]) -> tuple[str, ...]:
@@ -141,10 +143,11 @@ def recipe_of(options: CrossSectionOptions) -> Recipe:
     Raises:
         InputError: A function cannot be found.
     """
-    apply = options.selection.apply
+    apply, derived = options.selection.apply, options.derived
     return Recipe(
         options.features if options.feature_function is None else load_function(options.feature_function),
         None if apply is None else load_function(apply),
+        made_columns(options) | ({} if isinstance(derived, str) else dict(derived)),
+        load_function(derived) if isinstance(derived, str) else None,
         options.selection.cut,
-        load_function(options.derived) if isinstance(options.derived, str) else dict(options.derived),
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.crosssection.samples import Sample
     from hisigma_zfit.ratio.design import Design
 
-__all__ = ["Moved", "Placed", "Scorer", "Shifter", "apply_shift", "cell_sums", "prepare", "raw_rows_of"]
+__all__ = ["Moved", "Placed", "Scorer", "Shifter", "apply_shift", "cell_sums", "file_events", "prepare", "raw_rows_of"]
 
 Scorer = Callable[["Float32", "Integers"], "Array"]
 """Shares of the processes, shape (n, P), of features (n, d) by the models that have not seen a fold, (n,)."""
@@ -142,6 +142,37 @@ def apply_shift(
     return found, mask
 
 
+def file_events(
+    nuisance: ShapeNuisance, setting: float, process: str, read: Callable[[tuple[str, ...]], Dataset] | None
+) -> Dataset:
+    """All events of the files of a nuisance.
+
+    Args:
+        nuisance: With files.
+        setting: At which they were made.
+        process: Whose.
+        read: Reads them where they are paths.
+
+    Raises:
+        InputError: They cannot be read, or there are none at this setting.
+    """
+    given = (nuisance.files or {}).get(setting)
+    if given is None:
+        raise InputError.from_parts(
+            expected=f"nuisance {nuisance.name} at one of {', '.join(f'{s:g}' for s in nuisance.settings)}",
+            got=f"{setting:g}",
+            do="files are known there only",
+        )
+    files = given[process]
+    if isinstance(files, Dataset):
+        return files
+    if read is None:
+        raise InputError.from_parts(
+            expected=f"datasets for nuisance {nuisance.name}", got="paths", do="give what hz.read returns"
+        )
+    return read((files,) if isinstance(files, str) else tuple(files))
+
+
 def cell_sums(cell: Integers, weights: Array, size: int) -> Array:
     """Sum of weights by cell, shape (size,); of events in none, nothing."""
     inside = cell >= 0
@@ -243,30 +274,8 @@ class Shifter:
                 got=", ".join(nuisance.name for nuisance, _ in acting),
                 do="give a shift function or weights",
             )
-        found = sample.like(self.file_events(own, setting, sample.name))
+        found = sample.like(file_events(own, setting, sample.name, self._read))
         return found, sample.rows_of(found.identity)
-
-    def file_events(self, nuisance: ShapeNuisance, setting: float, process: str) -> Dataset:
-        """All events of the files of a nuisance.
-
-        Raises:
-            InputError: They cannot be read, or there are none at this setting.
-        """
-        given = (nuisance.files or {}).get(setting)
-        if given is None:
-            raise InputError.from_parts(
-                expected=f"nuisance {nuisance.name} at one of {', '.join(f'{s:g}' for s in nuisance.settings)}",
-                got=f"{setting:g}",
-                do="files are known there only",
-            )
-        files = given[process]
-        if isinstance(files, Dataset):
-            return files
-        if self._read is None:
-            raise InputError.from_parts(
-                expected=f"datasets for nuisance {nuisance.name}", got="paths", do="give what hz.read returns"
-            )
-        return self._read((files,) if isinstance(files, str) else tuple(files))
 
     def _weight_ratio(self, sample: Sample, nuisance: ShapeNuisance, setting: float) -> Array:
         names = {float(value): name for value, name in (nuisance.weights or {}).items()}
