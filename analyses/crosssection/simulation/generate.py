@@ -163,7 +163,8 @@ def simulate(process: str, libraries: Path, *, seconds: float, seed: int) -> tup
     hard = HardEvents(known, seed)
     rng = np.random.default_rng([seed, *process.encode()])
     simulation = Simulation(known, TauLibrary.from_arrays(arrays), SoftEvents.from_arrays(arrays), rng)
-    parts, events, start = [], 0, time.process_time()
+    parts: list[Columns] = []
+    events, start = 0, time.process_time()
     while not parts or time.process_time() - start < seconds:
         particles, taus, weights = hard.batch(BATCH)
         columns, event = simulation.rows(particles, taus, weights)

@@ -83,7 +83,7 @@ def visible(code: Integers, status: Integers) -> Any:
     return (status > 0) & ~np.isin(np.abs(code), NEUTRINOS)
 
 
-class _Vetoes(pythia8mc.UserHooks):  # type: ignore[misc]
+class _Vetoes(pythia8mc.UserHooks):
     """Ends events that cannot be selected, or are too many, before they cost time."""
 
     def __init__(self, process: Process, seed: int) -> None:

@@ -56,7 +56,8 @@ def reconstruct(
     tracks, leptons = lepton_candidates(particles, rng)
     # most events end here, before anything that takes time
     hard = np.bincount(leptons.event[leptons.pt >= LEPTON_PT], minlength=events) > 0
-    particles, tracks, leptons = (of.take(hard[of.event]) for of in (particles, tracks, leptons))
+    particles = particles.take(hard[particles.event])
+    tracks, leptons = (of.take(hard[of.event]) for of in (tracks, leptons))
     left = seen(particles, tracks, rng)
     leptons = isolated(leptons, left.flow)
     counted = leptons.pt > COUNTED_LEPTON_PT
@@ -118,7 +119,7 @@ def _without_leptons(jets: Objects, leptons: Objects) -> Objects:
 
 def _columns(leptons: Objects, jets: Objects, chosen: Integers, numbers: Integers, events: int) -> Columns:
     """Columns of lepton, tau and jets of the selected events."""
-    columns = {}
+    columns: Columns = {}
     for name, objects in (("PRI_lep", leptons), ("PRI_had", jets.take(chosen[numbers]))):
         columns |= {f"{name}_{what}": getattr(objects, what) for what in ("pt", "eta", "phi")}
     others: Mask = np.arange(len(jets.event)) != chosen[jets.event]
