@@ -55,7 +55,9 @@ def tau_decays(n: int, seed: int) -> dict[str, npt.NDArray[Any]]:
                 decay = _products(pythia.event, tau)
                 products += decay
                 offsets.append(len(products))
-                hadronic.append(not any(abs(row[0]) in {11, 13} for row in decay))
+                # a pair of electrons from a neutral pion makes no leptonic decay
+                daughters = range(tau.daughter1(), tau.daughter2() + 1)
+                hadronic.append(not any(abs(pythia.event[k].id()) in {11, 13} for k in daughters))
                 positive.append(helicity > 0)
                 done += 1
     table = np.array(products)
