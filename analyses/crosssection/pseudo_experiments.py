@@ -126,8 +126,8 @@ def draw(samples: Mapping[str, Sample], mu: float, nuisances: Nuisances, rng: np
         rows = np.repeat(np.arange(len(copies)), copies)
         parts.append((columns, np.full(len(rows), number), rows, sample.event[rows]))
     columns = {name: np.concatenate([of[name][rows] for of, _, rows, _ in parts]) for name in PRIMARY}
-    process, row, event = (np.concatenate([part[k] for part in parts]) for k in (1, 2, 3))
-    return PseudoData(columns, process, row, event, mu, nuisances)
+    numbers, row, event = (np.concatenate([part[k] for part in parts]) for k in (1, 2, 3))
+    return PseudoData(columns, numbers, row, event, mu, nuisances)
 
 
 def pseudo_experiments(

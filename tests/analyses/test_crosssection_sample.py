@@ -182,11 +182,11 @@ def small(samples):
 class TestPseudoExperiments:
     @pytest.mark.statistical
     def test_numbers_of_events(self, small):
-        """Mean and variance of the numbers of events of 150 sets at one point, by process.
+        """Mean and variance of the numbers of events of 100 sets at one point, by process.
 
         Within 6 errors each (false alarms 2e-9); a sum of w c is the mean, and the variance of a Poisson number.
         """
-        nuisances, n = Nuisances(tes=0.01, jes=-0.02, ttbar=0.1, diboson=0.3, bkg=0.01), 150
+        nuisances, n = Nuisances(tes=0.01, jes=-0.02, ttbar=0.1, diboson=0.3, bkg=0.01), 100
         rng = np.random.default_rng(5)
         counts = np.array([np.bincount(draw(small, 2.0, nuisances, rng).process, minlength=4) for _ in range(n)])
         factors = (2.0, 1.01, 1.01 * 1.1, 1.01 * 1.3)
