@@ -103,9 +103,7 @@ class Learner:
             with np.load(path) as stored:
                 posterior = Posterior.from_arrays(stored)
         else:
-            posterior = train_posterior(
-                rows, kind=own.kind, folds=own.folds, seed=self.seed, processes=self.processes
-            )
+            posterior = train_posterior(rows, kind=own.kind, folds=own.folds, seed=self.seed, processes=self.processes)
             if path is not None:
                 write_npz(path, posterior.arrays())
         scores = [posterior.scores(sample.x, sample.fold) for sample in rows]
@@ -129,22 +127,15 @@ class Learner:
             if progress is not None:
                 progress(d, len(analysis.design.points))
             shifted.append(
-                tuple(
-                    self._point(shifter, sample, point, own, d)
-                    for sample, own in zip(samples, placed, strict=True)
-                )
+                tuple(self._point(shifter, sample, point, own, d) for sample, own in zip(samples, placed, strict=True))
             )
         return Simulation(shifter, placed, tuple(shifted))
 
     def _shifter(self, scorer: Scorer, cells: Any) -> Shifter:
         analysis = self.analysis
-        return Shifter(
-            analysis.shapes, analysis.recipe, cells, scorer.scores, seed=self.seed, read=analysis.read
-        )
+        return Shifter(analysis.shapes, analysis.recipe, cells, scorer.scores, seed=self.seed, read=analysis.read)
 
-    def _point(
-        self, shifter: Shifter, sample: Sample, point: Sequence[float], placed: Placed, d: int
-    ) -> ShiftedRows:
+    def _point(self, shifter: Shifter, sample: Sample, point: Sequence[float], placed: Placed, d: int) -> ShiftedRows:
         path = self._kept(f"design/{sample.name}-{d:03d}.npz")
         if path is not None and path.exists():
             with np.load(path) as stored:
@@ -207,9 +198,7 @@ class Learner:
         shares = scorer.within(rows.scores[at].astype(np.float64), rows.cell[at])
         return float(rows.weights[at] @ shares[:, p])
 
-    def _part(
-        self, rows: Sequence[ProcessRows], simulation: Simulation, rates: Rates, p: int, r: int
-    ) -> Part:
+    def _part(self, rows: Sequence[ProcessRows], simulation: Simulation, rates: Rates, p: int, r: int) -> Part:
         nominal, shifted = rows[p], [point[p] for point in simulation.shifted]
         design, own = self.analysis.design, self.options.exponents
         values, slopes = design.values, rates.slope[p, r]
@@ -237,7 +226,7 @@ class Learner:
             checkpoint=self._kept(f"exponents/{nominal.name}-{r}"),
         )
         bins = self.options.moments.score_bins
-        if not bins or not len(shifted):
+        if not bins or not shifted:
             return Part(exponents, published_construction(nominal.name, slopes, len(shifted)))
         return Part(exponents, self._moments(rows, p, r, exponents, shifted, values, slopes, bins))
 
@@ -281,8 +270,6 @@ class Learner:
         )
 
 
-
-
 def _merged(placed: Placed, mapping: Integers, size: int) -> Placed:
     """The same in merged cells."""
     rows = placed.rows
@@ -291,6 +278,4 @@ def _merged(placed: Placed, mapping: Integers, size: int) -> Placed:
     def joined(sums: Array) -> Array:
         return np.bincount(mapping, sums, size).astype(np.float64)
 
-    return replace(
-        placed, rows=replace(rows, cell=cell), sums=joined(placed.sums), squares=joined(placed.squares)
-    )
+    return replace(placed, rows=replace(rows, cell=cell), sums=joined(placed.sums), squares=joined(placed.squares))

@@ -143,9 +143,7 @@ def _sums(rows: ProcessRows | ShiftedRows, signal: int, edges: Sequence[Array], 
     return np.concatenate([_binned(_score(rows, signal), rows.cell, rows.weights, edges), counting])
 
 
-def methods_of(
-    names: Sequence[str], model: RatioModel, simulation: Simulation, design: Design
-) -> dict[str, Method]:
+def methods_of(names: Sequence[str], model: RatioModel, simulation: Simulation, design: Design) -> dict[str, Method]:
     """Methods by name: this one as "unbinned", and what the options name.
 
     Args:

@@ -102,7 +102,9 @@ class Scored:
         Args:
             factors: By process, shape (P,).
         """
-        assert self.weights is not None and self.process is not None and self.counted is not None
+        assert self.weights is not None
+        assert self.process is not None
+        assert self.counted is not None
         own = self.counted
         counted = replace(own, weights=own.weights * factors[own.process])
         return replace(
@@ -114,7 +116,8 @@ class Scored:
 
     def drawn(self, rng: np.random.Generator) -> Scored:
         """A Poisson number of copies of each simulated event, as data would have them."""
-        assert self.weights is not None and self.counted is not None
+        assert self.weights is not None
+        assert self.counted is not None
         copies = np.repeat(np.arange(len(self.weights)), rng.poisson(self.weights))
         return replace(
             self,
@@ -135,7 +138,9 @@ class Scored:
         Args:
             factor: By hard event, in the order of their unique numbers: how often each is drawn.
         """
-        assert self.weights is not None and self.event is not None and self.counted is not None
+        assert self.weights is not None
+        assert self.event is not None
+        assert self.counted is not None
         own = self.counted
         counted = replace(own, weights=own.weights * factor[own.event])
         return replace(
@@ -202,9 +207,7 @@ class RatioModel:
         counted = cell >= first
         counts = np.bincount(cell[counted] - first, weights[counted], len(self.structure.cells) - first)
         own = None if data.weights is None else data.weights[inside]
-        found = self.scored(
-            data.x[inside], data.fold[inside], cell[inside], scores[inside], weights=own, counts=counts
-        )
+        found = self.scored(data.x[inside], data.fold[inside], cell[inside], scores[inside], weights=own, counts=counts)
         return found, int(np.count_nonzero(cell < 0))
 
     def simulated(self, shifted: Sequence[ShiftedRows]) -> Scored:
@@ -256,11 +259,10 @@ class RatioModel:
             auxiliary: Observations of the constraints, by nuisance.
         """
         own = self.reference
-        assert own.weights is not None and own.process is not None
+        assert own.weights is not None
+        assert own.process is not None
         reference = RatioReference(own.posterior, own.exponents, own.region, own.weights, own.process)
-        return RatioLikelihood(
-            self.structure, scored.columns, start=start, auxiliary=auxiliary, reference=reference
-        )
+        return RatioLikelihood(self.structure, scored.columns, start=start, auxiliary=auxiliary, reference=reference)
 
     def uncalibrated(self) -> RatioModel:
         """The published construction: exponents Delta + delta, without the calibration of moments."""

@@ -311,9 +311,7 @@ class Shifter:
         if not acting:
             return self._unmoved(placed, keep=keep)
         sets = 1 if numbers else max(own.sets for own in acting)
-        parts = [
-            self._one_set(sample, point, placed, numbers or (number,), sets, keep=keep) for number in range(sets)
-        ]
+        parts = [self._one_set(sample, point, placed, numbers or (number,), sets, keep=keep) for number in range(sets)]
         return parts[0] if sets == 1 else _joined(parts)
 
     def _counted(self, cell: Integers, weights: Array, event: Integers) -> CountedRows:

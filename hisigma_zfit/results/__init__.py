@@ -28,7 +28,6 @@ from hisigma_zfit.results.measurement import (
     SignalResponse,
     TrainingChoice,
 )
-from hisigma_zfit.results.posterior import CalibrationCurve, PosteriorQuality
 from hisigma_zfit.results.projection import Projection
 from hisigma_zfit.results.ratio_checks import BiasPoint, BiasStudy, HeldBackStudy, SimulationError
 from hisigma_zfit.results.ratio_coverage import CoverageBin, CoverageDraw, CoverageStudy, DrawnAnswers, MethodCoverage
@@ -123,7 +122,6 @@ __all__ = [
     "PairedSummary",
     "PoiAnswer",
     "PoiScan",
-    "PosteriorQuality",
     "PosteriorSummary",
     "ProcessYield",
     "Projection",
