@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisigma_zfit.crosssection.model import Part, RatioModel, Scored
+from hisigma_zfit.crosssection.model import Part, RatioModel
 from hisigma_zfit.crosssection.regions import require_filled
 from hisigma_zfit.crosssection.shifted import Placed, Shifter
 from hisigma_zfit.files import write_npz
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Learner", "Simulation"]
 
+LEAST_STEPS, QUICK_STEPS = 1000, 300  # of a net: with fewer than the first the held-out loss still falls
 BACKGROUND_BINS = 20_000.0  # effective events in a region from which a background has the signal's score bins
 
 
@@ -108,7 +109,7 @@ class Learner:
                 write_npz(path, posterior.arrays())
         scores = [posterior.scores(sample.x, sample.fold) for sample in rows]
         weights = [np.maximum(sample.weights, 0.0) for sample in rows]
-        first = tuple(np.flatnonzero(self.analysis.signal))
+        first = [p for p, own in enumerate(self.analysis.signal) if own]
         return Scorer(posterior, calibrate(scores, weights, first=first))
 
     def simulation(self, scorer: Scorer, progress: Callable[[int, int], None] | None = None) -> Simulation:
@@ -139,7 +140,7 @@ class Learner:
         path = self._kept(f"design/{sample.name}-{d:03d}.npz")
         if path is not None and path.exists():
             with np.load(path) as stored:
-                return ShiftedRows(**{name: stored[name] for name in stored.files})
+                return ShiftedRows(**dict(stored.items()))
         rows = shifter.shifted(sample, point, placed)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -172,9 +173,7 @@ class Learner:
             unbinned=cells.unbinned,
             poi_limits=dict(self.options.inference.bounds),
         )
-        empty = np.zeros(cells.size - cells.unbinned)
-        nothing = Scored(*[np.zeros(0)] * 4, None, empty)  # type: ignore[arg-type]
-        model = RatioModel(cells, scorer, parts, structure, self.signal, nothing)
+        model = RatioModel(cells, scorer, parts, structure, self.signal)
         return replace(model, reference=model.simulated(self.at_nominal(simulation)))
 
     def at_nominal(self, simulation: Simulation) -> list[ShiftedRows]:
@@ -212,6 +211,7 @@ class Learner:
             epochs=own.epochs,
             decay=own.decay,
             pairing=own.pairing,
+            least_steps=QUICK_STEPS if self.options.preset == "quick" else LEAST_STEPS,
         )
         exponents = train_exponents(
             nominal,

@@ -158,7 +158,7 @@ class RatioModel:
         parts: Systematic variations by process and unbinned region.
         structure: Rates, factors and nuisances.
         signal: Which process's share is the score.
-        reference: Nominal simulated events of the unbinned regions, for Asimov sets and toys of the model.
+        reference: Nominal simulated events, for Asimov sets and toys of the model; None before they are scored.
     """
 
     cells: Cells
@@ -166,7 +166,7 @@ class RatioModel:
     parts: tuple[tuple[Part, ...], ...]
     structure: RatioStructure
     signal: int
-    reference: Scored
+    reference: Scored | None = None
 
     def scored(
         self,
@@ -217,8 +217,7 @@ class RatioModel:
             shifted: By process, in their order.
         """
         first = self.structure.unbinned
-        kept = [rows.counted for rows in shifted]
-        assert all(own is not None for own in kept)
+        kept = [rows.counted for rows in shifted if rows.counted is not None]
         none = np.zeros(len(self.structure.cells) - first)
         parts = [self.scored(r.x, r.fold, r.cell, r.scores, weights=r.weights, counts=none) for r in shifted]
         counted = Counted(
@@ -229,7 +228,7 @@ class RatioModel:
         )
         process = np.repeat(np.arange(len(shifted)), [len(rows.x) for rows in shifted])
         # the same number may name events of two processes
-        names = np.concatenate([rows.event for rows in shifted] + [counted.event])
+        names = np.concatenate([*(rows.event for rows in shifted if rows.event is not None), counted.event])
         both = np.unique(np.stack([np.concatenate([process, counted.process]), names]), axis=1, return_inverse=True)[1]
         event, counted = both[: len(process)], replace(counted, event=both[len(process) :])
         return Scored(
@@ -258,10 +257,9 @@ class RatioModel:
             start: Where fits start, by parameter.
             auxiliary: Observations of the constraints, by nuisance.
         """
-        own = self.reference
-        assert own.weights is not None
-        assert own.process is not None
-        reference = RatioReference(own.posterior, own.exponents, own.region, own.weights, own.process)
+        own, reference = self.reference, None
+        if own is not None and own.weights is not None and own.process is not None:
+            reference = RatioReference(own.posterior, own.exponents, own.region, own.weights, own.process)
         return RatioLikelihood(self.structure, scored.columns, start=start, auxiliary=auxiliary, reference=reference)
 
     def uncalibrated(self) -> RatioModel:

@@ -233,6 +233,10 @@ class ShapeNuisance:
         """What the shift function is given at a point; the point itself where there is no function."""
         return self.nominal + self.unit * point if self.kind == "shift" else point
 
+    def point(self, value: float) -> float:
+        """The point at which the shift function is given a value; see `value`."""
+        return (value - self.nominal) / self.unit if self.kind == "shift" else value
+
     def t(self, point: float) -> float:
         """The coordinate at a point."""
         return self.clothes.t_of(self.value(point))

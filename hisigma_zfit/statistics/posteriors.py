@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
-from hisigma_zfit.results.posterior import CalibrationCurve, PosteriorQuality
+from hisigma_zfit.results.ratio_learning import CalibrationCurve, PosteriorSummary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +54,14 @@ def balanced_cross_entropy(scores: Sequence[Array], weights: Sequence[Array]) ->
 
 
 def calibration_curve(
-    name: str, share: Array, own: Mask, weights: Array, event: Integers | None = None, *, bins: int = BINS
+    name: str,
+    share: Array,
+    own: Mask,
+    weights: Array,
+    event: Integers | None = None,
+    *,
+    bins: int = BINS,
+    region: str = "",
 ) -> CalibrationCurve:
     """Compare shares with fractions.
 
@@ -67,6 +73,7 @@ def calibration_curve(
         event: Identity of the hard event behind each, unique among all processes, shape (n,); rows of one fluctuate
             together.  By default every row on its own.
         bins: Of equal predicted content.
+        region: Where the events are.
     """
     order = np.argsort(share, kind="stable")
     content = np.cumsum((weights * share)[order])
@@ -84,12 +91,14 @@ def calibration_curve(
     scale = 1.0 / np.maximum(total, np.finfo(float).tiny)
     return CalibrationCurve(
         process=name,
+        region=region,
         predicted=predicted * scale,
-        true=true * scale,
+        fraction=true * scale,
         error=np.sqrt(variance) * scale,
         chi2=chi2,
         ndf=ndf,
-        p_value=float(stats.chi2.sf(chi2, ndf)),
+        sum_predicted=float(weights @ share),
+        sum_true=float(weights @ own),
     )
 
 
@@ -99,15 +108,21 @@ def posterior_quality(
     weights: Sequence[Array],
     events: Sequence[Integers] | None = None,
     *,
+    kind: str,
+    folds: int,
+    signal: int = 0,
     bins: int = BINS,
-) -> PosteriorQuality:
+) -> PosteriorSummary:
     """All of it, of shares before or after a calibration.
 
     Args:
-        names: Of the processes, the signal first.
+        names: Of the processes.
         scores: By process the cross-fitted shares of its events, each of shape (n_p, P).
         weights: By process, each of shape (n_p,), with sum N_p.
         events: By process the identities of the hard events, each of shape (n_p,).
+        kind: Of the classifier.
+        folds: Of the cross-fitting.
+        signal: Which process the others are told from.
         bins: Of the calibration curves.
     """
     joined, all_weights = np.concatenate(scores), np.concatenate(weights)
@@ -119,19 +134,19 @@ def posterior_quality(
         identity = np.concatenate(events) + span * process
     log_g = [np.log(np.maximum(g, np.finfo(float).tiny)) for g in scores]
 
-    def ratio(kind: int, to: int) -> Array:
-        return np.asarray(log_g[kind][:, 0] - log_g[kind][:, to])
+    def ratio(of: int, to: int) -> Array:
+        return np.asarray(log_g[of][:, signal] - log_g[of][:, to])
 
-    return PosteriorQuality(
+    return PosteriorSummary(
+        kind=kind,
+        folds=folds,
         auc={
-            name: area_under_curve(ratio(0, p), ratio(p, p), weights[0], weights[p])
+            name: area_under_curve(ratio(signal, p), ratio(p, p), weights[signal], weights[p])
             for p, name in enumerate(names)
-            if p > 0
+            if p != signal
         },
         cross_entropy=balanced_cross_entropy(scores, weights),
-        expected={name: float(w.sum()) for name, w in zip(names, weights, strict=True)},
-        sums={name: float(all_weights @ joined[:, p]) for p, name in enumerate(names)},
-        curves=tuple(
+        calibration=tuple(
             calibration_curve(name, joined[:, p], process == p, all_weights, identity, bins=bins)
             for p, name in enumerate(names)
         ),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from gaussian_processes import MEANS, SIZES, exact, rows
 from scipy.special import expit, logit
+from scipy.stats import chi2
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_npz
@@ -11,6 +12,7 @@ from hisigma_zfit.ratio.calibration import Calibration, calibrate, distinctness,
 from hisigma_zfit.statistics.posteriors import calibration_curve, posterior_quality
 
 NAMES = tuple(MEANS)
+KIND = {"kind": "boosting", "folds": 2}
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +62,10 @@ def test_fresh_rows_have_the_shares_that_are_predicted(simulated):
     calibration = calibrate(g, weights)
     fresh = rows(n=4000, seed=8)
     shares = [calibration.apply(_distorted(exact(s.x))) for s in fresh]
-    quality = posterior_quality(NAMES, shares, [s.weights for s in fresh], [s.event for s in fresh])
-    raw = posterior_quality(NAMES, [_distorted(exact(s.x)) for s in fresh], [s.weights for s in fresh])
-    assert all(curve.p_value > 1e-6 for curve in quality.curves), str(quality)
-    assert raw.curves[0].p_value < 1e-6
+    quality = posterior_quality(NAMES, shares, [s.weights for s in fresh], [s.event for s in fresh], **KIND)
+    raw = posterior_quality(NAMES, [_distorted(exact(s.x)) for s in fresh], [s.weights for s in fresh], **KIND)
+    assert all(chi2.sf(curve.chi2, curve.ndf) > 1e-6 for curve in quality.calibration), str(quality)
+    assert chi2.sf(raw.calibration[0].chi2, raw.calibration[0].ndf) < 1e-6
     assert quality.cross_entropy < raw.cross_entropy
 
 

@@ -1,0 +1,334 @@
+"""From files to a cross-section in a run folder; `hisigma_zfit.crosssection.stored` lists what is in it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hisigma_zfit.crosssection.inputs import input_digests, read, read_data
+from hisigma_zfit.crosssection.options import CrossSectionOptions
+from hisigma_zfit.crosssection.stored import TASK, CrossSectionResults, load_cross_section
+from hisigma_zfit.results import AssignmentAnswer, CrossSectionEvents, CrossSectionResult, DesignSummary
+from hisigma_zfit.runs.folder import RunFolder
+from hisigma_zfit.runs.identity import Identity
+from hisigma_zfit.runs.stages import Stages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from hisigma_zfit.crosssection.answers import Answers
+    from hisigma_zfit.crosssection.checks import Expectation
+    from hisigma_zfit.crosssection.inputs import Inputs
+    from hisigma_zfit.crosssection.learning import Learner, Simulation
+    from hisigma_zfit.crosssection.methods import Method
+    from hisigma_zfit.crosssection.model import RatioModel, Scored
+    from hisigma_zfit.results import BiasStudy, HeldBackStudy, MethodAnswer, SimulationError
+
+__all__ = ["cross_section", "run_cross_section"]
+
+_log = logging.getLogger(__name__)
+
+_STAGES = ("read", "posterior", "design", "exponents", "fit", "check", "draw")
+_LARGE = 0.3  # share of the error that makes a warning of the simulation's
+_PULLED, _CONSTRAINED = 2.0, 0.5
+
+
+def cross_section(
+    *, out: str | Path, config: str | Path | None = None, quiet: bool = True, processes: int = 1, **options: Any
+) -> CrossSectionResult:
+    """Measure a signal strength from unbinned events with learned systematics, and keep everything in a run folder.
+
+    An interrupted run resumes when it is called again; a complete one with the same inputs and options is read back.
+
+    Args:
+        out: The run folder.
+        config: YAML or JSON with options, which `options` override.
+        quiet: Do not announce the stages on stderr.
+        processes: Worker processes on this machine.
+        **options: See `CrossSectionOptions`.
+
+    Returns:
+        What is in the folder's ``result.json``.
+
+    Raises:
+        InputError: Files, columns or options are wrong; nothing is left half-written.
+
+    Example:
+        >>> result = hz.cross_section(config="analysis.yaml", out="runs/xsec")  # doctest: +SKIP
+        >>> result.poi["mu"].interval_68  # doctest: +SKIP
+        (0.79, 1.22)
+    """
+    settings = CrossSectionOptions.load(config, **options)
+    return run_cross_section(settings, out=out, quiet=quiet, processes=processes)
+
+
+def run_cross_section(
+    settings: CrossSectionOptions, *, out: str | Path, quiet: bool = True, processes: int = 1
+) -> CrossSectionResult:
+    """Measure, see `cross_section`."""
+    identity = Identity(TASK, input_digests(settings), settings.numbers())
+    with RunFolder.open(out, identity) as run:
+        if run.complete:
+            _log.info("%s is complete; reading it back", out)
+            return load_cross_section(run.path).result
+        task = _Task(settings, run, Stages(_STAGES, quiet=quiet), processes)
+        results = task.results(identity)
+        with task.stages("draw"):
+            for name, figure in results.figures().items():
+                run.save_figure(name, figure)
+        run.write_text("config.yaml", settings.document())
+        run.write_text("table.txt", results.table() + "\n")
+        run.write_results(results.stored())
+    return results.result
+
+
+@dataclass
+class _Task:
+    """One cross-section on its way through the stages."""
+
+    settings: CrossSectionOptions
+    run: RunFolder
+    stages: Stages
+    processes: int
+    cpu: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        start = time.process_time()
+        with self.stages(name):
+            yield
+        self.cpu[name] = round(self.cpu.get(name, 0.0) + time.process_time() - start, 2)
+
+    def results(self, identity: Identity) -> CrossSectionResults:
+        """All of it."""
+        settings = self.settings
+        with self._stage("read"):
+            inputs = read(settings)
+            data = None if settings.blind or settings.data is None else read_data(settings, inputs.analysis.recipe)
+        # only now, which a mistake in the files need not wait for
+        from hisigma_zfit.crosssection.answers import answers, nuisance_profile, poi_scan
+        from hisigma_zfit.crosssection.checks import (
+            Expectation,
+            closures,
+            exponent_summaries,
+            moment_summaries,
+            posterior_summary,
+        )
+        from hisigma_zfit.crosssection.learning import Learner
+        from hisigma_zfit.crosssection.methods import methods_of
+
+        learner = Learner(
+            inputs, settings, folder=self.run.member_folder("ratios"), seed=settings.seed, processes=self.processes
+        )
+        model, simulation = self._learn(learner)
+        expectation = Expectation(inputs, simulation, model)
+        with self._stage("fit"):
+            methods = methods_of(settings.inference.compare, model, simulation, inputs.analysis.design)
+            expected = self._expected(expectation, methods)
+            errors = self._simulation_errors(inputs, model, expected["unbinned"])
+            fitted, assignments, dropped = expected, (), 0
+            if data is not None:
+                fitted, assignments, dropped = self._data(data, model, methods)
+            unbinned = fitted["unbinned"]
+            likelihood = model.likelihood(unbinned)
+            found = answers(
+                likelihood,
+                levels=settings.inference.cl[:2],
+                simulation={poi: own.sigma for poi, own in errors.items()},
+                ranked=settings.inference.impacts,
+                observed=self._observed(model, unbinned),
+            )
+            others = {name: own.likelihood(fitted[name]) for name, own in methods.items()}
+            comparison = self._comparison(methods, others)
+            del others["unbinned"]
+            scans = tuple(
+                poi_scan(
+                    likelihood,
+                    poi,
+                    simulation=errors[poi].sigma if poi in errors else None,
+                    others=others if k == 0 else None,
+                )
+                for k, poi in enumerate(likelihood.yields)
+            )
+            profiles = tuple(
+                nuisance_profile(likelihood, own) for own in model.structure.shapes if own.coordinate.t(0.0)[2] != 0.0
+            )
+        with self._stage("check"):
+            pages = closures(inputs, simulation, model)
+            bias, held = self._biases(inputs, simulation, model, methods, expectation, errors)
+            shapes = exponent_summaries(inputs, simulation, model, pages)
+        self._warn(found, errors)
+        counts = CrossSectionEvents(
+            read=data.n_read if data is not None else 0,
+            unbinned=self._unbinned(model, unbinned) if data is not None else {},
+            counting=int(unbinned.counts.sum()) if data is not None else 0,
+            dropped=self._dropped(data, dropped),
+            simulated={sample.name: len(sample.events) for sample in inputs.samples},
+        )
+        design = inputs.analysis.design
+        result = CrossSectionResult(
+            data="asimov" if data is None else "observed",
+            luminosity=settings.luminosity,
+            poi=found.pois,
+            signal={
+                poi: tuple(p for p, own in model.structure.pois.items() if poi in own) for poi in likelihood.yields
+            },
+            cl=(settings.inference.cl[0], settings.inference.cl[1]),
+            parameters=found.parameters,
+            correlations=found.correlations,
+            impacts=found.impacts,
+            n_events=counts,
+            yields=found.yields,
+            cells=found.cells,
+            design=DesignSummary(
+                design.nuisances, np.array(design.points), design.monomials.names, design.singular_values
+            ),
+            posterior=posterior_summary(model, simulation),
+            exponents=shapes,
+            moments=moment_summaries(model),
+            bias=bias,
+            uncertainty=errors,
+            gof_counting=None,
+            gof={},
+            comparison=comparison,
+            assignments=assignments,
+            held_back=held,
+            reference=dict.fromkeys(likelihood.yields, 1.0) | {own.name: 0.0 for own in inputs.analysis.shapes},
+            warnings=tuple(self.warnings),
+            timings_s=self.stages.timings(),
+            cpu_s=self.cpu,
+            seed=settings.seed,
+            inputs=dict(identity.inputs),
+            versions=dict(identity.versions),
+            options=dict(identity.options),
+        )
+        # pages of the shapes that matter: the largest chi2 of a process first would hide which feature is which
+        return CrossSectionResults(result, scans, profiles, tuple(own for page in pages.values() for own in page))
+
+    def _learn(self, learner: Learner) -> tuple[RatioModel, Simulation]:
+        with self._stage("posterior"):
+            scorer = learner.scorer()
+        with self._stage("design"):
+            simulation = learner.simulation(scorer)
+        with self._stage("exponents"):
+            model = learner.model(scorer, simulation)
+        return model, simulation
+
+    def _expected(self, expectation: Expectation, methods: Mapping[str, Method]) -> dict[str, Scored]:
+        """The Asimov set: simulation shifted to where the options ask for it, else to the centre of the constraints."""
+        from hisigma_zfit.crosssection.checks import methods_scored
+
+        wanted = self.settings.asimov
+        settings = {name: wanted.get(name, value) for name, value in expectation.medians().items()}
+        factors = expectation.factors(wanted)
+        return {name: own.times(factors) for name, own in methods_scored(methods, expectation.rows(settings)).items()}
+
+    def _simulation_errors(self, inputs: Inputs, model: RatioModel, expected: Scored) -> dict[str, SimulationError]:
+        if self.settings.uncertainty.what == "off":
+            return {}
+        from hisigma_zfit.crosssection.checks import simulation_error
+
+        effective = {own.name: float(own.weights.sum() ** 2 / (own.weights**2).sum()) for own in inputs.samples}
+        return {
+            poi: simulation_error(model, expected, poi, seed=self.settings.seed, effective=effective)
+            for poi in inputs.analysis.pois
+        }
+
+    def _data(
+        self, data: Any, model: RatioModel, methods: Mapping[str, Method]
+    ) -> tuple[dict[str, Scored], tuple[AssignmentAnswer, ...], int]:
+        """Data scored for all methods, and the answers with each assignment of events to folds."""
+        from hisigma_zfit.fitting.profiler import Profiler
+
+        scored: dict[int, tuple[Scored, int]] = {}
+        found = {}
+        for name, method in methods.items():
+            own = getattr(method, "model", model)
+            if id(own) not in scored:
+                scored[id(own)] = own.observed(data)
+            found[name] = scored[id(own)][0]
+        each = []
+        steps = range(data.folds) if self.settings.data is not None and self.settings.data.folds == "both" else (0,)
+        for step in steps:
+            events = found["unbinned"] if step == 0 else model.observed(data.swapped(step))[0]
+            profiler = Profiler(model.likelihood(events), next(iter(self.settings.pois)))
+            low, high = profiler.interval(1.0)
+            each.append(AssignmentAnswer(profiler.best, (float(low), float(high))))
+        return found, tuple(each), scored[id(model)][1]
+
+    def _observed(self, model: RatioModel, events: Scored) -> list[float]:
+        weights = np.ones(len(events.region)) if events.weights is None else events.weights
+        return [*np.bincount(events.region, weights, model.structure.unbinned), *events.counts]
+
+    def _unbinned(self, model: RatioModel, events: Scored) -> dict[str, int]:
+        counts = np.bincount(events.region, minlength=model.structure.unbinned)
+        return {name: int(n) for name, n in zip(model.structure.cells, counts, strict=False)}
+
+    def _dropped(self, data: Any, outside: int) -> dict[str, int]:
+        if data is None:
+            return {}
+        cut = data.n_read - len(data.x)
+        return {name: n for name, n in (("selection", cut), ("in no region", outside)) if n}
+
+    def _comparison(self, methods: Mapping[str, Method], likelihoods: Mapping[str, Any]) -> dict[str, MethodAnswer]:
+        from hisigma_zfit.crosssection.methods import method_answer
+
+        poi, cl = next(iter(self.settings.pois)), self.settings.inference.cl[0]
+        return {name: method_answer(own, likelihoods[name], poi, cl) for name, own in methods.items()}
+
+    def _biases(
+        self,
+        inputs: Inputs,
+        simulation: Simulation,
+        model: RatioModel,
+        methods: Mapping[str, Method],
+        expectation: Expectation,
+        errors: Mapping[str, SimulationError],
+    ) -> tuple[dict[str, BiasStudy], HeldBackStudy | None]:
+        from hisigma_zfit.crosssection.checks import Expectation, bias_studies, held_back_study
+        from hisigma_zfit.crosssection.trials import trial_points
+
+        settings, poi = self.settings, next(iter(self.settings.pois))
+        points = trial_points(inputs.analysis, 3 if settings.preset == "quick" else 12, seed=settings.seed)
+        if not points:
+            return {}, None
+        bias = bias_studies(methods, expectation, points, poi, truth=1.0, seed=settings.seed)
+        held = None
+        if inputs.held_back:
+            error = errors[poi].sigma if poi in errors else None
+            held = held_back_study(
+                methods,
+                Expectation(inputs, simulation, model, inputs.held_back),
+                points,
+                poi,
+                fraction=settings.held_back,
+                truth=1.0,
+                seed=settings.seed,
+                error_simulation=error,
+            )
+        return bias, held
+
+    def _warn(self, found: Answers, errors: Mapping[str, SimulationError]) -> None:
+        for poi, own in errors.items():
+            if own.sigma > _LARGE * found.pois[poi].error:
+                more = ", ".join(f"{factor:.1f} times the events of {name}" for name, factor in own.halved_by().items())
+                self.warnings.append(
+                    f"the finite simulation moves {poi} by {own.sigma:.2g}, its other error is "
+                    f"{found.pois[poi].error:.2g}" + (f"; {more} would halve it" if more else "")
+                )
+        for name, fitted in found.parameters.items():
+            if fitted.pull is not None and abs(fitted.pull) > _PULLED:
+                self.warnings.append(f"{name} is pulled by {fitted.pull:+.1f} standard deviations")
+            if fitted.constraint is not None and fitted.constraint < _CONSTRAINED:
+                self.warnings.append(
+                    f"{name} is constrained to {fitted.constraint:.2f} of its prior: check that its shape is real"
+                )
+        for text in self.warnings:
+            _log.warning("%s", text)

@@ -1,0 +1,82 @@
+"""Results of a cross-section in its run folder.
+
+result.json                    the `CrossSectionResult`
+scans/POI.json                 profiled likelihood of a parameter of interest
+profiles/NAME.json             that of a nuisance
+closures/PROCESS_REGION_K.json shifted simulation beside the reweighted one, by feature
+learned/                       posterior, design points and exponents, with which an interrupted run goes on
+toys/toys.json                 pseudo-experiments, where there were some
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hisigma_zfit.report import crosssection_tables
+from hisigma_zfit.results import CoverageStudy, CrossSectionResult, NuisanceProfile, PoiScan, ShapeClosure
+from hisigma_zfit.runs.stored import RESULT, StoredResults, read_results
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from hisigma_zfit.results.base import Result
+
+__all__ = ["TASK", "CrossSectionResults", "load_cross_section"]
+
+TASK = "cross-section"
+
+_LAYOUT: dict[str, type[Result]] = {
+    RESULT: CrossSectionResult,
+    "scans/*": PoiScan,
+    "profiles/*": NuisanceProfile,
+    "closures/*": ShapeClosure,
+    "toys/toys": CoverageStudy,
+}
+
+
+@dataclass(frozen=True)
+class CrossSectionResults:
+    """All that a finished cross-section knows and that its figures are drawn from."""
+
+    result: CrossSectionResult
+    scans: tuple[PoiScan, ...] = ()
+    profiles: tuple[NuisanceProfile, ...] = ()
+    closures: tuple[ShapeClosure, ...] = ()
+    toys: CoverageStudy | None = None
+
+    def stored(self) -> StoredResults:
+        """The same by the names of the files; `load_cross_section` reads them back."""
+        named: dict[str, Result] = {f"scans/{scan.poi}": scan for scan in self.scans}
+        named |= {f"profiles/{own.name}": own for own in self.profiles}
+        named |= {f"closures/{own.process}_{own.region}_{k:02d}": own for k, own in enumerate(self.closures)}
+        return StoredResults(named | {RESULT: self.result})
+
+    def table(self) -> str:
+        """Content of ``table.txt``."""
+        return crosssection_tables.cross_section(self.result)
+
+    def figures(self) -> dict[str, Figure]:
+        """All figures by name."""
+        from hisigma_zfit.report.crosssection_figures import cross_section_figures
+
+        return cross_section_figures(self.result, self.scans, self.profiles, closures=self.closures, toys=self.toys)
+
+
+def load_cross_section(path: str | Path) -> CrossSectionResults:
+    """Read the results of a cross-section's run folder.
+
+    Raises:
+        RunFolderError: `path` is not a cross-section with a result, or a file in it is damaged.
+    """
+    found = read_results(path, _LAYOUT, task=TASK)
+    (result,) = found.all(RESULT, CrossSectionResult)
+    return CrossSectionResults(
+        result=result,
+        scans=found.all("scans/*", PoiScan),
+        profiles=found.all("profiles/*", NuisanceProfile),
+        closures=found.all("closures/*", ShapeClosure),
+        toys=found.one("toys/toys", CoverageStudy),
+    )
