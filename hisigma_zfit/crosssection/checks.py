@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hisigma_zfit.crosssection.answers import best
+from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.learn.streams import Purpose, stream
 from hisigma_zfit.ratio.closure import close_ratio, ratio_normalisation
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.crosssection.model import RatioModel, Scored
     from hisigma_zfit.crosssection.samples import Sample
     from hisigma_zfit.crosssection.shifted import Placed
+    from hisigma_zfit.likelihood.ratio import RatioLikelihood
     from hisigma_zfit.ratio.rows import ProcessRows, ShiftedRows
     from hisigma_zfit.results import PosteriorSummary
     from hisigma_zfit.results.ratio_closure import FeatureClosure
@@ -46,6 +49,8 @@ __all__ = [
     "posterior_summary",
     "simulation_error",
 ]
+
+_log = logging.getLogger(__name__)
 
 _REPLICAS = 24  # of fixed templates; they cost a fit each
 _BOOTSTRAPS = 6  # of each point of a bias study
@@ -330,12 +335,9 @@ def bias_studies(
         for name, scored in methods_scored(methods, rows).items():
             expected = scored.times(factors)
             # what is drawn again is told by the hard event, so that the same is drawn at all points
-            profiler = Profiler(methods[name].likelihood(expected), poi)
-            low, high = profiler.interval(1.0)
-            values[name].append(profiler.best)
-            sigmas[name].append(0.5 * (high - low))
-            names = [str(p.name) for p in profiler.loss.parameters]
-            at = dict(zip(names, profiler.minimum.theta.tolist(), strict=True))
+            value, sigma, at = _fitted(methods[name].likelihood(expected), poi)
+            values[name].append(value)
+            sigmas[name].append(sigma)
             drawn = []
             for k in range(bootstraps):
                 again = expected.resampled(_by_identity(rows, expected, seed, k))
@@ -356,6 +358,19 @@ def bias_studies(
             ),
         )
     return found
+
+
+def _fitted(likelihood: RatioLikelihood, poi: str) -> tuple[float, float, dict[str, float]]:
+    """Best fit, half of its interval, and where it is; nan where events bound the fit and there is no minimum."""
+    try:
+        profiler = Profiler(likelihood, poi)
+        low, high = profiler.interval(1.0)
+    except FitError as error:
+        _log.warning("no fit of expected events: %s", error)
+        return np.nan, np.nan, {}
+    names = [str(p.name) for p in likelihood.parameters]
+    at = dict(zip(names, profiler.minimum.theta.tolist(), strict=True))
+    return profiler.best, float(0.5 * (high - low)), at
 
 
 def _by_identity(rows: Sequence[ShiftedRows], scored: Scored, seed: int, k: int) -> Array:

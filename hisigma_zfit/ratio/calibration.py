@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Calibration", "Chain", "calibrate", "distinctness", "refine"]
 
-# calibrated with half of the worked example's simulation, the other half has the best log-loss and curves with 3 to 8
-# knots everywhere, while 16 follow fluctuations; inside of a region 1 to 4 do no harm, 8 and more do
+# calibrated with one half of the worked example's simulation, the other half has the best log-loss and curves with 3 to
+# 8 knots everywhere, while 16 follow fluctuations; inside of a region 1 to 4 do no harm, 8 and more do
 KNOTS, KNOTS_WITHIN = 6, 4
 _BEFOREHAND = 2.0  # standard deviation of what is known of b before any row is seen
 _STEPS = 20  # of Newton; five are enough in practice
