@@ -20,7 +20,8 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.likelihood.auxiliary import AuxiliaryData, GaussianMeasurement
 from hisigma_zfit.likelihood.evaluate import Evaluation
 from hisigma_zfit.likelihood.protocol import LikelihoodSum, PlainParameter, add, names_of, shown_parameters
-from hisigma_zfit.likelihood.ratio_evaluate import Factors, LogSum, Powers, RateSum
+from hisigma_zfit.likelihood.ratio_evaluate import Factors, LogSum, RateSum
+from hisigma_zfit.ratio.powers import Powers
 from hisigma_zfit.results.show import table
 
 if TYPE_CHECKING:

@@ -13,48 +13,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hisigma_zfit.ratio.powers import norm_factor
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hisigma_zfit.arrays import Array, Float32
-    from hisigma_zfit.ratio.monomials import Monomials
-    from hisigma_zfit.ratio.structure import RatioStructure, ShapeParameter
+    from hisigma_zfit.ratio.powers import Powers
+    from hisigma_zfit.ratio.structure import RatioStructure
 
-__all__ = ["Factors", "LogSum", "Moments", "Powers", "RateSum"]
+__all__ = ["Factors", "LogSum", "Moments", "RateSum"]
 
 _CACHE = 2**16  # numbers in the exponents of a block of events: with their slopes they fit a second-level cache
-_FLOOR = 0.01  # least factor of a norm nuisance
-
-
-@dataclass(frozen=True)
-class Powers:
-    """The monomials at some theta, with derivatives in theta.
-
-    Attributes:
-        value: V, shape (K,).
-        slope: V', shape (n, K).
-        bend: V'', shape (n, n, K).
-    """
-
-    value: Array
-    slope: Array
-    bend: Array
-
-    @classmethod
-    def of(cls, monomials: Monomials, shapes: Sequence[ShapeParameter], theta: Array) -> Powers:
-        """Of shape nuisances at `theta`, shape (n,)."""
-        n = len(shapes)
-        t, first, second = np.zeros((3, n))
-        for k, (shape, own) in enumerate(zip(shapes, theta.tolist(), strict=True)):
-            t[k], first[k], second[k] = shape.coordinate.t(own)
-        gradient = monomials.gradient(t)
-        bend = np.zeros((n, n, monomials.size))
-        bend[range(n), range(n)] = gradient * second[:, None]
-        for i, k, at, value in monomials.hessian:
-            bend[i, k, at] += value * first[i] * first[k]
-            if i != k:
-                bend[k, i, at] += value * first[i] * first[k]
-        return cls(monomials.values(t), gradient * first[:, None], bend)
 
 
 @dataclass(frozen=True)
@@ -217,17 +187,7 @@ class Factors:
         """Of each process: index of the parameter, factor, and its derivatives."""
         values = theta.tolist()
         return [
-            [(at, values[at], 1.0, 0.0) for at in pois] + [(at, *_norm(values[at], a, kind)) for at, a, kind in norms]
+            [(at, values[at], 1.0, 0.0) for at in pois]
+            + [(at, *norm_factor(values[at], a, kind)) for at, a, kind in norms]
             for pois, norms in zip(self._pois, self._norms, strict=True)
         ]
-
-
-def _norm(theta: float, size: float, kind: str) -> tuple[float, float, float]:
-    """F of a norm nuisance, with its derivatives."""
-    if kind == "lognormal":
-        log = float(np.log1p(size))
-        factor = float(np.exp(log * theta))
-        first, second = log * factor, log**2 * factor
-    else:
-        factor, first, second = 1.0 + size * theta, size, 0.0
-    return (factor, first, second) if factor > _FLOOR else (_FLOOR, 0.0, 0.0)

@@ -23,7 +23,7 @@ from hisigma_zfit.ratio.structure import NormEffect, Rates, RatioColumns, RatioS
 
 MODELS = {
     "two parameters of interest": {"pois": 2},
-    "ten nuisances": {"shapes": 10, "norms": 3, "events": 300},
+    "ten nuisances": {"shapes": 10, "norms": 3, "events": 60},
     "no shape nuisance": {"shapes": 0},
     "events without weights": {"weights": False},
     "no bins": {"bins": 0},
@@ -41,7 +41,7 @@ def test_value_and_derivatives_are_those_of_the_formula(model):
     rng = np.random.default_rng(5)
     structure, columns = random_model(rng, **model)
     likelihood = RatioLikelihood(structure, columns)
-    for _ in range(3):
+    for _ in range(2):
         theta = likelihood.theta() + 0.5 * rng.uniform(-1.0, 1.0, len(likelihood.parameters))
         found = likelihood.evaluate(theta)
         expected = minus_log(structure, columns, theta)
