@@ -178,9 +178,7 @@ def test_files_of_one_process_have_the_same_columns_and_events_of_their_own(fold
     with pytest.raises(InputError, match=r"got 'extra' in one of them only"):
         analysis_of(options_of(folder, columns="all", features=["pt"], processes__signal__files=both))
     analysis = analysis_of(options_of(folder, processes__signal__files=both))
-    with pytest.raises(
-        InputError, match=r"with an identity in one file only, got 375 in .*more.root and in one before"
-    ):
+    with pytest.raises(InputError, match=r"an identity in one file only, got 375 in .*more.root and in one before"):
         check_simulation(analysis, seed=1)
 
 
