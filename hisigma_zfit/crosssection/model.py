@@ -205,7 +205,8 @@ class RatioModel:
         inside = np.flatnonzero((cell >= 0) & (cell < first))
         weights = np.ones(len(cell)) if data.weights is None else data.weights
         counted = cell >= first
-        counts = np.bincount(cell[counted] - first, weights[counted], len(self.structure.cells) - first)
+        bins = len(self.structure.cells) - first
+        counts = np.bincount(cell[counted] - first, weights[counted], bins).astype(np.float64)
         own = None if data.weights is None else data.weights[inside]
         found = self.scored(data.x[inside], data.fold[inside], cell[inside], scores[inside], weights=own, counts=counts)
         return found, int(np.count_nonzero(cell < 0))
@@ -219,7 +220,11 @@ class RatioModel:
         first = self.structure.unbinned
         kept = [rows.counted for rows in shifted if rows.counted is not None]
         none = np.zeros(len(self.structure.cells) - first)
-        parts = [self.scored(r.x, r.fold, r.cell, r.scores, weights=r.weights, counts=none) for r in shifted]
+        parts = [
+            self.scored(r.x, r.fold, r.cell, r.scores, weights=r.weights, counts=none)
+            for r in shifted
+            if r.scores is not None
+        ]
         counted = Counted(
             bin=np.concatenate([own.cell for own in kept]) - first,
             weights=np.concatenate([own.weights for own in kept]),

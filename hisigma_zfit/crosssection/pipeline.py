@@ -133,14 +133,15 @@ class _Task:
             methods = methods_of(settings.inference.compare, model, simulation, inputs.analysis.design)
             expected = self._expected(expectation, methods)
             errors = self._simulation_errors(inputs, model, expected["unbinned"])
-            fitted, assignments, dropped = expected, (), 0
+            fitted, dropped = expected, 0
+            assignments: tuple[AssignmentAnswer, ...] = ()
             if data is not None:
                 fitted, assignments, dropped = self._data(data, model, methods)
             unbinned = fitted["unbinned"]
             likelihood = model.likelihood(unbinned)
             found = answers(
                 likelihood,
-                levels=settings.inference.cl[:2],
+                levels=(settings.inference.cl[0], settings.inference.cl[1]),
                 simulation={poi: own.sigma for poi, own in errors.items()},
                 ranked=settings.inference.impacts,
                 observed=self._observed(model, unbinned),

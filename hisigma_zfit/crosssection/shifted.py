@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -393,7 +393,7 @@ def _joined(parts: Sequence[ShiftedRows]) -> ShiftedRows:
     """Several sets of random numbers of the same events."""
     first = parts[0]
     names = ("row", "x", "weights", "fold", "cell", "event") + (() if first.scores is None else ("scores",))
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    joined: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     sums = np.sum([part.sums for part in parts], axis=0)
     kept = [part.counted for part in parts if part.counted is not None]
     if kept:
