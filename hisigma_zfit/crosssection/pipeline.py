@@ -19,7 +19,7 @@ from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hisigma_zfit.crosssection.answers import Answers
@@ -28,13 +28,16 @@ if TYPE_CHECKING:
     from hisigma_zfit.crosssection.learning import Learner, Simulation
     from hisigma_zfit.crosssection.methods import Method
     from hisigma_zfit.crosssection.model import RatioModel, Scored
-    from hisigma_zfit.results import BiasStudy, HeldBackStudy, MethodAnswer, SimulationError
+    from hisigma_zfit.results import BiasStudy, HeldBackStudy, MethodAnswer, ShapeClosure, SimulationError
 
 __all__ = ["cross_section", "run_cross_section"]
 
 _log = logging.getLogger(__name__)
 
 _STAGES = ("read", "posterior", "design", "exponents", "fit", "check", "draw")
+_TRIALS = 12  # settings of the nuisances at which the fit is tried
+_HELD_BACK_TRUTH = 3.0  # a few events fluctuate; a large signal keeps their fit away from where R vanishes
+_SHOWN = 5  # features of a page of closures
 _LARGE = 0.3  # share of the error that makes a warning of the simulation's
 _PULLED, _CONSTRAINED = 2.0, 0.5
 
@@ -86,6 +89,12 @@ def run_cross_section(
         run.write_text("table.txt", results.table() + "\n")
         run.write_results(results.stored())
     return results.result
+
+
+def _worst(page: Sequence[ShapeClosure]) -> list[ShapeClosure]:
+    """The score and the features that close worst."""
+    score, *others = page
+    return [score, *sorted(others, key=lambda own: -np.nan_to_num(own.chi2_by_ndf))[: _SHOWN - 1]]
 
 
 @dataclass
@@ -210,8 +219,8 @@ class _Task:
             versions=dict(identity.versions),
             options=dict(identity.options),
         )
-        # pages of the shapes that matter: the largest chi2 of a process first would hide which feature is which
-        return CrossSectionResults(result, scans, profiles, tuple(own for page in pages.values() for own in page))
+        worst = tuple(own for page in pages.values() for own in _worst(page))
+        return CrossSectionResults(result, scans, profiles, worst)
 
     def _learn(self, learner: Learner) -> tuple[RatioModel, Simulation]:
         with self._stage("posterior"):
@@ -297,8 +306,8 @@ class _Task:
         from hisigma_zfit.crosssection.trials import trial_points
 
         settings, poi = self.settings, next(iter(self.settings.pois))
-        points = trial_points(inputs.analysis, 3 if settings.preset == "quick" else 12, seed=settings.seed)
-        if not points:
+        points = trial_points(inputs.analysis, _TRIALS, seed=settings.seed)
+        if not points or settings.preset == "quick":
             return {}, None
         bias = bias_studies(methods, expectation, points, poi, truth=1.0, seed=settings.seed)
         held = None
@@ -310,7 +319,7 @@ class _Task:
                 points,
                 poi,
                 fraction=settings.held_back,
-                truth=1.0,
+                truth=_HELD_BACK_TRUTH,
                 seed=settings.seed,
                 error_simulation=error,
             )
