@@ -288,17 +288,18 @@ def simulation_error(
             rng = stream(seed, Purpose.REPLICA, k, 0 if process is None else process + 1)
             drawn = expected.resampled(_multiplicity(expected, rng, process))
             found.append(best(model.likelihood(drawn, start=at), poi))
-        return np.array(found)
+        # few events may draw themselves to where the likelihood has no minimum
+        return np.array([value for value in found if np.isfinite(value)])
 
     replicas = rms(None, _REPLICAS)
     by_process = {
-        name: float(np.nanstd(rms(p, _REPLICAS // 3), ddof=1)) for p, name in enumerate(model.structure.processes)
+        name: float(np.std(rms(p, _REPLICAS // 3), ddof=1)) for p, name in enumerate(model.structure.processes)
     }
     return SimulationError(
         what="templates",
         nominal=start.best,
         replicas=replicas,
-        sigma=float(np.nanstd(replicas, ddof=1)),
+        sigma=float(np.std(replicas, ddof=1)),
         by_process=by_process,
         effective_events=dict(effective),
     )

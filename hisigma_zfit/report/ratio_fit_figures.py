@@ -187,7 +187,7 @@ def bias_points(
         for size, shade, text in ((1.0, "0.93", r"$\pm1\,\sigma$ of the fit"), (0.3, "0.82", r"$\pm0.3\,\sigma$")):
             axes.stairs(size * sigma, edges, baseline=-size * sigma, fill=True, color=shade, label=text, zorder=0)
         axes.axhline(0.0, color="black", linewidth=1)
-        reach = float(sigma.max())
+        reach = float(np.nan_to_num(sigma).max()) or 1.0
         for k, (name, study) in enumerate(what.items()):
             shift = 0.6 * ((k + 0.5) / m - 0.5)
             values = np.array([point.value for point in study.points]) - study.truth
@@ -203,7 +203,7 @@ def bias_points(
                 elinewidth=1.8,
                 label=f"{method_label(name, labels=labels)}: mean {mean}, rms {study.rms:.3f}",
             )
-            reach = max(reach, float((np.abs(values) + errors).max()))
+            reach = max(reach, float(np.nan_to_num(np.abs(values) + errors).max()))
         axes.set_xlim(-0.6, n - 0.4)
         axes.set_ylim(-1.12 * reach, (1.45 + 0.16 * m) * reach)
         symbol = component_label(poi, labels=labels)
