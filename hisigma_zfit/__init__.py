@@ -57,6 +57,19 @@ _PUBLIC = {
     "measure": "measurement.pipeline",
     "search": "anomaly.pipeline",
     "validate": "validation.pipeline",
+    "Process": "crosssection.nuisances",
+    "ShapeNuisance": "crosssection.nuisances",
+    "NormNuisance": "crosssection.nuisances",
+    "square": "crosssection.nuisances",
+    "lognormal": "crosssection.nuisances",
+    "uniform": "crosssection.nuisances",
+    "Unbinned": "crosssection.regions",
+    "Counting": "crosssection.regions",
+    "RatioLikelihood": "likelihood.ratio",
+    "RatioLoss": "likelihood.ratio_loss",
+    "RatioPDF": "model.ratio_pdf",
+    "impacts": "inference.impacts",
+    "cross_section": "crosssection.pipeline",
 }
 _ROOMS = {"examples": "examples", "plotting": "plotting", "tables": "report.tables", "results": "results"}
 

@@ -1,4 +1,4 @@
-"""The command line: `hisigma measure | unblind | validate | search | toys | plot | info`.
+"""The command line: `hisigma measure | unblind | validate | search | cross-section | toys | plot | info`.
 
 Only what fits imports TensorFlow.
 """
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         description="Measure what a blind run has prepared, with its options and trained members, and record when the "
         "signal region was first opened.  Refused if inputs, options or members have changed since.",
     )
-    unblind.add_argument("folder", metavar="RUNFOLDER", help="a complete run of measure --blind or search --blind")
+    unblind.add_argument("folder", metavar="RUNFOLDER", help="a complete blind run")
     unblind.add_argument("--out", metavar="FOLDER", help="run folder to be made; RUNFOLDER-unblinded by default")
     unblind.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes for a search's toys")
     unblind.set_defaults(run=_unblind)
@@ -89,6 +89,17 @@ def parser() -> argparse.ArgumentParser:
     )
     search.fill = _search_arguments
     search.set_defaults(run=_search)
+
+    section = commands.add_parser(
+        "cross-section",
+        help="measure a signal strength from unbinned events with learned systematics",
+        description="Learn ratios of simulated processes and their systematic variations, fit the data or an Asimov "
+        "set, and write tables, figures and result.json to a run folder.  An interrupted run resumes when the same "
+        "command is given again.  'hisigma cross-section check FILE' checks a configuration, 'hisigma cross-section "
+        "toys RUNFOLDER' measures coverage.",
+    )
+    section.fill = _cross_section_arguments
+    section.set_defaults(run=_cross_section)
 
     toys = commands.add_parser(
         "toys",
@@ -149,7 +160,13 @@ def _unblind(arguments: argparse.Namespace) -> str:
     from hisigma_zfit.report import tables
 
     place = arguments.out or unblinded_folder(arguments.folder)
-    if _is_search(arguments.folder):
+    if _task_of(arguments.folder) == "cross-section":
+        from hisigma_zfit.crosssection.stored import load_cross_section
+        from hisigma_zfit.crosssection.unblinding import unblind as unblind_section
+
+        unblind_section(arguments.folder, out=place, quiet=False, processes=arguments.processes)
+        return f"{load_cross_section(place).table()}\n\nwritten to {place}"
+    if _task_of(arguments.folder) == "search":
         from hisigma_zfit.anomaly.unblinding import unblind as unblind_search
 
         found = unblind_search(arguments.folder, out=place, quiet=False, processes=arguments.processes)
@@ -179,6 +196,33 @@ def _validate(arguments: argparse.Namespace) -> str:
     where = {name: getattr(arguments, name) for name in ("out", "config", "processes", "scheduler")}
     found = validate(**where, quiet=False, **options)
     return f"{as_text(found)}\n\nwritten to {arguments.out}: see validation.html"
+
+
+def _cross_section_arguments(section: argparse.ArgumentParser) -> None:
+    from hisigma_zfit.crosssection.arguments import add_arguments
+
+    add_arguments(section)
+
+
+def _cross_section(arguments: argparse.Namespace) -> str:
+    from hisigma_zfit.crosssection.arguments import options_of
+
+    if arguments.action == "toys":
+        from hisigma_zfit.crosssection.study import from_arguments
+
+        return from_arguments(arguments)
+    options = options_of(arguments)
+    if arguments.action == "check":
+        from hisigma_zfit.crosssection.checking import check
+
+        return check(options)
+    if arguments.out is None:
+        raise InputError("the following arguments are required: --out; see --help")
+    from hisigma_zfit.crosssection.pipeline import run_cross_section
+    from hisigma_zfit.crosssection.stored import load_cross_section
+
+    run_cross_section(options, out=arguments.out, quiet=False, processes=arguments.processes)
+    return f"{load_cross_section(arguments.out).table()}\n\nwritten to {arguments.out}"
 
 
 def _search_arguments(search: argparse.ArgumentParser) -> None:
@@ -224,18 +268,25 @@ def _plot(arguments: argparse.Namespace) -> str:
 
 
 def _stored(folder: str | Path) -> Any:
-    """Results of a measurement or a search, which can be shown and drawn."""
-    from hisigma_zfit.anomaly.stored import load_search
+    """Results of a run, which can be shown and drawn."""
+    task = _task_of(folder)
+    if task == "search":
+        from hisigma_zfit.anomaly.stored import load_search
+
+        return load_search(folder)
+    if task == "cross-section":
+        from hisigma_zfit.crosssection.stored import load_cross_section
+
+        return load_cross_section(folder)
     from hisigma_zfit.measurement.stored import load_any
 
-    return load_search(folder) if _is_search(folder) else load_any(folder)
+    return load_any(folder)
 
 
-def _is_search(folder: str | Path) -> bool:
-    from hisigma_zfit.anomaly.stored import TASK
+def _task_of(folder: str | Path) -> str | None:
     from hisigma_zfit.runs.identity import stored_identity
 
-    return (stored_identity(Path(folder)) or {}).get("task") == TASK
+    return (stored_identity(Path(folder)) or {}).get("task")
 
 
 def _info(arguments: argparse.Namespace) -> str:

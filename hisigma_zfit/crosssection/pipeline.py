@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +13,14 @@ import numpy as np
 from hisigma_zfit.crosssection.inputs import input_digests, read, read_data
 from hisigma_zfit.crosssection.options import CrossSectionOptions
 from hisigma_zfit.crosssection.stored import TASK, CrossSectionResults, load_cross_section
+from hisigma_zfit.measurement.blind import trained_digests
 from hisigma_zfit.results import AssignmentAnswer, CrossSectionEvents, CrossSectionResult, DesignSummary
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hisigma_zfit.crosssection.answers import Answers
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from hisigma_zfit.crosssection.learning import Learner, Simulation
     from hisigma_zfit.crosssection.methods import Method
     from hisigma_zfit.crosssection.model import RatioModel, Scored
-    from hisigma_zfit.results import BiasStudy, HeldBackStudy, MethodAnswer, ShapeClosure, SimulationError
+    from hisigma_zfit.results import BiasStudy, HeldBackStudy, MethodAnswer, ShapeClosure, SimulationError, Unblinding
 
-__all__ = ["cross_section", "run_cross_section"]
+__all__ = ["cross_section", "cross_section_identity", "run_cross_section"]
 
 _log = logging.getLogger(__name__)
 
@@ -72,16 +73,35 @@ def cross_section(
 
 
 def run_cross_section(
-    settings: CrossSectionOptions, *, out: str | Path, quiet: bool = True, processes: int = 1
+    settings: CrossSectionOptions,
+    *,
+    out: str | Path,
+    quiet: bool = True,
+    processes: int = 1,
+    reuse: str | Path | None = None,
+    unblinding: Callable[[], Unblinding] | None = None,
 ) -> CrossSectionResult:
-    """Measure, see `cross_section`."""
-    identity = Identity(TASK, input_digests(settings), settings.numbers())
+    """Measure, see `cross_section`.
+
+    Args:
+        settings: All options.
+        out: The run folder.
+        quiet: Do not announce the stages on stderr.
+        processes: Worker processes on this machine.
+        reuse: A complete run whose ratios need not be learned again.
+        unblinding: Called before anything is read; makes the record of opening the data.
+    """
+    identity = cross_section_identity(settings)
     with RunFolder.open(out, identity) as run:
         if run.complete:
             _log.info("%s is complete; reading it back", out)
             return load_cross_section(run.path).result
+        record = None if unblinding is None else unblinding()
+        if reuse is not None:
+            run.take_members(reuse)
         task = _Task(settings, run, Stages(_STAGES, quiet=quiet), processes)
         results = task.results(identity)
+        results = replace(results, result=replace(results.result, unblinding=record))
         with task.stages("draw"):
             for name, figure in results.figures().items():
                 run.save_figure(name, figure)
@@ -95,6 +115,15 @@ def _worst(page: Sequence[ShapeClosure]) -> list[ShapeClosure]:
     """The score and the features that close worst."""
     score, *others = page
     return [score, *sorted(others, key=lambda own: -np.nan_to_num(own.chi2_by_ndf))[: _SHOWN - 1]]
+
+
+def cross_section_identity(settings: CrossSectionOptions) -> Identity:
+    """What makes a cross-section this one.
+
+    Raises:
+        InputError: A file is missing.
+    """
+    return Identity(TASK, input_digests(settings), settings.numbers())
 
 
 @dataclass
@@ -218,6 +247,8 @@ class _Task:
             inputs=dict(identity.inputs),
             versions=dict(identity.versions),
             options=dict(identity.options),
+            blind=settings.blind,
+            trained=trained_digests(self.run.folder),
         )
         worst = tuple(own for page in pages.values() for own in _worst(page))
         return CrossSectionResults(result, scans, profiles, worst)

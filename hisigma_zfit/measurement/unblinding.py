@@ -21,7 +21,7 @@ from hisigma_zfit.runs.identity import package_versions, stored_identity
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hisigma_zfit.results import BlindMeasurement, Measurement, Search
+    from hisigma_zfit.results import BlindMeasurement, CrossSectionResult, Measurement, Search
     from hisigma_zfit.runs.identity import Identity
 
 __all__ = ["RECORD", "first_record", "require_unchanged", "unblind", "unblinded_folder"]
@@ -88,7 +88,7 @@ def first_record(folder: Path, identity: Identity) -> Callable[[], Unblinding]:
     return lambda: known or _new_record(folder, identity)
 
 
-def require_unchanged(folder: Path, result: BlindMeasurement | Search, identity: Identity) -> None:
+def require_unchanged(folder: Path, result: BlindMeasurement | Search | CrossSectionResult, identity: Identity) -> None:
     """Check that what would be opened is what the blind run has shown.
 
     Args:

@@ -248,6 +248,8 @@ class CrossSectionResult(Result):
         inputs: Digest of each file by its name.
         versions: Of the packages.
         options: All that decide the numbers.
+        blind: Whether the data are closed, so that an Asimov set stands for them.
+        trained: Digests of what was learned, by name.
         unblinding: When the data of a blind run were opened; None of a run that never was blind.
     """
 
@@ -282,6 +284,8 @@ class CrossSectionResult(Result):
     inputs: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
+    blind: bool = False
+    trained: dict[str, str] = field(default_factory=dict)
     unblinding: Unblinding | None = None
 
     @property
@@ -291,7 +295,11 @@ class CrossSectionResult(Result):
 
     def shown(self) -> dict[str, Any]:
         """See `Result.shown`; what only says where the numbers come from is left out."""
-        return {name: value for name, value in super().shown().items() if name not in {"inputs", "versions", "options"}}
+        return {
+            name: value
+            for name, value in super().shown().items()
+            if name not in {"inputs", "versions", "options", "trained"}
+        }
 
     def __str__(self) -> str:
         """A few lines for people; `report.crosssection_tables.cross_section` has everything."""

@@ -1,0 +1,120 @@
+"""The command line of a cross-section: a configuration file, and what is said on top of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from hisigma_zfit.configuration.documents import read_document
+from hisigma_zfit.crosssection.options import CrossSectionOptions
+from hisigma_zfit.errors import InputError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+__all__ = ["add_arguments", "options_of"]
+
+ACTIONS = ("check", "toys")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of ``hisigma cross-section``."""
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=ACTIONS,
+        help="check a configuration without reading whole files; or make toys of a complete run",
+    )
+    parser.add_argument("path", nargs="?", metavar="PATH", help="the configuration to check, or the run folder")
+    parser.add_argument("--config", metavar="FILE", help="YAML or JSON file with the options")
+    parser.add_argument("--data", nargs="+", metavar="FILE", help="observed events, instead of the configuration's")
+    parser.add_argument(
+        "--asimov", action="append", metavar="NAME=VALUE", help="expected events at these parameters instead of data"
+    )
+    parser.add_argument("--preset", choices=("quick", "standard", "paper"), help="how much is learned and tried")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of every random step")
+    parser.add_argument("--blind", action="store_true", default=None, help="stop before data are scored")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any option of the file, such as exponents.epochs=2; may be repeated",
+    )
+    parser.add_argument("--out", metavar="FOLDER", help="run folder to be made")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes (default 1)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="toys: Dask scheduler to use instead")
+    parser.add_argument("--draws", type=int, default=50, metavar="N", help="toys: draws of the nuisances (default 50)")
+    parser.add_argument("--toys", type=int, default=20, metavar="N", help="toys: of each draw (default 20)")
+    parser.add_argument(
+        "--mu", type=float, nargs=2, default=(0.1, 3.0), metavar=("LO", "HI"), help="toys: range of the true strength"
+    )
+    parser.add_argument(
+        "--nuisances",
+        choices=("random", "fixed"),
+        default="random",
+        help="toys: draw the true nuisances, or the auxiliary measurements around fixed ones (default random)",
+    )
+    parser.add_argument("--methods", metavar="A,B,...", help="toys: ways of measuring (default: all of the run)")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what is done")
+
+
+def options_of(arguments: argparse.Namespace) -> CrossSectionOptions:
+    """What a command line says.
+
+    Raises:
+        InputError: There is no configuration, or an option is wrong.
+    """
+    config = arguments.path if arguments.action == "check" else arguments.config
+    if config is None:
+        raise InputError.from_parts(
+            expected="a configuration file", got="none", do="name it: hisigma cross-section --config analysis.yaml"
+        )
+    given: dict[str, Any] = {
+        name: getattr(arguments, name) for name in ("preset", "seed", "blind") if getattr(arguments, name) is not None
+    }
+    if arguments.data:
+        given["data"] = {"files": [str(Path(file).absolute()) for file in arguments.data]}
+    if arguments.asimov:
+        given["asimov"] = {name: _number(name, value) for name, value in map(_pair, arguments.asimov)}
+        given["data"] = None
+    if not arguments.set:
+        return CrossSectionOptions.load(config, **given)
+    document = read_document(Path(config), CrossSectionOptions)
+    for key, text in map(_pair, arguments.set):
+        _assign(document, key, text)
+    return CrossSectionOptions.load(None, **{**document, **given})
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name.strip() and equals):
+        raise InputError.from_parts(expected="NAME=VALUE", got=repr(text), do="write it like mu=1")
+    return name.strip(), value.strip()
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError.from_parts(expected=f"a number for {name}", got=repr(text), do="write it like mu=1") from None
+
+
+def _assign(document: dict[str, Any], key: str, text: str) -> None:
+    """Put a value into nested mappings; KEY may go through several of them, told apart by dots."""
+    *path, last = key.split(".")
+    here: Sequence[Any] | dict[str, Any] = document
+    for name in path:
+        known = here.get(name) if isinstance(here, Mapping) else None
+        if known is not None and not isinstance(known, Mapping):
+            raise InputError.from_parts(
+                expected=f"options inside of {name}", got=f"{key}", do="name an option of the configuration file"
+            )
+        inside = dict(known or {})
+        here[name] = inside  # type: ignore[index]
+        here = inside
+    here[last] = yaml.safe_load(text)  # type: ignore[index]
