@@ -66,8 +66,6 @@ _PUBLIC = {
     "Unbinned": "crosssection.regions",
     "Counting": "crosssection.regions",
     "RatioLikelihood": "likelihood.ratio",
-    "RatioLoss": "likelihood.ratio_loss",
-    "RatioPDF": "model.ratio_pdf",
     "impacts": "inference.impacts",
     "cross_section": "crosssection.pipeline",
 }

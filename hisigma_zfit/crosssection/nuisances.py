@@ -108,6 +108,11 @@ class Process:
         events: Its simulated events; their weights are expected events, their `identity` is that of the hard event.
         poi: Names of the parameters of interest that multiply it; one may be given without a tuple.
         shape: Whether nuisances change its shape; "auto" learns that where there are enough effective events.
+
+    Example:
+        >>> events = hz.Dataset.from_arrays({"pt": [30.0, 50.0]}, weights=[0.5, 0.7])
+        >>> hz.Process("signal", events, poi="mu").pois, float(events.weights.sum())
+        (('mu',), 1.2)
     """
 
     name: str

@@ -33,6 +33,11 @@ class Unbinned:
     Attributes:
         name: Its name.
         where: Expression of columns and of ``score.PROCESS``, the share of a process, that is true for its events.
+
+    Example:
+        >>> region = hz.Unbinned("U", "(score.signal > 0.003) & (n_jets > 1)")
+        >>> region.where
+        '(score.signal > 0.003) & (n_jets > 1)'
     """
 
     name: str
@@ -51,6 +56,11 @@ class Counting:
 
     Raises:
         InputError: Edges do not rise.
+
+    Example:
+        >>> region = hz.Counting("C", bins={"mass": [0, 60, 90, np.inf], "n_jets": [0, 1, np.inf]})
+        >>> region.shape, region.bin_of({"mass": np.array([75.0]), "n_jets": np.array([2.0])})
+        ((3, 2), array([3]))
     """
 
     name: str

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.crosssection.samples import Sample
     from hisigma_zfit.ratio.design import Design
 
-__all__ = ["Moved", "Placed", "Scorer", "Shifter", "apply_shift", "cell_sums", "file_events", "prepare", "raw_rows_of"]
+__all__ = ["Moved", "Placed", "Scorer", "Shifter", "apply_shift", "cell_sums", "file_events", "prepare"]
 
 Scorer = Callable[["Float32", "Integers"], "Array"]
 """Shares of the processes, shape (n, P), of features (n, d) by the models that have not seen a fold, (n,)."""
@@ -93,11 +93,6 @@ def prepare(sample: Sample, recipe: Recipe) -> ProcessRows:
         sample.fold[raw],
         np.full(len(raw), -1, dtype=np.int32),
     )
-
-
-def raw_rows_of(sample: Sample, recipe: Recipe) -> Integers:
-    """Which rows of the sample pass the selection at the nominal, shape (n,)."""
-    return recipe.selected(sample.columns)[1]
 
 
 def _require_some(rows: Integers, name: str) -> None:

@@ -81,6 +81,11 @@ def impacts(
     Raises:
         InputError: A nuisance is unknown or does not float.
         FitError: A fit did not converge.
+
+    Example:
+        >>> found = hz.impacts(hz.examples.fitted(), "n_sig", minos=False)
+        >>> found.impacts[0].name, round(found.impacts[0].size, 1)
+        ('n_bkg', 2.3)
     """
     loss = getattr(loss, "loss", loss)
     profiler = Profiler(loss, poi)
