@@ -2,35 +2,52 @@
 
 The prior of every nuisance is drawn from for every set, and its auxiliary measurement stays at the prior's centre: so
 the challenge does it.  A row of the simulation may stand in a set several times.
+
+    python -m analyses.crosssection.pseudo_experiments RUNFOLDER --sets 10
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analyses.crosssection.challenge import Score, challenge_score
 from analyses.crosssection.systematics import PRIMARY, Nuisances, draw_nuisances, normalisations, shifted
+from hisigma_zfit.crosssection.inputs import Observed
+from hisigma_zfit.crosssection.restoring import restored, stored_settings
 from hisigma_zfit.data import read
-from hisigma_zfit.errors import InputError
+from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.files import write_text
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.learn.resampling import fold_of
 from hisigma_zfit.learn.streams import Purpose, stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from hisigma_zfit.arrays import Array, Integers
 
-__all__ = ["Experiment", "PseudoData", "Sample", "draw", "pseudo_experiments", "read_samples", "score"]
+__all__ = [
+    "Experiment",
+    "PseudoData",
+    "Sample",
+    "draw",
+    "measurement",
+    "pseudo_experiments",
+    "read_samples",
+    "score",
+]
 
 PROCESSES = ("htautau", "ztautau", "ttbar", "diboson")
 STRENGTHS = tuple(np.linspace(0.1, 3.0, 10))
 SETS = 100
+ONE_SIGMA = 1.0  # of -2 ln L above its minimum
 
 
 @dataclass(frozen=True)
@@ -192,3 +209,80 @@ def _kept(path: Path, truth: dict[str, object]) -> Experiment:
         )
     lower, upper = record["interval"]
     return Experiment(record["mu"], Nuisances(**record["nuisances"]), lower, upper)
+
+
+def measurement(run: str | Path, method: str = "unbinned") -> Measure:
+    """What a finished run answers to pseudo-data.
+
+    Each event is scored by models that have not seen its hard event, and all rows of a hard event by the same ones.
+
+    Args:
+        run: Folder of a finished cross-section of these processes.
+        method: "unbinned", "unbinned-uncalibrated", "counting" or "binned-N".
+
+    Returns:
+        Quantiles of mu from data, nan where a fit fails.
+
+    Raises:
+        InputError: It is no such run, a file that it was made of has changed, or the method is unknown.
+    """
+    settings = stored_settings(run)
+    inputs, model, _, methods = restored(run, (method,))
+    own, folds = methods[method], settings.posterior.folds
+    scoring = getattr(own, "model", model)
+
+    def measure(data: PseudoData) -> tuple[float, float]:
+        columns, rows = inputs.analysis.recipe.selected(data.columns)
+        observed = Observed(
+            columns,
+            inputs.analysis.recipe.x(columns, whose="the pseudo-data"),
+            None,
+            fold_of(data.event[rows], seed=settings.seed, folds=folds),
+            folds,
+            len(data.event),
+        )
+        scored, _ = scoring.observed(observed)
+        try:
+            return Profiler(own.likelihood(scored), settings.pois[0], quick=True).interval(ONE_SIGMA)
+        except FitError:
+            return np.nan, np.nan
+
+    return measure
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make pseudo-experiments of a run and print their score."""
+    parser = argparse.ArgumentParser(
+        prog="python -m analyses.crosssection.pseudo_experiments", description=main.__doc__
+    )
+    parser.add_argument("folder", metavar="RUNFOLDER", help="a finished cross-section")
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="of the four files; by default that of the run's first process"
+    )
+    parser.add_argument("--method", default="unbinned", metavar="NAME", help="of the run (default unbinned)")
+    parser.add_argument("--strengths", type=float, nargs="+", default=STRENGTHS, metavar="MU", help="true values of mu")
+    parser.add_argument("--sets", type=int, default=SETS, metavar="N", help=f"sets at each of them (default {SETS})")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of everything (default 1)")
+    parser.add_argument("--out", metavar="FOLDER", help="keeps the intervals, so that an interrupted study goes on")
+    given = parser.parse_args(arguments)
+    try:
+        first = next(iter(stored_settings(given.folder).processes.values())).files[0]
+        samples = read_samples(Path(given.data or Path(first).parent))
+        measure = measurement(given.folder, given.method)
+        out = None if given.out is None else Path(given.out)
+        experiments = []
+        for one in pseudo_experiments(
+            samples, measure, strengths=given.strengths, sets=given.sets, seed=given.seed, out=out
+        ):
+            experiments.append(one)
+            print(f"mu {one.mu:.3f}: {one.lower:.3f} to {one.upper:.3f}", flush=True)
+        fitted = [one for one in experiments if np.isfinite([one.lower, one.upper]).all()]
+        if len(fitted) < len(experiments):
+            print(f"{len(experiments) - len(fitted)} of {len(experiments)} could not be fitted and are left out")
+        print(score(fitted))
+    except InputError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,6 @@ from scipy.stats import chi2
 
 from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.profiler import Profiler
-from hisigma_zfit.inference.impacts import correlations, impacts
 from hisigma_zfit.results import (
     CellTotal,
     Correlations,
@@ -82,6 +81,8 @@ def answers(
     Raises:
         FitError: A fit did not converge.
     """
+    from hisigma_zfit.inference.impacts import correlations, impacts  # has TensorFlow, which toys do without
+
     names = [str(p.name) for p in likelihood.parameters]
     pois, found, budget = {}, {}, {}
     groups = {

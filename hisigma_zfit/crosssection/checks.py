@@ -12,6 +12,7 @@ from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.learn.streams import Purpose, stream
 from hisigma_zfit.ratio.closure import close_ratio, ratio_normalisation
+from hisigma_zfit.ratio.powers import norm_factor
 from hisigma_zfit.results import (
     BiasPoint,
     BiasStudy,
@@ -99,8 +100,7 @@ class Expectation:
                 found[p] *= values.get(poi, 1.0)
             for norm in structure.norms:
                 if process in norm.sizes and norm.name in values:
-                    a, theta = norm.sizes[process], values[norm.name]
-                    found[p] *= 1.0 + a * theta if norm.kind == "gaussian" else (1.0 + a) ** theta
+                    found[p] *= norm_factor(values[norm.name], norm.sizes[process], norm.kind)[0]
         return found
 
     def medians(self) -> dict[str, float]:

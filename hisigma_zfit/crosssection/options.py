@@ -171,7 +171,7 @@ class InferenceOptions(Options):
 
 
 def _with_files(given: Any) -> Any:
-    return given if isinstance(given, Mapping) or hasattr(given, "files") else {"files": given}
+    return given if given is None or isinstance(given, Mapping) or hasattr(given, "files") else {"files": given}
 
 
 def _joint_points(given: Any) -> Any:

@@ -112,6 +112,8 @@ class NetTraining:
             state = AdamState.load(*checkpoint)
         else:
             state = AdamState.at(self.net.start(stream(self.seed, Purpose.RATIO_EXPONENTS, 0, *self.numbers)))
+        if state.step >= self.adam.steps:
+            return state
         judged = self._drawn(1, self.unseen, RECORDED)
         marks = set(np.linspace(0, self.adam.steps, RECORDS + 1).astype(int).tolist()[1:])
         epoch, order, losses, saved = -1, self.seen, [], monotonic()
