@@ -208,9 +208,9 @@ def _cross_section(arguments: argparse.Namespace) -> str:
     from hisigma_zfit.crosssection.arguments import options_of
 
     if arguments.action == "toys":
-        from hisigma_zfit.crosssection.study import from_arguments
+        from hisigma_zfit.crosssection.study import coverage_command
 
-        return from_arguments(arguments)
+        return coverage_command(arguments)
     options = options_of(arguments)
     if arguments.action == "check":
         from hisigma_zfit.crosssection.checking import check

@@ -10,6 +10,7 @@ import yaml
 
 from hisigma_zfit.configuration.documents import read_document
 from hisigma_zfit.crosssection.options import CrossSectionOptions
+from hisigma_zfit.crosssection.study import coverage_arguments
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,18 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "options_of"]
 
-ACTIONS = ("check", "toys")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``hisigma cross-section``."""
-    parser.add_argument(
-        "action",
-        nargs="?",
-        choices=ACTIONS,
-        help="check a configuration without reading whole files; or make toys of a complete run",
-    )
-    parser.add_argument("path", nargs="?", metavar="PATH", help="the configuration to check, or the run folder")
     parser.add_argument("--config", metavar="FILE", help="YAML or JSON file with the options")
     parser.add_argument("--data", nargs="+", metavar="FILE", help="observed events, instead of the configuration's")
     parser.add_argument(
@@ -47,20 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="FOLDER", help="run folder to be made")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes (default 1)")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="toys: Dask scheduler to use instead")
-    parser.add_argument("--draws", type=int, default=50, metavar="N", help="toys: draws of the nuisances (default 50)")
-    parser.add_argument("--toys", type=int, default=20, metavar="N", help="toys: of each draw (default 20)")
-    parser.add_argument(
-        "--mu", type=float, nargs=2, default=(0.1, 3.0), metavar=("LO", "HI"), help="toys: range of the true strength"
-    )
-    parser.add_argument(
-        "--nuisances",
-        choices=("random", "fixed"),
-        default="random",
-        help="toys: draw the true nuisances, or the auxiliary measurements around fixed ones (default random)",
-    )
-    parser.add_argument("--methods", metavar="A,B,...", help="toys: ways of measuring (default: all of the run)")
     parser.add_argument("-v", "--verbose", action="store_true", help="log what is done")
+    actions = parser.add_subparsers(dest="action", metavar="check | toys")
+    check = actions.add_parser("check", help="check a configuration without reading whole files")
+    check.add_argument("config", metavar="FILE", help="YAML or JSON file with the options")
+    coverage_arguments(actions.add_parser("toys", help="measure the coverage of a complete run"))
 
 
 def options_of(arguments: argparse.Namespace) -> CrossSectionOptions:
@@ -69,7 +52,7 @@ def options_of(arguments: argparse.Namespace) -> CrossSectionOptions:
     Raises:
         InputError: There is no configuration, or an option is wrong.
     """
-    config = arguments.path if arguments.action == "check" else arguments.config
+    config = arguments.config
     if config is None:
         raise InputError.from_parts(
             expected="a configuration file", got="none", do="name it: hisigma cross-section --config analysis.yaml"

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from hisigma_zfit.crosssection.analysis import Analysis
-from hisigma_zfit.crosssection.checks import Expectation, methods_scored
+from hisigma_zfit.crosssection.expectation import Expectation, methods_scored
 from hisigma_zfit.crosssection.inputs import Inputs
 from hisigma_zfit.crosssection.learning import Simulation
 from hisigma_zfit.crosssection.methods import Unbinned

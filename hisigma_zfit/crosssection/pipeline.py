@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hisigma_zfit.crosssection.answers import Answers
-    from hisigma_zfit.crosssection.checks import Expectation
+    from hisigma_zfit.crosssection.expectation import Expectation
     from hisigma_zfit.crosssection.inputs import Inputs
     from hisigma_zfit.crosssection.learning import Learner, Simulation
     from hisigma_zfit.crosssection.methods import Method
@@ -152,13 +152,8 @@ class _Task:
             data = None if settings.blind or settings.data is None else read_data(settings, inputs.analysis.recipe)
         # only now, which a mistake in the files need not wait for
         from hisigma_zfit.crosssection.answers import answers, nuisance_profile, poi_scan
-        from hisigma_zfit.crosssection.checks import (
-            Expectation,
-            closures,
-            exponent_summaries,
-            moment_summaries,
-            posterior_summary,
-        )
+        from hisigma_zfit.crosssection.checks import closures, exponent_summaries, moment_summaries, posterior_summary
+        from hisigma_zfit.crosssection.expectation import Expectation
         from hisigma_zfit.crosssection.learning import Learner
         from hisigma_zfit.crosssection.methods import methods_of
 
@@ -202,7 +197,7 @@ class _Task:
         with self._stage("check"):
             pages = closures(inputs, simulation, model)
             bias, held = self._biases(inputs, simulation, model, methods, expectation, errors)
-            shapes = exponent_summaries(inputs, simulation, model, pages)
+            shapes = exponent_summaries(inputs, model, pages)
         self._warn(found, errors)
         counts = CrossSectionEvents(
             read=data.n_read if data is not None else 0,
@@ -264,7 +259,7 @@ class _Task:
 
     def _expected(self, expectation: Expectation, methods: Mapping[str, Method]) -> dict[str, Scored]:
         """The Asimov set: simulation shifted to where the options ask for it, else to the centre of the constraints."""
-        from hisigma_zfit.crosssection.checks import methods_scored
+        from hisigma_zfit.crosssection.expectation import methods_scored
 
         wanted = self.settings.asimov
         settings = {name: wanted.get(name, value) for name, value in expectation.medians().items()}
@@ -274,7 +269,7 @@ class _Task:
     def _simulation_errors(self, inputs: Inputs, model: RatioModel, expected: Scored) -> dict[str, SimulationError]:
         if self.settings.uncertainty.what == "off":
             return {}
-        from hisigma_zfit.crosssection.checks import simulation_error
+        from hisigma_zfit.crosssection.trials import simulation_error
 
         effective = {own.name: float(own.weights.sum() ** 2 / (own.weights**2).sum()) for own in inputs.samples}
         return {
@@ -333,8 +328,8 @@ class _Task:
         expectation: Expectation,
         errors: Mapping[str, SimulationError],
     ) -> tuple[dict[str, BiasStudy], HeldBackStudy | None]:
-        from hisigma_zfit.crosssection.checks import Expectation, bias_studies, held_back_study
-        from hisigma_zfit.crosssection.trials import trial_points
+        from hisigma_zfit.crosssection.expectation import Expectation
+        from hisigma_zfit.crosssection.trials import bias_studies, held_back_study, trial_points
 
         settings, poi = self.settings, next(iter(self.settings.pois))
         points = trial_points(inputs.analysis, _TRIALS, seed=settings.seed)
