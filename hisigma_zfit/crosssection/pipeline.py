@@ -222,7 +222,11 @@ class _Task:
             yields=found.yields,
             cells=found.cells,
             design=DesignSummary(
-                design.nuisances, np.array(design.points), design.monomials.names, design.singular_values
+                design.nuisances,
+                np.array(design.points),
+                design.monomials.names,
+                design.singular_values,
+                {own.name: "" for own in inputs.analysis.shapes if own.coordinate != "identity"},
             ),
             posterior=posterior_summary(model, simulation),
             exponents=shapes,
