@@ -92,6 +92,7 @@ class Learner:
         self.seed, self.processes = seed, processes
         self.analysis = inputs.analysis
         self.signal = self.analysis.signal.index(True)
+        self._raw: list[Array] = []  # shares of the nominal rows before calibration, by process
 
     def _kept(self, name: str) -> Path | None:
         return None if self.folder is None else self.folder / name
@@ -107,7 +108,7 @@ class Learner:
             posterior = train_posterior(rows, kind=own.kind, folds=own.folds, seed=self.seed, processes=self.processes)
             if path is not None:
                 write_npz(path, posterior.arrays())
-        scores = [posterior.scores(sample.x, sample.fold) for sample in rows]
+        scores = self._raw = [posterior.scores(sample.x, sample.fold) for sample in rows]
         weights = [np.maximum(sample.weights, 0.0) for sample in rows]
         first = [p for p, own in enumerate(self.analysis.signal) if own]
         return Scorer(posterior, calibrate(scores, weights, first=first))
@@ -186,7 +187,7 @@ class Learner:
 
     def _refined(self, scorer: Scorer, rows: Sequence[ProcessRows]) -> Any:
         """Calibration inside of each unbinned region too."""
-        raw = [scorer.posterior.scores(own.x, own.fold) for own in rows]
+        raw = self._raw or [scorer.posterior.scores(own.x, own.fold) for own in rows]
         weights = [np.maximum(own.weights, 0.0) for own in rows]
         regions = [np.where(own.cell < self.analysis.cells.unbinned, own.cell, -1) for own in rows]
         return refine(scorer.calibration, raw, weights, regions)

@@ -139,7 +139,7 @@ def study_coverage(
         study = coverage_study(
             [done[k] for k in range(draws)], poi=poi, mu=ends, nuisances=nuisances, seed=seed, cl=ONE_SIGMA
         )
-        _finish(place, study)
+        _write(place, study)
     return study, place
 
 
@@ -264,8 +264,11 @@ def _bar(wanted: bool | None, total: int, done: int) -> Iterator[Callable[[], No
         yield lambda: bar.advance(task)
 
 
-def _finish(place: Path, study: CoverageStudy) -> None:
-    """Summary, table and figures."""
+def _write(place: Path, study: CoverageStudy) -> None:
+    """Summary, table and figures, unless they are there."""
+    summary, text = place / "toys.json", f"{study.to_json()}\n"
+    if summary.exists() and summary.read_text(encoding="utf-8") == text:
+        return
     from hisigma_zfit.report.coverage_figures import coverage_figures
     from hisigma_zfit.report.crosssection_tables import coverage as table
     from hisigma_zfit.report.plotting import save
@@ -275,7 +278,7 @@ def _finish(place: Path, study: CoverageStudy) -> None:
         for name, figure in coverage_figures(study).items():
             save(figure, place / "figures" / name)
         write_text(place / "table.txt", f"{table(study)}\n")
-        write_text(place / "toys.json", f"{study.to_json()}\n")
+        write_text(summary, text)
 
 
 def coverage_arguments(parser: argparse.ArgumentParser) -> None:

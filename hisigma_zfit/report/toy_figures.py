@@ -80,7 +80,9 @@ def draw_pulls(axes: Axes, values: Array, *, mean: float, width: float, words: s
     grid = np.linspace(-_REACH, _REACH, 401)
     scale = values.size * (edges[1] - edges[0])
     axes.plot(grid, scale * norm.pdf(grid), color=_BLUE, linewidth=3, label="Gaussian, mean 0, width 1")
-    axes.plot(grid, scale * norm.pdf(grid, mean, width), "--", color=_RED, linewidth=3, label=words)
+    # a single toy has no width
+    curve = scale * norm.pdf(grid, mean, width) if width > 0.0 else np.full_like(grid, np.nan)
+    axes.plot(grid, curve, "--", color=_RED, linewidth=3, label=words)
     axes.set_xlim(-_REACH, _REACH)
     axes.set_ylim(0, 1.5 * max(height, scale * norm.pdf(0.0)))
     axes.set_ylabel("Toys")

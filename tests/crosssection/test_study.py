@@ -63,7 +63,7 @@ def finished(tmp_path_factory):
         "identity": "event",
         "processes": {
             "signal": {"files": "signal.root", "poi": "mu", "shape": "learned"},
-            "background": {"files": "background.root", "shape": "none"},
+            "background": {"files": "background.root", "shape": "learned"},
         },
         "nuisances": {
             "scale": {"shift": "shifts.py:scale", "points": [-2, -1, 1, 2]},
@@ -152,18 +152,19 @@ class TestRestored:
             stored_settings(copy)
 
 
+@pytest.fixture(scope="module")
+def plan(finished):
+    settings = stored_settings(finished.run)
+    found = restored(finished.run)
+
+    def make(nuisances, mu=(1.0, 1.0)):
+        own = {"poi": "mu", "mu": mu, "toys": 2, "nuisances": nuisances, "cl": 0.6827, "seed": 5}
+        return DrawPlan.of(found, settings, ("unbinned",), **own)
+
+    return make
+
+
 class TestDraws:
-    @pytest.fixture(scope="class")
-    def plan(self, finished):
-        settings = stored_settings(finished.run)
-        found = restored(finished.run)
-
-        def make(nuisances, mu=(1.0, 1.0)):
-            own = {"poi": "mu", "mu": mu, "toys": 2, "nuisances": nuisances, "cl": 0.6827, "seed": 5}
-            return DrawPlan.of(found, settings, ("unbinned",), **own)
-
-        return make
-
     def test_random_nuisances_are_those_of_the_priors(self, plan):
         draw = draw_toys(plan("random"), 2)
         assert list(draw.nuisances) == ["scale", "smear", "size"]
@@ -216,6 +217,7 @@ class TestStudy:
         assert np.corrcoef(*(own - truth for own in values))[0, 1] > 0.5
 
     def test_an_interrupted_study_goes_on(self, finished, toys, tmp_path, monkeypatch):
+        monkeypatch.setattr("hisigma_zfit.report.coverage_figures.coverage_figures", lambda _: {})
         place = tmp_path / "toys"
         study.coverage(finished.run, **OPTIONS | {"draws": 2}, out=place)
         (place / "draws" / "0000.json").write_text("{")
@@ -257,7 +259,8 @@ class TestStudy:
         assert text.startswith("Coverage of the 68.27 % interval of mu")
         assert text.endswith(f"written to {finished.run / 'toys'}")
 
-    def test_large_weights_are_told(self, finished, tmp_path, caplog):
+    def test_large_weights_are_told(self, finished, tmp_path, caplog, monkeypatch):
+        monkeypatch.setattr("hisigma_zfit.report.coverage_figures.coverage_figures", lambda _: {})
         # a background row stands for 0.375 events, a signal row for 0.075 of mu = 1
         study.coverage(finished.run, **OPTIONS | {"draws": 1, "toys": 1, "mu": (40.0, 40.0)}, out=tmp_path / "toys")
         assert "rows of signal up to 3 times on average" in caplog.text
