@@ -86,15 +86,11 @@ joint_points:
 
 regions:
   U: {{unbinned: "score.htautau > 0.003"}}
-  # everything else fixes the nuisances: 24 bins below m_T = 60 GeV, and 6 above
-  low:
-    counting: "(score.htautau <= 0.003) & (m_T < 60)"
-    bins: {{n_jets: [0, 1, 2, .inf], m_vis: [0, 50, 60, 65, 70, 75, 80, 90, .inf]}}
-    merge_below: 200  # effective events
-  high:
+  # everything else fixes the nuisances
+  C:
     counting: else
-    bins: {{n_jets: [0, 1, 2, .inf], m_vis: [0, 80, .inf]}}
-    merge_below: 200
+    bins: {{m_T: [0, 60, .inf], n_jets: [0, 1, 2, .inf], m_vis: [0, 50, 60, 65, 70, 75, 80, 90, .inf]}}
+    merge_below: 200  # effective events
 
 held_back: 0.1
 asimov: {{mu: 1}}

@@ -68,6 +68,21 @@ class Expectation:
                     found[p] *= norm_factor(values[norm.name], norm.sizes[process], norm.kind)[0]
         return found
 
+    def auxiliary(self, settings: Mapping[str, float]) -> dict[str, float]:
+        """What the constraints measure where these settings are true, so that they pull no fit away from it.
+
+        Args:
+            settings: As of `rows`.
+        """
+        nuisances = {own.name: own for own in self.analysis.shapes}
+        found = {}
+        for own in self.model.structure.shapes:
+            if own.constraint.kind == "gaussian":
+                value = nuisances[own.name].value(float(settings.get(own.name, 0.0)))
+                # a width of zero is at minus infinity
+                found[own.name] = float(np.clip(own.coordinate.theta(value), *own.constraint.limits))
+        return found
+
     def medians(self) -> dict[str, float]:
         """Settings of the shape nuisances at the centre of their constraints."""
         return {own.name: own.point(own.clothes.value(0.0)) for own in self.analysis.shapes}

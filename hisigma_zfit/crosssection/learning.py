@@ -13,7 +13,9 @@ import numpy as np
 
 from hisigma_zfit.crosssection.model import Part, RatioModel
 from hisigma_zfit.crosssection.regions import require_filled
+from hisigma_zfit.crosssection.sanity import shape_problem
 from hisigma_zfit.crosssection.shifted import Placed, Shifter
+from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_npz
 from hisigma_zfit.learn.streams import Purpose, seed_for
 from hisigma_zfit.ratio.calibration import calibrate, refine
@@ -124,6 +126,7 @@ class Learner:
             shifter = self._shifter(scorer, cells)
             placed = tuple(_merged(own, mapping, cells.size) for own in placed)
         require_filled(cells, np.array([own.sums for own in placed]), signal=analysis.signal)
+        self._require_shapes(placed, cells.unbinned)
         shifted = []
         for d, point in enumerate(analysis.design.points):
             if progress is not None:
@@ -132,6 +135,13 @@ class Learner:
                 tuple(self._point(shifter, sample, point, own, d) for sample, own in zip(samples, placed, strict=True))
             )
         return Simulation(shifter, placed, tuple(shifted))
+
+    def _require_shapes(self, placed: Sequence[Placed], unbinned: int) -> None:
+        """Refuse to learn a shape of a handful of events before anything is shifted; "auto" leaves it at none."""
+        for process, own in zip(self.analysis.processes, placed, strict=True):
+            wanted = process.shape == "learned" and self.analysis.shapes
+            if wanted and (problem := shape_problem(own.rows, unbinned)) is not None:
+                raise InputError(problem)
 
     def _shifter(self, scorer: Scorer, cells: Any) -> Shifter:
         analysis = self.analysis

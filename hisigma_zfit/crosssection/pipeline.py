@@ -12,6 +12,8 @@ import numpy as np
 
 from hisigma_zfit.crosssection.inputs import input_digests, read, read_data
 from hisigma_zfit.crosssection.options import CrossSectionOptions
+from hisigma_zfit.crosssection.regions import require_observed
+from hisigma_zfit.crosssection.sanity import require_inside
 from hisigma_zfit.crosssection.stored import TASK, CrossSectionResults, load_cross_section
 from hisigma_zfit.measurement.blind import trained_digests
 from hisigma_zfit.results import AssignmentAnswer, CrossSectionEvents, CrossSectionResult, DesignSummary
@@ -23,9 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from hisigma_zfit.crosssection.answers import Answers
     from hisigma_zfit.crosssection.expectation import Expectation
-    from hisigma_zfit.crosssection.inputs import Inputs
+    from hisigma_zfit.crosssection.inputs import Inputs, Observed
     from hisigma_zfit.crosssection.learning import Learner, Simulation
     from hisigma_zfit.crosssection.methods import Method
     from hisigma_zfit.crosssection.model import RatioModel, Scored
@@ -39,8 +40,6 @@ _STAGES = ("read", "posterior", "design", "exponents", "fit", "check", "draw")
 _TRIALS = 12  # settings of the nuisances at which the fit is tried
 _HELD_BACK_TRUTH = 3.0  # a few events fluctuate; a large signal keeps their fit away from where R vanishes
 _SHOWN = 5  # features of a page of closures
-_LARGE = 0.3  # share of the error that makes a warning of the simulation's
-_PULLED, _CONSTRAINED = 2.0, 0.5
 
 
 def cross_section(
@@ -150,8 +149,10 @@ class _Task:
         with self._stage("read"):
             inputs = read(settings)
             data = None if settings.blind or settings.data is None else read_data(settings, inputs.analysis.recipe)
+            outside = {} if data is None else require_inside(data.x, inputs.rows, inputs.features)
         # only now, which a mistake in the files need not wait for
         from hisigma_zfit.crosssection.answers import answers, nuisance_profile, poi_scan
+        from hisigma_zfit.crosssection.cautions import of_answers, of_data, of_learning, of_simulation
         from hisigma_zfit.crosssection.checks import closures, exponent_summaries, moment_summaries, posterior_summary
         from hisigma_zfit.crosssection.expectation import Expectation
         from hisigma_zfit.crosssection.learning import Learner
@@ -160,7 +161,9 @@ class _Task:
         learner = Learner(
             inputs, settings, folder=self.run.member_folder("ratios"), seed=settings.seed, processes=self.processes
         )
-        model, simulation = self._learn(learner)
+        model, simulation = self._learn(learner, data)
+        rows = [own.rows for own in simulation.placed]
+        self.warnings += [*of_data(outside), *of_simulation(rows, model.cells.names, model.cells.unbinned)]
         expectation = Expectation(inputs, simulation, model)
         with self._stage("fit"):
             methods = methods_of(settings.inference.compare, model, simulation, inputs.analysis.design)
@@ -198,7 +201,9 @@ class _Task:
             pages = closures(inputs, simulation, model)
             bias, held = self._biases(inputs, simulation, model, methods, expectation, errors)
             shapes = exponent_summaries(inputs, model, pages)
-        self._warn(found, errors)
+        self.warnings += [*of_learning(shapes), *of_answers(found, errors, profiles)]
+        for text in self.warnings:
+            _log.warning("%s", text)
         counts = CrossSectionEvents(
             read=data.n_read if data is not None else 0,
             unbinned=self._unbinned(model, unbinned) if data is not None else {},
@@ -252,9 +257,12 @@ class _Task:
         worst = tuple(own for page in pages.values() for own in _worst(page))
         return CrossSectionResults(result, scans, profiles, worst)
 
-    def _learn(self, learner: Learner) -> tuple[RatioModel, Simulation]:
+    def _learn(self, learner: Learner, data: Observed | None) -> tuple[RatioModel, Simulation]:
         with self._stage("posterior"):
             scorer = learner.scorer()
+            if data is not None:
+                cells = learner.analysis.cells
+                require_observed(cells, cells(data.columns, scorer.scores(data.x, data.fold)))
         with self._stage("design"):
             simulation = learner.simulation(scorer)
         with self._stage("exponents"):
@@ -354,21 +362,3 @@ class _Task:
                 error_simulation=error,
             )
         return bias, held
-
-    def _warn(self, found: Answers, errors: Mapping[str, SimulationError]) -> None:
-        for poi, own in errors.items():
-            if own.sigma > _LARGE * found.pois[poi].error:
-                more = ", ".join(f"{factor:.1f} times the events of {name}" for name, factor in own.halved_by().items())
-                self.warnings.append(
-                    f"the finite simulation moves {poi} by {own.sigma:.2g}, its other error is "
-                    f"{found.pois[poi].error:.2g}" + (f"; {more} would halve it" if more else "")
-                )
-        for name, fitted in found.parameters.items():
-            if fitted.pull is not None and abs(fitted.pull) > _PULLED:
-                self.warnings.append(f"{name} is pulled by {fitted.pull:+.1f} standard deviations")
-            if fitted.constraint is not None and fitted.constraint < _CONSTRAINED:
-                self.warnings.append(
-                    f"{name} is constrained to {fitted.constraint:.2f} of its prior: check that its shape is real"
-                )
-        for text in self.warnings:
-            _log.warning("%s", text)

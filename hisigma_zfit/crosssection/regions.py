@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Integers, Mask
     from hisigma_zfit.crosssection.options import CrossSectionOptions
 
-__all__ = ["Cells", "Counting", "Unbinned", "regions_of", "require_filled"]
+__all__ = ["Cells", "Counting", "Unbinned", "regions_of", "require_filled", "require_observed"]
 
 SCORE = "score."
 MARGIN = 0.3  # of a cut on a score: how far below it the nominal score of a shifted event inside may have been
@@ -306,4 +306,24 @@ def require_filled(cells: Cells, sums: Array, *, signal: Sequence[bool], whose: 
         if b >= cells.unbinned and background[b] <= 0.0:
             raise InputError.from_parts(
                 expected=f"background in {name}", got="none", do="widen the bin, or raise merge_below"
+            )
+
+
+def require_observed(cells: Cells, cell: Integers) -> None:
+    """Check that every region has events of data.
+
+    Args:
+        cells: The cells, before merging.
+        cell: Of each event, shape (n,).
+
+    Raises:
+        InputError: A region is empty.
+    """
+    counts = np.bincount(cell[cell >= 0], minlength=cells.size)
+    sizes = [1] * cells.unbinned + [int(cells.groups[own.name].max()) + 1 for own in cells.counting]
+    names = [own.name for own in cells.open] + [own.name for own in cells.counting]
+    for name, own in zip(names, np.split(counts, np.cumsum(sizes)[:-1]), strict=True):
+        if not own.sum():
+            raise InputError.from_parts(
+                expected=f"events of data in region {name}", got="none", do="widen it, or check the data"
             )

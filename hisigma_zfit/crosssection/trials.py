@@ -128,6 +128,8 @@ def bias_studies(
 ) -> dict[str, BiasStudy]:
     """Fits of shifted simulation by every method, with errors from resampled hard events.
 
+    The constraints measure the true nuisances, so that what is left is the model's.
+
     Args:
         methods: By name.
         expectation: Of the events.
@@ -143,17 +145,17 @@ def bias_studies(
     draws: dict[str, list[Array]] = {name: [] for name in methods}
     factors = expectation.factors({poi: truth})
     for settings in everywhere:
-        rows = expectation.rows(settings)
+        rows, auxiliary = expectation.rows(settings), expectation.auxiliary(settings)
         for name, scored in methods_scored(methods, rows).items():
             expected = scored.times(factors)
             # what is drawn again is told by the hard event, so that the same is drawn at all points
-            value, sigma, at = _fitted(methods[name].likelihood(expected), poi)
+            value, sigma, at = _fitted(methods[name].likelihood(expected, auxiliary=auxiliary), poi)
             values[name].append(value)
             sigmas[name].append(sigma)
             drawn = []
             for k in range(bootstraps):
                 again = expected.resampled(_by_identity(rows, expected, seed, k))
-                drawn.append(best(methods[name].likelihood(again, start=at), poi))
+                drawn.append(best(methods[name].likelihood(again, start=at, auxiliary=auxiliary), poi))
             draws[name].append(np.array(drawn))
     found = {}
     for name in methods:

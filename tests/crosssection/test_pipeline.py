@@ -1,0 +1,354 @@
+"""A whole cross-section from files to a run folder, on the analytic world: against exact ratios, and after kills."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import replace
+from itertools import chain
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from crosssection_world import MOVE, TOY, World, write_root
+from scipy.stats import norm, qmc
+
+from hisigma_zfit.crosssection import checks, learning, methods, pipeline
+from hisigma_zfit.crosssection.expectation import Expectation
+from hisigma_zfit.crosssection.inputs import read, read_data, split
+from hisigma_zfit.crosssection.options import CrossSectionOptions
+from hisigma_zfit.crosssection.shifted import Shifter
+from hisigma_zfit.crosssection.stored import CrossSectionResults, load_cross_section
+from hisigma_zfit.data import Dataset
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.ratio import exponents
+from hisigma_zfit.report import crosssection_figures
+from hisigma_zfit.report.crosssection_figures import cross_section_figures
+from hisigma_zfit.results import CrossSectionResult
+
+
+def no_figures(self):
+    return {}
+
+
+def numbers(result: CrossSectionResult) -> dict[str, object]:
+    """What is in result.json, without seconds."""
+    found = json.loads(result.to_json())
+    for own in found["comparison"].values():
+        del own["cpu_s"]
+    return {name: value for name, value in found.items() if name not in {"timings_s", "cpu_s"}}
+
+
+def learner_of(run, settings=None, folder=True):
+    """What learns, with what the run has kept."""
+    settings = run.settings if settings is None else settings
+    kept = run.path / "members" / "ratios" if folder else None
+    return learning.Learner(read(settings), settings, folder=kept, seed=settings.seed)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_steps():
+    """Of nets so small."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learning, "QUICK_STEPS", 150)
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One complete run on expected events."""
+    world = World(tmp_path_factory.mktemp("world")).write()
+    path, config, figures = world.folder / "run", world.config(), []
+
+    def few_figures(*arguments, **keywords):
+        """All but the pages of closures, of which one is put on disk: that takes most of the time."""
+        made = cross_section_figures(*arguments, **{**keywords, "closures": ()})
+        figures.extend(made)
+        return {"likelihood_mu": made["likelihood_mu"]}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crosssection_figures, "cross_section_figures", few_figures)
+        result = pipeline.cross_section(config=config, out=path)
+    settings = CrossSectionOptions.load(config)
+    return SimpleNamespace(world=world, path=path, result=result, settings=settings, figures=figures)
+
+
+@pytest.fixture(scope="module")
+def learned(run):
+    """Its model and simulation, made of what it has kept."""
+    own = learner_of(run)
+    scorer = own.scorer()
+    simulation = own.simulation(scorer)
+    return SimpleNamespace(inputs=own.inputs, scorer=scorer, simulation=simulation, model=own.model(scorer, simulation))
+
+
+@pytest.fixture(scope="module")
+def observed(run):
+    """A fit of data that takes what the first run has learned."""
+    settings = CrossSectionOptions.load(run.world.config("data", data={"files": str(run.world.folder / "data.root")}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CrossSectionResults, "figures", no_figures)
+        return pipeline.run_cross_section(settings, out=run.world.folder / "observed", reuse=run.path)
+
+
+@functools.cache
+def exact_expected():
+    """Profile of mu of expected events with exact ratios, at the median of the smearing."""
+    z = norm.ppf(qmc.Halton(3, rng=1).random(4000))
+    x = [
+        TOY.shifted(p, np.array(TOY.centre[p]) + np.array(TOY.width[p]) * z[:, :2], 0.0, TOY.median, z[:, 2])
+        for p in range(2)
+    ]
+    weights = np.repeat(np.array(TOY.size) / 4000, 4000)
+    return Profiler(TOY.likelihood(TOY.columns(np.concatenate(x), weights=weights)), "mu")
+
+
+# few events are outside of U, so that the fit of all of them with exact ratios is what this one should be
+@pytest.mark.statistical  # the simulation moves mu by a known error; 4.5 of them have a rate of 7e-6
+def test_the_interval_is_that_of_exact_ratios(run):
+    own, low_high = run.result.poi["mu"], exact_expected().interval(1.0)
+    assert own.error == pytest.approx(0.5 * (low_high[1] - low_high[0]), rel=0.08)
+    assert abs(own.value - 1.0) < 4.5 * run.result.uncertainty["mu"].sigma
+    assert own.interval_68_with_simulation[0] < own.interval_68[0] < own.value < own.interval_68[1]
+    assert own.error_stat < own.error
+
+
+def test_finer_methods_have_shorter_intervals(run):
+    compared = run.result.comparison
+    assert set(compared) == {"unbinned", "binned-8", "counting", "unbinned-uncalibrated"}
+    assert compared["unbinned"].width < 1.01 * compared["binned-8"].width < compared["counting"].width
+    assert compared["unbinned"].value == pytest.approx(run.result.poi["mu"].value, abs=1e-4)
+    assert [compared[name].score_bins for name in ("unbinned", "binned-8", "counting")] == [None, 8, 1]
+
+
+def test_yields_are_those_of_the_processes(run):
+    result = run.result
+    assert [own.unbinned for own in result.cells.values()] == [True, False, False, False]
+    for process, size in zip(TOY.processes, TOY.size, strict=True):
+        cells = result.yields[process]
+        assert sum(own.reference for own in cells.values()) == pytest.approx(size, rel=0.005)
+    for cell, own in result.cells.items():
+        assert own.postfit == pytest.approx(sum(result.yields[p][cell].postfit for p in TOY.processes))
+    # the best fit of expected events expects what they are
+    assert sum(own.postfit for own in result.cells.values()) == pytest.approx(
+        sum(own.observed for own in result.cells.values()), rel=0.003
+    )
+
+
+def test_the_run_folder_has_everything_and_is_read_back(run):
+    table = (run.path / "table.txt").read_text()
+    assert "mu" in table
+    assert "unbinned" in table
+    expected = {"counting_bins", "likelihood_mu", "impacts_mu", "correlations", "widths", "profile_smearing"}
+    assert expected <= set(run.figures)
+    assert {path.name for path in (run.path / "figures").iterdir()} == {"likelihood_mu.pdf", "likelihood_mu.png"}
+    again = load_cross_section(run.path)
+    assert again.result.to_json() == run.result.to_json()
+    assert CrossSectionResult.from_json((run.path / "result.json").read_text()).to_json() == run.result.to_json()
+    assert [scan.poi for scan in again.scans] == ["mu"]
+    # a complete run is not made again
+    assert pipeline.cross_section(config=run.world.config(), out=run.path).to_json() == run.result.to_json()
+
+
+class KilledError(Exception):
+    """In the place of a kill."""
+
+
+def killing(function, at):
+    """The function, which does its work `at` times and fails then."""
+    calls = []
+
+    def wrapped(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) > at:
+            raise KilledError
+        return function(*arguments, **keywords)
+
+    return wrapped
+
+
+def test_a_run_killed_in_every_stage_ends_as_one_that_was_not(run, monkeypatch):
+    config, path = run.world.config("again"), run.world.folder / "killed"
+    places = [
+        (learning, "train_posterior", 0),
+        (Shifter, "shifted", 7),
+        (exponents.NetTraining, "train", 1),
+        (methods, "method_answer", 1),
+        (checks, "closures", 0),
+    ]
+    for owner, name, at in places:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, killing(getattr(owner, name), at))
+            with pytest.raises(KilledError):
+                pipeline.cross_section(config=config, out=path)
+        assert not path.exists()
+    monkeypatch.setattr(CrossSectionResults, "figures", no_figures)
+    monkeypatch.setattr(learning, "train_posterior", killing(learning.train_posterior, 0))  # it is kept
+    result = pipeline.cross_section(config=config, out=path)
+    assert numbers(result) == numbers(run.result)
+
+
+def test_a_blind_run_looks_at_no_data(run, monkeypatch):
+    def refuse(*_arguments, **_keywords):
+        raise AssertionError
+
+    monkeypatch.setattr(CrossSectionResults, "figures", no_figures)
+    monkeypatch.setattr(pipeline, "read_data", refuse)
+    (run.world.folder / "closed.root").write_text("nobody opens this")
+    data = {"files": str(run.world.folder / "closed.root")}
+    settings = CrossSectionOptions.load(run.world.config("blind", data=data, blind=True))
+    result = pipeline.run_cross_section(settings, out=run.world.folder / "blind", reuse=run.path)
+    assert (result.data, result.n_events.read, result.assignments) == ("asimov", 0, ())
+    assert result.poi["mu"].to_json() == run.result.poi["mu"].to_json()
+
+
+def test_data_are_fitted_with_both_assignments(run, observed):
+    first, second = observed.assignments
+    assert observed.data == "observed"
+    assert first.value == pytest.approx(observed.poi["mu"].value, abs=1e-4)
+    assert 1e-4 < abs(first.value - second.value) < observed.poi["mu"].error
+    events = observed.n_events
+    assert events.read == events.used + sum(events.dropped.values())
+    assert events.read == len(run.world.observed()["x"])
+    # the same events with exact ratios; learned ones add the error of the simulation and less
+    columns = run.world.observed()
+    exact = Profiler(TOY.likelihood(TOY.columns(np.stack([columns["x"], columns["y"]], axis=1))), "mu")
+    assert abs(observed.poi["mu"].value - exact.best) < observed.poi["mu"].error
+
+
+def test_an_event_is_scored_by_the_models_of_its_fold_alone(run, learned):
+    settings = CrossSectionOptions.load(run.world.config("scored", data={"files": str(run.world.folder / "data.root")}))
+    data = read_data(settings, learned.inputs.analysis.recipe)
+    scorer = learned.scorer
+    each = [scorer.scores(data.x, np.full(len(data.x), k, dtype=np.int8)) for k in range(2)]
+    own = scorer.scores(data.x, data.fold)
+    assert set(data.fold.tolist()) == {0, 1}
+    assert own == pytest.approx(np.where((data.fold == 0)[:, None], *each), abs=1e-6)
+    assert np.abs(each[0] - each[1]).max() > 0.01
+    assert np.array_equal(data.swapped().fold, 1 - data.fold)
+    scored, outside = learned.model.observed(data)
+    inside = own[:, 0] > 0.01
+    assert outside == 0
+    assert scored.score == pytest.approx(own[inside, 0], abs=1e-6)
+
+
+def test_events_that_are_held_back_teach_nothing_and_are_scored_once(run, learned):
+    settings = CrossSectionOptions.load(run.world.config("held", held_back=0.2))
+    inputs = read(settings)
+    for used, held in zip(inputs.samples, inputs.held_back, strict=True):
+        assert not np.intersect1d(used.events.identity, held.events.identity).size
+        assert held.weights.sum() == pytest.approx(used.weights.sum())
+    expectation = Expectation(inputs, learned.simulation, learned.model, inputs.held_back)
+    rows = expectation.rows({})
+    for own in rows:
+        assert own.scores == pytest.approx(learned.scorer.scores(own.x, own.fold), abs=1e-6)
+
+
+def test_files_say_the_same_as_the_function_that_made_them(run, learned):
+    world = run.world
+    files = {}
+    for side, value in (("up", 1.0), ("down", -1.0)):
+        files[side] = {}
+        for p, name in enumerate(TOY.processes):
+            columns = world.simulated(p)
+            order = np.random.default_rng(p).permutation(len(columns["x"]))  # identity finds the pairs
+            moved = {**columns, "x": columns["x"] + MOVE * value}
+            write_root(world.folder / f"{name}_{side}.root", {key: own[order] for key, own in moved.items()})
+            files[side][name] = [str(world.folder / f"{name}_{side}.root")]
+    size = world.content()["nuisances"]["size"]
+    shift = {"shift": f"{world.folder / 'shifts.py'}:scale", "points": [-1, 1]}
+    found = []
+    for name, scale in (("function", shift), ("files", {"files": files})):
+        config = world.config(name, nuisances={"scale": scale, "size": size})
+        own = learner_of(run, CrossSectionOptions.load(config), folder=False)
+        found.append((own, own.simulation(learned.scorer)))
+    (own, function), (_, varied) = found
+    assert own.analysis.design.monomials.size == 2
+    np.testing.assert_allclose(varied.sums, function.sums, rtol=1e-12)
+    for mine, its in zip(chain(*function.shifted), chain(*varied.shifted), strict=True):
+        order, other = np.argsort(mine.row), np.argsort(its.row)
+        for name in ("row", "x", "weights", "fold", "cell", "scores"):
+            np.testing.assert_allclose(getattr(mine, name)[order], getattr(its, name)[other], rtol=1e-6)
+
+
+def test_the_order_of_rows_is_nothing(run, learned):
+    analysis = learned.inputs.analysis
+    processes = []
+    for own in analysis.processes:
+        order = np.random.default_rng(5).permutation(len(own.events))
+        columns = {name: values[order] for name, values in own.events.columns.items()}
+        events = Dataset.from_arrays(columns, own.events.weights[order], identity=own.events.identity[order])
+        processes.append(replace(own, events=events))
+    inputs = split(replace(analysis, processes=tuple(processes)), seed=run.settings.seed, held_back=0.0, folds=2)
+    own = learning.Learner(inputs, run.settings, seed=run.settings.seed)
+    simulation = own.simulation(learned.scorer)
+    np.testing.assert_allclose(simulation.sizes, learned.simulation.sizes, rtol=1e-12)
+    np.testing.assert_allclose(simulation.sums, learned.simulation.sums, rtol=1e-12)
+    posterior = learning.train_posterior(inputs.rows, kind="network", folds=2, seed=run.settings.seed)
+    x = learned.inputs.rows[1].x[:500]
+    fold = learned.inputs.rows[1].fold[:500]
+    assert np.abs(posterior.scores(x, fold) - learned.scorer.posterior.scores(x, fold)).max() < 1e-6
+
+
+def data_with(world, name, change):
+    columns = world.observed()
+    write_root(world.folder / f"{name}.root", change(columns))
+    return {"files": str(world.folder / f"{name}.root")}
+
+
+WRONG = {
+    "data elsewhere": (
+        lambda w: {"data": data_with(w, "far", lambda c: {**c, "x": c["x"] + 9.0})},
+        "expected data inside of the simulated range of feature 'x', got",
+    ),
+    "no column": (
+        lambda w: {"data": data_with(w, "short", lambda c: {"x": c["x"]})},
+        "data: expected a branch 'y'",
+    ),
+    "weights": (lambda w: {"data": str(w.folder / "signal.root")}, "expected data that are no simulation"),
+    "not at nominal": (
+        lambda w: {
+            "nuisances": {"scale": {"shift": f"{w.folder / 'shifts.py'}:scale", "nominal": 1.0, "points": [-1, 1]}}
+        },
+        "expected shift scale to change nothing at its nominal value 1",
+    ),
+    "overlap": (
+        lambda w: {"regions": {"U": {"unbinned": "score.signal > 0.1"}, "C": {"counting": "y > 0"}}},
+        "expected regions that share no event",
+    ),
+    "nothing in a region": (
+        lambda w: {"regions": {"U": {"unbinned": "x > 90"}, "C": {"counting": "else"}}},
+        "expected events of the simulation in U, got none",
+    ),
+    "few of a shape": (
+        lambda w: {"regions": {"U": {"unbinned": "x > 2.9"}, "C": {"counting": "else"}}},
+        "simulated events of process",
+    ),
+    "a region without data": (
+        lambda w: {
+            "data": data_with(w, "low", lambda c: {name: own[c["x"] < 2.0] for name, own in c.items()}),
+            "regions": {"U": {"unbinned": "x > 2.1"}, "C": {"counting": "else"}},
+        },
+        "expected events of data in region U, got none",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_is_said_in_one_line(run, tmp_path, monkeypatch, change, message):
+    trained = []
+
+    def posterior(*_arguments, **_keywords):
+        trained.append(1)
+        return learner_of(run).scorer().posterior
+
+    monkeypatch.setattr(learning, "train_posterior", posterior)
+    out = tmp_path / "wrong"
+    with pytest.raises(InputError) as caught:
+        pipeline.cross_section(config=run.world.config("wrong", **change(run.world)), out=out)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+    # what was learned is kept, before that there is nothing
+    assert trained or not list(tmp_path.iterdir())
