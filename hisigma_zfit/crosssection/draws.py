@@ -202,7 +202,7 @@ def draw_toys(plan: DrawPlan, number: int) -> CoverageDraw:
             if id(own) not in drawn:
                 # the same copies for every method
                 copies = stream(plan.seed, Purpose.RATIO_TOYS, number, toy, 1)
-                drawn[id(own)] = own.times(factors).drawn(copies)
+                drawn[id(own)] = _copied(own.times(factors), copies)
             likelihood = plan.methods[name].likelihood(drawn[id(own)], auxiliary=auxiliary)
             answers[name].append(_fitted(likelihood, plan.poi, plan.cl, truth.theta))
     return CoverageDraw(
@@ -211,6 +211,25 @@ def draw_toys(plan: DrawPlan, number: int) -> CoverageDraw:
         truth=mu,
         methods={name: _joined(own, truth.theta) for name, own in answers.items()},
         cpu_s=round(time.process_time() - start, 2),
+    )
+
+
+def _copied(expected: Scored, rng: np.random.Generator) -> Scored:
+    """As `Scored.drawn`, but each row once, with its number of copies as its weight: the same likelihood, quicker."""
+    assert expected.weights is not None
+    copies = rng.poisson(expected.weights)
+    at = np.flatnonzero(copies)
+    return replace(
+        expected,
+        posterior=expected.posterior[at],
+        exponents=expected.exponents[at],
+        region=expected.region[at],
+        score=expected.score[at],
+        weights=copies[at].astype(np.float64),
+        counts=rng.poisson(expected.counts).astype(np.float64),
+        process=None,
+        event=None,
+        counted=None,
     )
 
 
