@@ -174,7 +174,7 @@ def test_a_run_killed_in_every_stage_ends_as_one_that_was_not(run, monkeypatch):
         (learning, "train_posterior", 0),
         (Shifter, "shifted", 7),
         (exponents.NetTraining, "train", 1),
-        (methods, "method_answer", 1),
+        (methods, "methods_of", 0),
         (checks, "closures", 0),
     ]
     for owner, name, at in places:
