@@ -68,6 +68,7 @@ _PUBLIC = {
     "RatioLikelihood": "likelihood.ratio",
     "impacts": "inference.impacts",
     "cross_section": "crosssection.pipeline",
+    "coverage": "crosssection.study",
 }
 _ROOMS = {"examples": "examples", "plotting": "plotting", "tables": "report.tables", "results": "results"}
 

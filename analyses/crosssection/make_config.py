@@ -63,7 +63,7 @@ nuisances:
     points: [1, 2, 3, 4, 5]
     coordinate: {{square: 2.0}}  # a smearing has the same effect for both signs of its width
     constraint: {{lognormal: [1.0, 1.0]}}
-    limits: [0.007, 9.0]
+    limits: [0.007, 5.0]  # where the simulation ends, and as the challenge clips it
     stochastic: true
     sets: 3
   ttbar: {{norm: {{ttbar: 0.02}}}}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.likelihood.ratio import RatioLikelihood
     from hisigma_zfit.ratio.structure import ShapeParameter
 
-__all__ = ["Answers", "answers", "nuisance_profile", "poi_scan", "with_simulation"]
+__all__ = ["Answers", "answers", "best", "nuisance_profile", "poi_scan", "with_simulation"]
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.ratio.rows import ProcessRows
     from hisigma_zfit.results import ExponentSummary, NuisanceProfile, SimulationError
 
-__all__ = ["of_answers", "of_data", "of_learning", "of_simulation"]
+__all__ = ["of_answers", "of_data", "of_learning", "of_nominal", "of_simulation"]
 
 LARGE = 0.3  # share of the error that makes a warning of the simulation's
 PULLED, CONSTRAINED = 2.0, 0.5
@@ -68,6 +68,23 @@ def of_learning(exponents: Mapping[str, ExponentSummary]) -> list[str]:
         if own.at_bound > AT_BOUND:
             found.append(f"{own.at_bound:.1%} of the exponents of {process} are at their bound; raise exponents.bound")
     return found
+
+
+def of_nominal(nominal: Mapping[str, float], errors: Mapping[str, float]) -> list[str]:
+    """Parameters of interest that the nominal simulation itself does not give back.
+
+    Shares that are right on average may be wrong in x, as those of trees of few events are.
+
+    Args:
+        nominal: Fitted to the nominal simulation, whose truth is one, by parameter of interest.
+        errors: Of the fits of the data or of the Asimov set.
+    """
+    return [
+        f"the nominal simulation gives {poi} = {value:.3g} instead of 1: learn from more events, or try "
+        "posterior.kind=network"
+        for poi, value in nominal.items()
+        if not abs(value - 1.0) <= LARGE * errors[poi]
+    ]
 
 
 def of_answers(

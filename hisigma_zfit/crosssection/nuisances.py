@@ -36,7 +36,6 @@ __all__ = [
 POINTS = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)
 SQUARED_POINTS = (0.5, 1.0, 1.5, 2.0, 2.5)  # of the scale
 FARTHEST = 5.0  # standard deviations, to which fits may go where nothing else is said
-BEYOND = 1.8  # of the outermost point of a width, to which they may go
 
 
 @dataclass(frozen=True)
@@ -266,9 +265,9 @@ class ShapeNuisance:
         if isinstance(self.constraint, Uniform):
             return self._theta(self.constraint.lower), self._theta(self.constraint.upper)
         if isinstance(self.clothes, SquaredWidth):
-            return -FARTHEST, self._theta(BEYOND * max(self.settings))
+            return -FARTHEST, self._theta(max(self.settings))  # exponents of a square run away beyond
         if isinstance(self.clothes, SquaredScale):
-            return 0.0, self._theta(BEYOND * max(self.settings))
+            return 0.0, self._theta(max(self.settings))  # exponents of a square run away beyond
         return -FARTHEST, FARTHEST
 
     def parameter(self) -> ShapeParameter:

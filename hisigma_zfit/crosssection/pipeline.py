@@ -151,8 +151,8 @@ class _Task:
             data = None if settings.blind or settings.data is None else read_data(settings, inputs.analysis.recipe)
             outside = {} if data is None else require_inside(data.x, inputs.rows, inputs.features)
         # only now, which a mistake in the files need not wait for
-        from hisigma_zfit.crosssection.answers import answers, nuisance_profile, poi_scan
-        from hisigma_zfit.crosssection.cautions import of_answers, of_data, of_learning, of_simulation
+        from hisigma_zfit.crosssection.answers import answers, best, nuisance_profile, poi_scan
+        from hisigma_zfit.crosssection.cautions import of_answers, of_data, of_learning, of_nominal, of_simulation
         from hisigma_zfit.crosssection.checks import closures, exponent_summaries, moment_summaries, posterior_summary
         from hisigma_zfit.crosssection.expectation import Expectation
         from hisigma_zfit.crosssection.learning import Learner
@@ -194,6 +194,9 @@ class _Task:
                 )
                 for k, poi in enumerate(likelihood.yields)
             )
+            assert model.reference is not None
+            back = model.likelihood(model.reference)
+            nominal = {poi: best(back, poi) for poi in likelihood.yields}
             profiles = tuple(
                 nuisance_profile(likelihood, own) for own in model.structure.shapes if own.coordinate.t(0.0)[2] != 0.0
             )
@@ -201,7 +204,8 @@ class _Task:
             pages = closures(inputs, simulation, model)
             bias, held = self._biases(inputs, simulation, model, methods, expectation, errors)
             shapes = exponent_summaries(inputs, model, pages)
-        self.warnings += [*of_learning(shapes), *of_answers(found, errors, profiles)]
+        halves = {poi: own.error for poi, own in found.pois.items()}
+        self.warnings += [*of_learning(shapes), *of_nominal(nominal, halves), *of_answers(found, errors, profiles)]
         for text in self.warnings:
             _log.warning("%s", text)
         counts = CrossSectionEvents(

@@ -4,7 +4,7 @@ result.json                    the `CrossSectionResult`
 scans/POI.json                 profiled likelihood of a parameter of interest
 profiles/NAME.json             that of a nuisance
 closures/PROCESS_REGION_K.json shifted simulation beside the reweighted one, by feature
-learned/                       posterior, design points and exponents, with which an interrupted run goes on
+members/ratios/                posterior, design points and exponents, with which an interrupted run goes on
 toys/toys.json                 pseudo-experiments, where there were some
 """
 

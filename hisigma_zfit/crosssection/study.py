@@ -95,7 +95,7 @@ def coverage(
     Example:
         >>> study = hz.coverage("runs/xsec", draws=50, toys=20)  # doctest: +SKIP
         >>> study.methods["unbinned"].coverage  # doctest: +SKIP
-        0.672
+        0.68
     """
     options = locals()
     return study_coverage(options.pop("run"), **options)[0]

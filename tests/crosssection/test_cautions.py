@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hisigma_zfit.crosssection.answers import Answers
-from hisigma_zfit.crosssection.cautions import of_answers, of_data, of_learning, of_simulation
+from hisigma_zfit.crosssection.cautions import of_answers, of_data, of_learning, of_nominal, of_simulation
 from hisigma_zfit.ratio.rows import ProcessRows
 from hisigma_zfit.results import (
     Correlations,
@@ -91,3 +91,10 @@ def test_profiles_are_looked_at_where_there_are_no_impacts():
     crooked = NuisanceProfile("jes", theta, np.where(theta < 0.0, 4.0, 1.0) * theta**2, theta**2, theta)
     assert len(of_answers(answer(), {}, [crooked])) == 1
     assert of_answers(answer(), {}, [replace(crooked, profiled=theta**2)]) == []
+
+
+def test_a_nominal_simulation_that_is_not_given_back_is_told():
+    assert of_nominal({"mu": 1.05, "kappa": 0.9}, {"mu": 0.2, "kappa": 0.4}) == []
+    (text,) = of_nominal({"mu": 1.05, "kappa": 1.4}, {"mu": 0.2, "kappa": 0.4})
+    assert text.startswith("the nominal simulation gives kappa = 1.4 instead of 1")
+    assert len(of_nominal({"mu": float("nan")}, {"mu": 0.2})) == 1
