@@ -2,12 +2,16 @@
 
     python benchmarks/search/experiments.py --truth p_b --data data.root --signal signal.root --out runs/experiments
 
-The truth is a density of dijets that was learned before and a spectrum.  Each experiment draws its own events over the
-whole range of the mass, learns its background from its own sidebands as a toy of `hisigma search` does, and searches
-the window: as it is, and with signal of several strengths, other events each.  Signal enters the window only, so that
-one training serves all strengths.  The reference of the p-values are toys of the first experiments, each drawn from
-what its experiment has learned and trained again.  Experiments and toys take turns; each is one small file, so that an
-interrupted study goes on.  What is dear is made of some experiments only: see `EVERY`.
+The truth is a density of dijets that was learned before and a spectrum.  There are three kinds of tasks, which take
+turns; each is one small file, so that an interrupted study goes on:
+
+- `null`: draws events over the whole range of the mass, learns the background from their own sidebands as a toy of
+  `hisigma search` does, and searches the window;
+- `toy`: of the reference of the p-values, drawn from what one of the first nulls has learned, and trained again;
+- `window`: other events of the window from the truth, searched with the density that a null has learned, as they are
+  and with signal of several strengths, other events each.  They cost no training; those of one null share its error.
+
+Signal enters the window only.  What is dear is made of some windows only: see `EVERY`.
 """
 
 from __future__ import annotations
@@ -45,21 +49,24 @@ from hisigma_zfit.workers import finished
 
 if TYPE_CHECKING:
     from hisigma_zfit.inference.blobs import Blobs
+    from hisigma_zfit.model.spectrum import Spectrum
 
 SHARES = (0.001, 0.0017, 0.003, 0.0053)
-EVERY = {  # which experiments measure what
+EVERY = {  # which windows measure what
     "yields": 1,  # at no signal and at YIELDS
-    "strengths": 2,  # all strengths, and the family at FAMILY
-    "scores": 4,  # ln e and significance improvement
-    "bootstraps": 16,  # the background's error
+    "family": 1,  # at FAMILY
+    "strengths": 2,  # all of them
+    "scores": 4,  # ln e at BETS and significance improvement
 }
-YIELDS, FAMILY, BETS = (0.003,), (0.001, 0.003), (0.0, 0.003, 0.0053)
+YIELDS, FAMILY, BETS = (0.0, 0.003), (0.0, 0.001, 0.003), (0.0, 0.003, 0.0053)
 SHUFFLES, DRAWS = 1, 10_000  # less than a search takes: e of one order, background of regions to 2 % instead of 1 %
-REFERENCES = 8  # experiments that have toys
+REFERENCES = 8  # nulls that have toys
+TRAININGS = 16  # nulls that have windows
 FOLDS, BOOTSTRAPS = 5, 3
+RESAMPLED = 2  # nulls whose density has bootstraps, for the background's error
 JUDGES = 100_000  # background events that judge scores
 PURPOSE = Purpose.COMPARISON_SCORES
-_TRUTH, _TOYS, _SIGNAL, _STARTS, _FOLD, _REGION, _JUDGES = range(30, 37)  # streams
+_TRUTH, _TOYS, _SIGNAL, _STARTS, _FOLD, _REGION, _JUDGES, _WINDOW = range(30, 38)  # streams
 
 
 @dataclass(frozen=True)
@@ -87,64 +94,59 @@ class World:
 
 
 def experiment(world: World, kind: str, number: int) -> dict[str, Any]:
-    """One experiment, or one toy of the reference."""
+    """One task."""
     start = time.process_time()
-    record = _null(world, number) if kind == "null" else _toy(world, number)
+    record = {"null": _null, "toy": _toy, "window": _window}[kind](world, number)
     return record | {"number": number, "cpu_s": round(time.process_time() - start, 1)}
+
+
+def _null(world: World, k: int) -> dict[str, Any]:
+    data = world.truth.draw(seed_for(world.seed, PURPOSE, _TRUTH), PURPOSE, k)
+    seed = seed_for(world.seed, PURPOSE, _TRUTH, 1)
+    found = search_window(data, world.window, world.how, seed=seed, purpose=PURPOSE, numbers=(k,))
+    flow, spectrum = unpacked(*found.null.background), found.null.spectrum
+    if k < RESAMPLED:
+        beside = data.select(~world.region.contains(data[world.how.given]))
+        options = {"given": world.how.given, "members": world.how.members, "preset": world.how.preset}
+        flow = hz.train_flow(
+            beside, world.how.features, bootstraps=BOOTSTRAPS, seed=seed_for(seed, PURPOSE, k), **options
+        )
+    if k < max(REFERENCES, TRAININGS):
+        flow.save(world.out / f"background-{k}")
+    kept = {"coefficients": spectrum.coefficients.tolist(), "events": spectrum.events, "error": spectrum.error}
+    return {"t": found.t, "n_events": found.n_events, "spectrum": kept}
 
 
 def _toy(world: World, number: int) -> dict[str, Any]:
     origin, k = number % REFERENCES, number // REFERENCES
-    null = _learned(world, origin)
+    flow, spectrum = _learned(world, origin)
     seed = seed_for(world.seed, PURPOSE, _TOYS, origin)
-    data = null.draw(seed, Purpose.NULL_TOY, k)
+    data = NullModel(flow.pack(), spectrum).draw(seed, Purpose.NULL_TOY, k)
     found = search_window(data, world.window, world.how, seed=seed, purpose=Purpose.NULL_TOY, numbers=(k,))
     return {"origin": origin, "t": found.t}
 
 
-def _drawn(world: World, k: int) -> hz.Dataset:
-    return world.truth.draw(seed_for(world.seed, PURPOSE, _TRUTH), PURPOSE, k)
-
-
-@lru_cache(maxsize=REFERENCES)
-def _reference(out: Path, origin: int) -> tuple[Any, ...]:
-    return hz.load_flow(out / f"background-{origin}").pack()
-
-
-def _learned(world: World, origin: int) -> NullModel:
-    """What an experiment has learned: its density is on disk, its spectrum in its record."""
-    raw = json.loads(_place(world.out, "null", origin).read_text())["spectrum"]
-    spectrum = replace(
-        world.truth.spectrum,
-        coefficients=np.array(raw["coefficients"]),
-        events=raw["events"],
-        error=raw["error"],
-    )
-    return NullModel(_reference(world.out, origin), spectrum)
-
-
-def _null(world: World, k: int) -> dict[str, Any]:
-    data, seed = _drawn(world, k), seed_for(world.seed, PURPOSE, _TRUTH, 1)
-    found = search_window(data, world.window, world.how, seed=seed, purpose=PURPOSE, numbers=(k,))
-    flow, spectrum = unpacked(*found.null.background), found.null.spectrum
-    if k < REFERENCES:
-        flow.save(world.out / f"background-{k}")
-    kept = {"coefficients": spectrum.coefficients.tolist(), "events": spectrum.events, "error": spectrum.error}
-    record: dict[str, Any] = {"t": found.t, "n_events": found.n_events, "spectrum": kept, "strengths": {}}
-    if k % EVERY["bootstraps"] == 0:
-        beside = data.select(~world.region.contains(data[world.how.given]))
-        options = {"given": world.how.given, "members": world.how.members, "preset": world.how.preset}
-        flow = hz.train_flow(beside, world.how.features, bootstraps=BOOTSTRAPS, seed=seed + k, **options)
-    strengths = _Strengths.of(world, k, data, flow, spectrum)
+def _window(world: World, number: int) -> dict[str, Any]:
+    origin = number % TRAININGS
+    strengths = _Strengths.of(world, number, *_learned(world, origin))
+    wanted = {name for name, every in EVERY.items() if number // TRAININGS % every == 0}
+    record: dict[str, Any] = {"origin": origin}
     for share in (0.0, *world.shares):
-        wanted = {name for name, every in EVERY.items() if k % every == 0} - {"bootstraps"}
-        if share and share not in YIELDS:
-            wanted -= {"yields"}
-        if not share:
-            wanted -= {"strengths"}
-        if wanted:
-            record["strengths"][f"{share:g}"] = strengths.search(share, wanted)
-    return record
+        if "strengths" in wanted or share in YIELDS or share in FAMILY:
+            record[f"{share:g}"] = strengths.search(share, wanted)
+    return record | {"t": record["0"]["t"]}
+
+
+@lru_cache(maxsize=2)
+def _flow(out: Path, origin: int) -> Any:
+    return hz.load_flow(out / f"background-{origin}")
+
+
+def _learned(world: World, origin: int) -> tuple[Any, Spectrum]:
+    """What a null has learned: its density is on disk, its spectrum in its record."""
+    raw = json.loads(_place(world.out, "null", origin).read_text())["spectrum"]
+    raw["coefficients"] = np.array(raw["coefficients"])
+    return _flow(world.out, origin), replace(world.truth.spectrum, **raw)
 
 
 @dataclass(frozen=True)
@@ -157,16 +159,16 @@ class _Strengths:
     strength: Any  # of every event: number of its strength, 0 for the background
 
     @classmethod
-    def of(cls, world: World, k: int, data: hz.Dataset, flow: Any, spectrum: Any) -> _Strengths:
+    def of(cls, world: World, k: int, flow: Any, spectrum: Spectrum) -> _Strengths:
         rng = stream(world.seed, PURPOSE, _SIGNAL, k)
-        inside = data.select(world.region.contains(data[world.how.given]))
+        background = _drawn(world, int(rng.poisson(world.expected)), k)
         numbers = [int(rng.poisson(share / (1.0 - share) * world.expected)) for share in world.shares]
         order = rng.permutation(len(world.signal))
         drawn = []
         for n, stop in zip(numbers, np.cumsum(numbers), strict=True):
             drawn.append(world.signal.select(np.isin(np.arange(len(order)), order[stop - n : stop])))
-        both = inside.concatenate(*drawn)
-        labels = np.repeat(np.arange(1 + len(drawn)), [len(inside), *map(len, drawn)])
+        both = background.concatenate(*drawn)
+        labels = np.repeat(np.arange(1 + len(drawn)), [len(background), *map(len, drawn)])
         here = scene(both, flow, spectrum, region=world.region, components=1, folds=FOLDS, strict=False)
         return cls(world, k, here, labels[np.isin(both.identity, here.identity)])
 
@@ -174,24 +176,21 @@ class _Strengths:
         """Search the window with one strength of signal."""
         world, k = self.world, self.k
         number = 1 + world.shares.index(share) if share else 0
-        here = _part(self.whole, (self.strength == 0) | (self.strength == number))
-        true = self.strength[(self.strength == 0) | (self.strength == number)] > 0
+        rows = (self.strength == 0) | (self.strength == number)
+        here, true = _part(self.whole, rows), self.strength[rows] > 0
         mean = share / (1.0 - share) * world.expected
-        record: dict[str, Any] = {"n_signal": int(true.sum()), "mean": mean}
-        found = None
-        if share:
-            found = best_lumps(here.points, stream(world.seed, PURPOSE, _STARTS, k, number))
-            best = found.blobs.take(np.array([0]))
-            record |= {"t": float(found.gain[0]), "yield": float(best.total[0]) * len(here)}
-            record["masses"] = _masses(here, best)
-        if "yields" in wanted:
+        found = best_lumps(here.points, stream(world.seed, PURPOSE, _STARTS, k, number))
+        best = found.blobs.take(np.array([0]))
+        record: dict[str, Any] = {"n_signal": int(true.sum()), "mean": mean, "t": float(found.gain[0])}
+        record |= {"yield": float(best.total[0]) * len(here), "masses": _masses(here, best)}
+        if share in YIELDS:
             record |= self._yields(here, true, share, mean)
-        if "strengths" in wanted and share in FAMILY:
+        if share in FAMILY:
             record["family"] = self._family(here, mean)
         if "scores" in wanted and share in BETS:
             own = seed_for(world.seed, PURPOSE, _STARTS, k, number, 1)
             record["ln_e"] = e_value(here.points, shuffles=SHUFFLES, seed=own).ln_e
-        if "scores" in wanted and found is not None:
+        if "scores" in wanted and share:
             record["sic"] = self._improvement(found.blobs)
         return record
 
@@ -249,10 +248,9 @@ class _Strengths:
     @cached_property
     def _judges(self) -> tuple[Points, Points]:
         here, signal = self.whole, self.world.signal
-        names, given = here.place.features, here.place.given
-        samples = [(signal.array(names), signal[given]), _once(_drawn_judges, self.world)]
         placed = []
-        for x, m in samples:
+        for events in (signal, _once(_drawn_judges, self.world)):
+            x, m = events.array(here.place.features), events[here.place.given]
             known = here.background.inside(x, m)
             y, log_jacobian = here.place.forward(x[known], m[known])
             logs = here.place.log_background(here.background, x[known], m[known], log_jacobian=log_jacobian)
@@ -304,17 +302,26 @@ def _once(function: Any, world: World) -> Any:
     return _KNOWN[function]
 
 
-def _drawn_judges(world: World) -> Any:
-    """Background events of the window that are in no experiment."""
-    flow, spectrum = unpacked(*world.truth.background), world.truth.spectrum
-    mass = window_transform(spectrum.density, world.window, name=flow.given)
-    rng = stream(world.seed, PURPOSE, _JUDGES)
-    return drawn_background(flow, mass, JUDGES, rng, seed=seed_for(world.seed, PURPOSE, _JUDGES, 1))
+def _drawn(world: World, n: int, *numbers: int) -> hz.Dataset:
+    """Background events of the window."""
+    flow = _once(_truth, world)
+    mass = window_transform(world.truth.spectrum.density, world.window, name=flow.given)
+    rng, seed = stream(world.seed, PURPOSE, _WINDOW, *numbers), seed_for(world.seed, PURPOSE, _WINDOW, *numbers)
+    x, m = drawn_background(flow, mass, n, rng, seed=seed)
+    return hz.Dataset.from_arrays({flow.given: m, **dict(zip(flow.features, x.T, strict=True))})
+
+
+def _drawn_judges(world: World) -> hz.Dataset:
+    return _drawn(world, JUDGES, 0, _JUDGES)
+
+
+def _truth(world: World) -> Any:
+    return unpacked(*world.truth.background)
 
 
 def _family_density(world: World) -> Any:
     """The scaled simulation, from events that are never injected."""
-    flow = unpacked(*world.truth.background)
+    flow = _once(_truth, world)
     at = dict(zip(("m_y", "m_x"), world.masses, strict=True))
     family = hz.ScaledSignal(world.simulation, scale={"mj_light": "m_y", "mj_light + dmj": "m_x"}, at=at)
     return family.learn(Frame(flow.features, flow.given, flow.domain, world.window), seed=1)
@@ -369,8 +376,9 @@ def main() -> None:
     parser.add_argument("--degree", type=int, default=3, help="of the true spectrum's polynomial")
     parser.add_argument("--members", type=int, default=2, help="nets of each training, as in a search (default 2)")
     parser.add_argument("--preset", default="standard", help="of each training, as in a search")
-    parser.add_argument("--experiments", type=int, default=200, help="without signal (default 200)")
+    parser.add_argument("--nulls", type=int, default=200, help="without signal (default 200)")
     parser.add_argument("--toys", type=int, default=200, help="of the reference, all together (default 200)")
+    parser.add_argument("--windows", type=int, default=200, help="with several strengths (default 200)")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1, help="of everything that is random")
     parser.add_argument("--report", action="store_true", help="only the table and the figure of what is there")
@@ -378,12 +386,13 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if not options.report:
-        first = [("null", k) for k in range(min(REFERENCES, options.experiments))]
-        rest = [(kind, k) for k in range(max(options.experiments, options.toys)) for kind in ("null", "toy")]
-        wanted = {"null": options.experiments, "toy": options.toys}
-        rest = [task for task in rest if task not in first and task[1] < wanted[task[0]]]
+        wanted = {"null": options.nulls, "toy": options.toys, "window": options.windows}
+        needed = max([1, *(min(wanted[kind], n) for kind, n in (("toy", REFERENCES), ("window", TRAININGS)))])
+        first = [("null", k) for k in range(needed)]
+        rest = [(kind, k) for k in range(max(wanted.values())) for kind in wanted if k < wanted[kind]]
+        rest = [task for task in rest if task not in first]
         world = _world(options)
-        for tasks in (first, rest):  # toys are drawn from what the first have learned
+        for tasks in (first, rest):  # toys and windows need what the first have learned
             missing = [task for task in tasks if not _place(options.out, *task).exists()]
             for task, record in finished(experiment, world, missing, processes=options.processes):
                 write_text(_place(options.out, *task), json.dumps(record))
