@@ -6,10 +6,11 @@ The truth is a density of dijets that was learned before and a spectrum.  There 
 turns; each is one small file, so that an interrupted study goes on:
 
 - `null`: draws events over the whole range of the mass, learns the background from their own sidebands as a toy of
-  `hisigma search` does, and searches the window;
-- `toy`: of the reference of the p-values, drawn from what one of the first nulls has learned, and trained again;
-- `window`: other events of the window from the truth, searched with the density that a null has learned, as they are
-  and with signal of several strengths, other events each.  They cost no training; those of one null share its error.
+  `hisigma search` does, and searches the window, and MORE windows that are drawn beside the same sidebands;
+- `toy`: of the reference of the p-values, the same drawn from what one of the first nulls has learned;
+- `window`: one more window of a null, as it is and with signal of several strengths, other events each.
+
+Further windows cost no training.  Those of one training share its error: they count as one where it matters.
 
 Signal enters the window only.  What is dear is made of some windows only: see `EVERY`.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -27,8 +29,10 @@ from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("ZFIT_DISABLE_TF_WARNINGS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import numpy as np
+from experiment_tables import Study, draw, report
 from scipy.stats import chi2
 
 import hisigma_zfit as hz
@@ -63,10 +67,11 @@ SHUFFLES, DRAWS = 1, 10_000  # less than a search takes: e of one order, backgro
 REFERENCES = 8  # nulls that have toys
 TRAININGS = 16  # nulls that have windows
 FOLDS, BOOTSTRAPS = 5, 3
-RESAMPLED = 2  # nulls whose density has bootstraps, for the background's error
+RESAMPLED = 1  # nulls whose density has bootstraps, for the background's error
+MORE = 3  # windows beside the sidebands of each training
 JUDGES = 100_000  # background events that judge scores
 PURPOSE = Purpose.COMPARISON_SCORES
-_TRUTH, _TOYS, _SIGNAL, _STARTS, _FOLD, _REGION, _JUDGES, _WINDOW = range(30, 38)  # streams
+_TRUTH, _TOYS, _SIGNAL, _STARTS, _FOLD, _REGION, _JUDGES, _WINDOW, _MORE = range(30, 39)  # streams
 
 
 @dataclass(frozen=True)
@@ -114,21 +119,35 @@ def _null(world: World, k: int) -> dict[str, Any]:
     if k < max(REFERENCES, TRAININGS):
         flow.save(world.out / f"background-{k}")
     kept = {"coefficients": spectrum.coefficients.tolist(), "events": spectrum.events, "error": spectrum.error}
-    return {"t": found.t, "n_events": found.n_events, "spectrum": kept}
+    record = {"t": found.t, "n_events": found.n_events, "spectrum": kept}
+    return record | {"more": _more(world, found.null, _once(_truth, world), world.truth.spectrum, (seed, k))}
 
 
 def _toy(world: World, number: int) -> dict[str, Any]:
     origin, k = number % REFERENCES, number // REFERENCES
-    flow, spectrum = _learned(world, origin)
+    flow, spectrum = learned(world, origin)
     seed = seed_for(world.seed, PURPOSE, _TOYS, origin)
     data = NullModel(flow.pack(), spectrum).draw(seed, Purpose.NULL_TOY, k)
     found = search_window(data, world.window, world.how, seed=seed, purpose=Purpose.NULL_TOY, numbers=(k,))
-    return {"origin": origin, "t": found.t}
+    drawn = flow.bootstraps[k % len(flow.bootstraps)]
+    return {"origin": origin, "t": found.t, "more": _more(world, found.null, drawn, spectrum, (seed, k))}
+
+
+def _more(world: World, null: NullModel, truth: Any, spectrum: Spectrum, numbers: tuple[int, int]) -> list[float]:
+    """Test statistics of more windows beside the same sidebands."""
+    flow, found, (seed, k) = unpacked(*null.background), [], numbers
+    for i in range(MORE):
+        n = int(stream(seed, PURPOSE, _MORE, k, i).poisson(spectrum.expected(*world.window)))
+        data = _events(world, truth, spectrum, n, (seed, _MORE, k, i, 1))
+        here = scene(data, flow, null.spectrum, region=world.region, components=1, folds=2, strict=False)
+        starts = stream(seed, PURPOSE, _MORE, k, i, 2)
+        found.append(float(best_lumps(here.points, starts, centres=world.how.centres).gain[0]))
+    return found
 
 
 def _window(world: World, number: int) -> dict[str, Any]:
     origin = number % TRAININGS
-    strengths = _Strengths.of(world, number, *_learned(world, origin))
+    strengths = _Strengths.of(world, number, *learned(world, origin))
     wanted = {name for name, every in EVERY.items() if number // TRAININGS % every == 0}
     record: dict[str, Any] = {"origin": origin}
     for share in (0.0, *world.shares):
@@ -142,7 +161,7 @@ def _flow(out: Path, origin: int) -> Any:
     return hz.load_flow(out / f"background-{origin}")
 
 
-def _learned(world: World, origin: int) -> tuple[Any, Spectrum]:
+def learned(world: World, origin: int) -> tuple[Any, Spectrum]:
     """What a null has learned: its density is on disk, its spectrum in its record."""
     raw = json.loads(_place(world.out, "null", origin).read_text())["spectrum"]
     raw["coefficients"] = np.array(raw["coefficients"])
@@ -161,7 +180,7 @@ class _Strengths:
     @classmethod
     def of(cls, world: World, k: int, flow: Any, spectrum: Spectrum) -> _Strengths:
         rng = stream(world.seed, PURPOSE, _SIGNAL, k)
-        background = _drawn(world, int(rng.poisson(world.expected)), k)
+        background = drawn_window(world, int(rng.poisson(world.expected)), k)
         numbers = [int(rng.poisson(share / (1.0 - share) * world.expected)) for share in world.shares]
         order = rng.permutation(len(world.signal))
         drawn = []
@@ -204,8 +223,8 @@ class _Strengths:
         got = fiducial_yield(here, parts, number, radius_squared=radius, contained=CONTAINED, draws=DRAWS, rng=rng)
         pool, inside, accepted = self._pool, 0, 0.0
         for fold, lump in enumerate(got.regions):
-            inside += int(np.sum(_distance(here.points.y[(number == fold) & true], lump) <= radius))
-            accepted += float(np.sum(_distance(pool, lump) <= radius)) / len(self.world.signal) / FOLDS
+            inside += int(np.sum(distance(here.points.y[(number == fold) & true], lump) <= radius))
+            accepted += float(np.sum(distance(pool, lump) <= radius)) / len(self.world.signal) / FOLDS
         learned = learned_yield(scores)
         return {
             "fiducial": [got.value, got.error, got.background_error],
@@ -241,7 +260,7 @@ class _Strengths:
 
     def _improvement(self, blobs: Blobs) -> list[float]:
         """At a background efficiency of 1e-3, features alone, by events that are not in any data."""
-        s, b = (_x_only(blobs, points) for points in self._judges)
+        s, b = (x_only(blobs, points) for points in self._judges)
         at = significance_improvement(s, b).at_1e3
         return [at.sic, at.error]
 
@@ -268,7 +287,7 @@ def _part(here: Scene, rows: Any) -> Scene:
     )
 
 
-def _distance(y: Any, lump: Any) -> Any:
+def distance(y: Any, lump: Any) -> Any:
     scaled = np.linalg.solve(np.linalg.cholesky(lump.covariance), (y - lump.mean).T)
     return (scaled**2).sum(axis=0)
 
@@ -287,7 +306,7 @@ def _median(values: Any, weight: Any) -> float:
     return float(values[order][np.searchsorted(total, 0.5 * total[-1])])
 
 
-def _x_only(blobs: Blobs, points: Points) -> Any:
+def x_only(blobs: Blobs, points: Points) -> Any:
     given = Points.of(points.y[:, 1:], points.log_background - log_normal(points.y[:, 0]))
     return blobs.take(np.array([0])).without_mass.log_ratio(given)[:, 0]
 
@@ -302,17 +321,21 @@ def _once(function: Any, world: World) -> Any:
     return _KNOWN[function]
 
 
-def _drawn(world: World, n: int, *numbers: int) -> hz.Dataset:
+def drawn_window(world: World, n: int, *numbers: int) -> hz.Dataset:
     """Background events of the window."""
-    flow = _once(_truth, world)
-    mass = window_transform(world.truth.spectrum.density, world.window, name=flow.given)
-    rng, seed = stream(world.seed, PURPOSE, _WINDOW, *numbers), seed_for(world.seed, PURPOSE, _WINDOW, *numbers)
-    x, m = drawn_background(flow, mass, n, rng, seed=seed)
+    return _events(world, _once(_truth, world), world.truth.spectrum, n, (world.seed, _WINDOW, *numbers))
+
+
+def _events(world: World, flow: Any, spectrum: Spectrum, n: int, numbers: tuple[int, ...]) -> hz.Dataset:
+    mass = window_transform(spectrum.density, world.window, name=flow.given)
+    seed, *rest = numbers
+    rng, own = stream(seed, PURPOSE, *rest), seed_for(seed, PURPOSE, *rest)
+    x, m = drawn_background(flow, mass, n, rng, seed=own)
     return hz.Dataset.from_arrays({flow.given: m, **dict(zip(flow.features, x.T, strict=True))})
 
 
 def _drawn_judges(world: World) -> hz.Dataset:
-    return _drawn(world, JUDGES, 0, _JUDGES)
+    return drawn_window(world, JUDGES, 0, _JUDGES)
 
 
 def _truth(world: World) -> Any:
@@ -331,7 +354,7 @@ def _place(out: Path, kind: str, number: int) -> Path:
     return out / f"{kind}-{number:04d}.json"
 
 
-def _world(options: argparse.Namespace) -> World:
+def world_of(options: argparse.Namespace) -> World:
     flow = hz.load_flow(options.truth)
     names = (*flow.features, flow.given)
     with np.load(options.data) as stored:
@@ -364,9 +387,9 @@ def _world(options: argparse.Namespace) -> World:
     )
 
 
-def main() -> None:
-    """Make what is missing, then report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str) -> argparse.ArgumentParser:
+    """What decides the world."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--truth", type=Path, required=True, help="folder of the density that is the truth")
     parser.add_argument("--data", type=Path, required=True, help="npz archive with the mass of its events")
     parser.add_argument("--signal", type=Path, required=True, help="ROOT file of signal events")
@@ -376,13 +399,19 @@ def main() -> None:
     parser.add_argument("--degree", type=int, default=3, help="of the true spectrum's polynomial")
     parser.add_argument("--members", type=int, default=2, help="nets of each training, as in a search (default 2)")
     parser.add_argument("--preset", default="standard", help="of each training, as in a search")
+    parser.add_argument("--seed", type=int, default=1, help="of everything that is random")
+    parser.add_argument("--out", type=Path, default=Path("runs/experiments"), help="folder of the study")
+    return parser
+
+
+def main() -> None:
+    """Make what is missing, then report."""
+    parser = arguments(__doc__)
     parser.add_argument("--nulls", type=int, default=200, help="without signal (default 200)")
     parser.add_argument("--toys", type=int, default=200, help="of the reference, all together (default 200)")
     parser.add_argument("--windows", type=int, default=200, help="with several strengths (default 200)")
     parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1, help="of everything that is random")
     parser.add_argument("--report", action="store_true", help="only the table and the figure of what is there")
-    parser.add_argument("--out", type=Path, default=Path("runs/experiments"), help="folder of the study")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if not options.report:
@@ -391,12 +420,16 @@ def main() -> None:
         first = [("null", k) for k in range(needed)]
         rest = [(kind, k) for k in range(max(wanted.values())) for kind in wanted if k < wanted[kind]]
         rest = [task for task in rest if task not in first]
-        world = _world(options)
+        world = world_of(options)
         for tasks in (first, rest):  # toys and windows need what the first have learned
             missing = [task for task in tasks if not _place(options.out, *task).exists()]
             for task, record in finished(experiment, world, missing, processes=options.processes):
                 write_text(_place(options.out, *task), json.dumps(record))
                 print(*task, record["cpu_s"], round(record["t"], 1), flush=True)
+    study = Study.load(options.out)
+    print(report(study, tuple(options.masses)))
+    if study.drawable:
+        draw(study, options.out / "experiments.png")
 
 
 if __name__ == "__main__":
