@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from scipy.stats import chi2, gumbel_r, ks_2samp, norm
 
 import hisigma_zfit as hz
@@ -22,6 +23,7 @@ LN_20 = 3.0  # p <= 0.05 without toys
 ONE, TWO = 1.0, float(chi2.ppf(0.95, 1))  # of 2 dlnL
 PAIR = (float(chi2.ppf(0.6827, 2)), float(chi2.ppf(0.95, 2)))
 CLOSE = 5.0  # percent of a mass
+EXCHANGES = 2000
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,14 @@ class Study:
     def t(self, share: float = 0.0) -> Any:
         """Test statistics of the windows with one strength."""
         return np.array([record[f"{share:g}"]["t"] for record in self.windows if f"{share:g}" in record])
+
+    def by_training(self, kind: str) -> list[Any]:
+        """Test statistics without signal of all windows beside the same sidebands, the whole experiment's first."""
+        found = [[record["t"], *record.get("more", [])] for record in (self.nulls if kind == "null" else self.toys)]
+        if kind == "null":
+            for record in self.windows:
+                found[record["origin"]].append(record["0"]["t"])
+        return [np.array(own) for own in found]
 
     @property
     def shares(self) -> list[float]:
@@ -74,15 +84,21 @@ def report(study: Study, masses: tuple[float, float]) -> str:
         if records
     ]
     lines.append(f"CPU seconds (medians): {', '.join(cpu)}")
-    null, toys = (np.array([record["t"] for record in records]) for records in (study.nulls, study.toys))
+    null, toys = study.by_training("null"), study.by_training("toy")
     if min(len(null), len(toys)) < 2:
         return "\n".join(lines)
-    lines += [f"T of nulls    {_spread(null)}", f"T of toys     {_spread(toys)}"]
-    lines.append(f"nulls against toys: Kolmogorov-Smirnov p = {ks_2samp(null, toys).pvalue:.2f}")
-    lines.append(_small("nulls", null, toys))
+    first = [np.array([t[0] for t in own]) for own in (null, toys)]
+    lines += [
+        f"T of nulls, one window each           {_spread(null, first=True)}",
+        f"T of toys, one window each            {_spread(toys, first=True)}",
+        f"T of all windows of nulls' trainings  {_spread(null)}",
+        f"T of all windows of toys' trainings   {_spread(toys)}",
+        f"nulls against toys, Kolmogorov-Smirnov: one window each p = {ks_2samp(*first).pvalue:.2f}; "
+        f"all windows, by exchanging whole trainings, p = {_exchanged(null, toys):.2f}",
+        _small(null, np.concatenate(toys)),
+    ]
     if study.windows:
-        lines += [f"T of windows  {_spread(study.t())}, no signal", _small("windows", study.t(), toys), ""]
-        lines += [*_strengths(study, hz.results.NullToys(t=toys, seed=1)), ""]
+        lines += ["", *_strengths(study, hz.results.NullToys(t=np.concatenate(toys), seed=1)), ""]
         for share in study.shares:
             lines += _fiducial(study, share)
         for share in study.shares:
@@ -90,9 +106,32 @@ def report(study: Study, masses: tuple[float, float]) -> str:
     return "\n".join(lines)
 
 
-def _small(name: str, t: Any, toys: Any) -> str:
-    p = np.array([(1 + np.sum(toys >= value)) / (1 + len(toys)) for value in t])
-    return f"{name} with p < 0.05: {_share(p < 0.05)}, with p < 0.32: {_share(p < 0.3173)}"
+def _exchanged(null: list[Any], toys: list[Any]) -> float:
+    """P-value of the largest distance of two distributions, where only whole trainings may be exchanged."""
+    rng, both = np.random.default_rng(1), [*null, *toys]
+    distances = []
+    for k in range(1 + EXCHANGES):
+        order = rng.permutation(len(both)) if k else np.arange(len(both))
+        one, other = (np.concatenate([both[i] for i in rows]) for rows in np.split(order, [len(null)]))
+        distances.append(ks_2samp(one, other, method="asymp").statistic)
+    return float(np.mean(np.array(distances) >= distances[0]))
+
+
+def _p_values(null: list[Any], toys: Any) -> list[Any]:
+    return [np.array([(1 + np.sum(toys >= t)) / (1 + len(toys)) for t in own]) for own in null]
+
+
+def _small(null: list[Any], toys: Any) -> str:
+    """How often p-values are small, with an error by resampled trainings."""
+    p, texts = _p_values(null, toys), []
+    for level in (0.05, 0.3173):
+        small = np.array([np.mean(own < level) for own in p])
+        weight = np.array([len(own) for own in p])
+        rng = np.random.default_rng(2)
+        rows = rng.integers(len(p), size=(EXCHANGES, len(p)))
+        again = (small * weight)[rows].sum(axis=1) / weight[rows].sum(axis=1)
+        texts.append(f"below {level:.2g} in {100 * (small @ weight) / weight.sum():.1f} +- {100 * again.std():.1f} %")
+    return f"p-values of all windows of nulls: {', '.join(texts)}"
 
 
 def _strengths(study: Study, toys: Any) -> list[str]:
@@ -163,11 +202,14 @@ def _family(study: Study, share: float, masses: tuple[float, float]) -> list[str
     return [text]
 
 
-def _spread(t: Any) -> str:
+def _spread(by_training: list[Any], *, first: bool = False) -> str:
+    """Of all windows or of the first of each training, which are independent; the mean's error is by trainings."""
+    own = [values[:1] if first else values for values in by_training]
+    t, means = np.concatenate(own), np.array([values.mean() for values in own])
     low, middle, high = np.quantile(t, [0.16, 0.5, 0.84])
     return (
-        f"{t.mean():.1f} +- {t.std(ddof=1) / len(t) ** 0.5:.1f}, median {middle:.1f} ({low:.1f}, {high:.1f}), "
-        f"rms {t.std(ddof=1):.1f}, largest {t.max():.1f}"
+        f"n {len(t):3d}, {t.mean():.1f} +- {means.std(ddof=1) / len(means) ** 0.5:.1f}, median {middle:.1f} "
+        f"({low:.1f}, {high:.1f}), rms {t.std(ddof=1):.1f}, largest {t.max():.1f}"
     )
 
 
@@ -195,26 +237,26 @@ def draw(study: Study, path: Path) -> None:
 
 
 def _draw_p_values(axes: Any, study: Study) -> None:
-    null, toys = (np.sort([record["t"] for record in records]) for records in (study.nulls, study.toys))
+    null, toys = study.by_training("null"), study.by_training("toy")
+    reference = np.concatenate(toys)
     grid = np.linspace(0.0, 1.0, 201)
-    band = 1.358 * (1.0 / len(null) + 1.0 / len(toys)) ** 0.5  # of Kolmogorov and Smirnov at 5 %
-    axes.fill_between(grid, grid - band, grid + band, color="0.88", linewidth=0, label="95 % of all such curves")
+    # of Kolmogorov and Smirnov at 5 %, for as many independent windows as there are trainings: too wide for all windows
+    band = 1.358 * (1.0 / len(null) + 1.0 / len(toys)) ** 0.5
+    axes.fill_between(grid, grid - band, grid + band, color="0.88", linewidth=0, label="95 %, one window each")
     axes.plot(grid, grid, color="0.4", linestyle=":")
-    samples = (
-        (null, SIGNAL_COLOURS[0], "experiments"),
-        (study.t(), BACKGROUND_COLOURS[0], "further windows of theirs"),
-    )
-    for t, colour, name in samples:
-        p = np.sort((1 + len(toys) - np.searchsorted(toys, t)) / (1 + len(toys)))
+    one = [own[:1] for own in null]
+    samples = ((one, SIGNAL_COLOURS[0], "experiments"), (null, BACKGROUND_COLOURS[0], "windows beside their sidebands"))
+    for own, colour, name in samples:
+        p = np.sort(np.concatenate(_p_values(own, reference)))
         steps = np.concatenate([[0.0], np.arange(1, len(p) + 1) / len(p), [1.0]])
-        axes.step(np.concatenate([[0.0], p, [1.0]]), steps, where="post", color=colour, label=f"{len(t)} {name}")
-    axes.set(xlim=(0, 1), ylim=(0, 1.05), ylabel="Share of experiments below")
+        axes.step(np.concatenate([[0.0], p, [1.0]]), steps, where="post", color=colour, label=f"{len(p)} {name}")
+    axes.set(xlim=(0, 1), ylim=(0, 1.05), ylabel="Share below")
     axes.set_xlabel(f"Local p-value by {len(toys)} retrained toys")
     axes.legend(loc="lower right", fontsize=20, title="No signal", title_fontsize=20)
 
 
 def _draw_strengths(axes: Any, study: Study) -> None:
-    toys = np.array([record["t"] for record in study.toys])
+    toys = np.concatenate(study.by_training("toy"))
     low, middle, high = np.quantile(toys, [0.025, 0.5, 0.975])
     axes.axhspan(low, high, color="0.88", label="95 % of toys")
     axes.axhline(middle, color="0.4", linestyle=":")
@@ -234,4 +276,7 @@ def _draw_strengths(axes: Any, study: Study) -> None:
         axes.axhline(at, color=colour, linewidth=1.2)
         axes.text(right - 0.01, at, rf"{z:.0f}$\sigma$", va="bottom", ha="right", fontsize=20, color=colour)
     axes.set(xlim=(-0.04, right), yscale="log", xlabel="Signal in the window [%]", ylabel="Test statistic $T$")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.legend(loc="upper left", fontsize=20)

@@ -56,16 +56,14 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.spectrum import Spectrum
 
 SHARES = (0.001, 0.0017, 0.003, 0.0053)
-EVERY = {  # which windows measure what
-    "yields": 1,  # at no signal and at YIELDS
-    "family": 1,  # at FAMILY
-    "strengths": 2,  # all of them
-    "scores": 4,  # ln e at BETS and significance improvement
+EVERY = {  # which windows measure what; all of them the yields at YIELDS
+    "strengths": 2,  # all strengths, and the family at FAMILY
+    "scores": 8,  # ln e at BETS and significance improvement
 }
-YIELDS, FAMILY, BETS = (0.0, 0.003), (0.0, 0.001, 0.003), (0.0, 0.003, 0.0053)
+YIELDS, FAMILY, BETS = (0.0, 0.003), (0.001, 0.003), (0.0, 0.003, 0.0053)
 SHUFFLES, DRAWS = 1, 10_000  # less than a search takes: e of one order, background of regions to 2 % instead of 1 %
 REFERENCES = 8  # nulls that have toys
-TRAININGS = 16  # nulls that have windows
+TRAININGS = 8  # nulls that have windows
 FOLDS, BOOTSTRAPS = 5, 3
 RESAMPLED = 1  # nulls whose density has bootstraps, for the background's error
 MORE = 3  # windows beside the sidebands of each training
@@ -148,10 +146,12 @@ def _more(world: World, null: NullModel, truth: Any, spectrum: Spectrum, numbers
 def _window(world: World, number: int) -> dict[str, Any]:
     origin = number % TRAININGS
     strengths = _Strengths.of(world, number, *learned(world, origin))
-    wanted = {name for name, every in EVERY.items() if number // TRAININGS % every == 0}
+    wanted = {
+        name for name, every in EVERY.items() if (number + number // TRAININGS) % every == 0
+    }  # of all trainings in turn
     record: dict[str, Any] = {"origin": origin}
     for share in (0.0, *world.shares):
-        if "strengths" in wanted or share in YIELDS or share in FAMILY:
+        if "strengths" in wanted or share in YIELDS:
             record[f"{share:g}"] = strengths.search(share, wanted)
     return record | {"t": record["0"]["t"]}
 
@@ -201,10 +201,11 @@ class _Strengths:
         found = best_lumps(here.points, stream(world.seed, PURPOSE, _STARTS, k, number))
         best = found.blobs.take(np.array([0]))
         record: dict[str, Any] = {"n_signal": int(true.sum()), "mean": mean, "t": float(found.gain[0])}
+        record["objective"] = float(found.objective[0])
         record |= {"yield": float(best.total[0]) * len(here), "masses": _masses(here, best)}
         if share in YIELDS:
             record |= self._yields(here, true, share, mean)
-        if share in FAMILY:
+        if "strengths" in wanted and share in FAMILY:
             record["family"] = self._family(here, mean)
         if "scores" in wanted and share in BETS:
             own = seed_for(world.seed, PURPOSE, _STARTS, k, number, 1)
