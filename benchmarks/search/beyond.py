@@ -55,8 +55,8 @@ def searches(world: World, samples: dict[str, tuple[hz.Dataset, ...]], number: i
     """All searches of one window."""
     flow, spectrum = learned(world, number)
     rng = stream(world.seed, PURPOSE, _SIGNAL, number)
-    background = drawn_window(world, int(rng.poisson(world.expected)), FAR + number)
-    judges = drawn_window(world, JUDGES, FAR)
+    background = drawn_window(world, number, int(rng.poisson(world.expected)), FAR + number)
+    judges = drawn_window(world, number, JUDGES, FAR)
     judged: dict[str, Any] = {}
     for kind, share in [("nothing", 0.0), *((kind, share) for kind in samples for share in SHARES)]:
         parts = []

@@ -118,7 +118,7 @@ def _null(world: World, k: int) -> dict[str, Any]:
         flow.save(world.out / f"background-{k}")
     kept = {"coefficients": spectrum.coefficients.tolist(), "events": spectrum.events, "error": spectrum.error}
     record = {"t": found.t, "n_events": found.n_events, "spectrum": kept}
-    return record | {"more": _more(world, found.null, _once(_truth, world), world.truth.spectrum, (seed, k))}
+    return record | {"more": _more(world, found.null, truth_of(world, k), world.truth.spectrum, (seed, k))}
 
 
 def _toy(world: World, number: int) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _more(world: World, null: NullModel, truth: Any, spectrum: Spectrum, numbers
 
 def _window(world: World, number: int) -> dict[str, Any]:
     origin = number % TRAININGS
-    strengths = _Strengths.of(world, number, *learned(world, origin))
+    strengths = _Strengths.of(world, number, origin)
     wanted = {
         name for name, every in EVERY.items() if (number + number // TRAININGS) % every == 0
     }  # of all trainings in turn
@@ -178,9 +178,10 @@ class _Strengths:
     strength: Any  # of every event: number of its strength, 0 for the background
 
     @classmethod
-    def of(cls, world: World, k: int, flow: Any, spectrum: Spectrum) -> _Strengths:
+    def of(cls, world: World, k: int, origin: int) -> _Strengths:
+        flow, spectrum = learned(world, origin)
         rng = stream(world.seed, PURPOSE, _SIGNAL, k)
-        background = drawn_window(world, int(rng.poisson(world.expected)), k)
+        background = drawn_window(world, origin, int(rng.poisson(world.expected)), k)
         numbers = [int(rng.poisson(share / (1.0 - share) * world.expected)) for share in world.shares]
         order = rng.permutation(len(world.signal))
         drawn = []
@@ -322,9 +323,15 @@ def _once(function: Any, world: World) -> Any:
     return _KNOWN[function]
 
 
-def drawn_window(world: World, n: int, *numbers: int) -> hz.Dataset:
-    """Background events of the window."""
-    return _events(world, _once(_truth, world), world.truth.spectrum, n, (world.seed, _WINDOW, *numbers))
+def truth_of(world: World, origin: int) -> Any:
+    """The density that a null is drawn from: each of the truth's bootstraps in turn, for sidebands and windows."""
+    flows = _once(_truth, world).bootstraps
+    return flows[origin % len(flows)]
+
+
+def drawn_window(world: World, origin: int, n: int, *numbers: int) -> hz.Dataset:
+    """Background events of the window of a null."""
+    return _events(world, truth_of(world, origin), world.truth.spectrum, n, (world.seed, _WINDOW, *numbers))
 
 
 def _events(world: World, flow: Any, spectrum: Spectrum, n: int, numbers: tuple[int, ...]) -> hz.Dataset:
@@ -336,7 +343,7 @@ def _events(world: World, flow: Any, spectrum: Spectrum, n: int, numbers: tuple[
 
 
 def _drawn_judges(world: World) -> hz.Dataset:
-    return drawn_window(world, JUDGES, 0, _JUDGES)
+    return drawn_window(world, 0, JUDGES, 0, _JUDGES)
 
 
 def _truth(world: World) -> Any:
