@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.inference.search_scene import Scene
 
-SHARES = (0.003, 0.0053)
+SHARES, COUNTED = (0.003, 0.0053), (0.0, 0.0053)  # and strengths whose fiducial yield is taken
 JUDGES, FAR = 50_000, 10**6  # background events that judge, and numbers of windows that no experiment has
 _SIGNAL, _STARTS, _WIDE = range(80, 83)  # streams
 
@@ -71,7 +71,8 @@ def searches(world: World, samples: dict[str, tuple[hz.Dataset, ...]], number: i
             found = best_lumps(here.points, stream(seed, PURPOSE, round(1e6 * share)), components=components)
             record = {"kind": kind, "share": share, "components": components, "n_signal": int(true.sum())}
             record |= {"t": float(found.gain[0]), "yield": float(found.blobs.total[0]) * len(here)}
-            record |= _fiducial(here, true[np.isin(data.identity, here.identity)], components, seed)
+            if share in COUNTED:
+                record |= _fiducial(here, true[np.isin(data.identity, here.identity)], components, seed)
             if share:
                 if "judges" not in judged:
                     judged["judges"] = place_events(here, judges)[0]
@@ -109,17 +110,13 @@ def table(records: list[dict[str, Any]]) -> str:
     for key in dict.fromkeys((r["kind"], r["share"], r["components"]) for r in records):
         own = [r for r in records if (r["kind"], r["share"], r["components"]) == key]
         t = [r["t"] for r in own]
-        fiducial, inside, amount, s = (
-            np.median(values)
-            for values in (
-                [r["fiducial"][0] for r in own],
-                [r["in_region"] for r in own],
-                [r["yield"] for r in own],
-                [r["n_signal"] for r in own],
-            )
-        )
+        amount, s = (np.median([r[name] for r in own]) for name in ("yield", "n_signal"))
         line = f"{key[0]:10s} {100 * key[1]:5.2f} {key[2]:6d} {len(own):5d} {s:7.0f}   {np.median(t):6.1f} "
-        line += f"({min(t):5.1f}, {max(t):5.1f}) {amount:12.0f} {fiducial:9.0f} ({inside:.0f})"
+        line += f"({min(t):5.1f}, {max(t):5.1f}) {amount:12.0f}"
+        counted = [[*r["fiducial"], r["in_region"]] for r in own if "fiducial" in r]
+        if counted:
+            value, error, inside = np.median(counted, axis=0)
+            line += f" {value:6.0f} +- {error:.0f} ({inside:.0f})"
         if "sic" in own[0]:
             each = np.median([r["sic_of_each"] for r in own], axis=0)
             line += f"  {np.median([r['sic'] for r in own]):9.1f}  {', '.join(f'{v:.1f}' for v in each)}"
