@@ -63,7 +63,8 @@ class Study:
     @property
     def drawable(self) -> bool:
         """Whether there is enough for a figure."""
-        return len(self.nulls) > 1 and len(self.toys) >= LEAST and bool(self.windows)
+        toys = sum(map(len, self.by_training("toy")))
+        return len(self.nulls) > 1 and toys >= LEAST and bool(self.windows)
 
 
 def report(study: Study, masses: tuple[float, float]) -> str:
@@ -251,8 +252,9 @@ def _draw_p_values(axes: Any, study: Study) -> None:
         steps = np.concatenate([[0.0], np.arange(1, len(p) + 1) / len(p), [1.0]])
         axes.step(np.concatenate([[0.0], p, [1.0]]), steps, where="post", color=colour, label=f"{len(p)} {name}")
     axes.set(xlim=(0, 1), ylim=(0, 1.05), ylabel="Share below")
-    axes.set_xlabel(f"Local p-value by {len(toys)} retrained toys")
-    axes.legend(loc="lower right", fontsize=20, title="No signal", title_fontsize=20)
+    axes.set_xlabel(f"Local p-value by {len(toys)} trainings of toys")
+    style = {"frameon": True, "facecolor": "white", "edgecolor": "none", "framealpha": 1.0}
+    axes.legend(loc="lower right", fontsize=20, title="No signal", title_fontsize=20, **style)
 
 
 def _draw_strengths(axes: Any, study: Study) -> None:
@@ -274,8 +276,9 @@ def _draw_strengths(axes: Any, study: Study) -> None:
     for z in (3.0, 5.0) if good > GOOD else ():
         at, colour = gumbel_r.isf(norm.sf(z), location, scale), BACKGROUND_COLOURS[2]
         axes.axhline(at, color=colour, linewidth=1.2)
-        axes.text(right - 0.01, at, rf"{z:.0f}$\sigma$", va="bottom", ha="right", fontsize=20, color=colour)
+        axes.text(0.45, at, rf"{z:.0f}$\sigma$", va="bottom", ha="right", fontsize=20, color=colour)
     axes.set(xlim=(-0.04, right), yscale="log", xlabel="Signal in the window [%]", ylabel="Test statistic $T$")
+    axes.set_ylim(top=6.0 * np.quantile(study.t(max(study.shares)), 0.84))  # room for the legend
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
