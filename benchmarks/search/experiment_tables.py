@@ -99,7 +99,7 @@ def report(study: Study, masses: tuple[float, float]) -> str:
         _small(null, np.concatenate(toys)),
     ]
     if study.windows:
-        lines += ["", *_strengths(study, hz.results.NullToys(t=np.concatenate(toys), seed=1)), ""]
+        lines += ["", *_strengths(study, hz.results.NullToys(t=np.concatenate(toys), seed=1)), *_separated(study), ""]
         for share in study.shares:
             lines += _fiducial(study, share)
         for share in study.shares:
@@ -153,6 +153,18 @@ def _strengths(study: Study, toys: Any) -> list[str]:
             f"{f'{t[0]:.1f} ({t[1]:.1f}, {t[2]:.1f})':>23} {f'{z[0]} ({z[1]}, {z[2]})':>21} "
             f"{bets:>20} {_middle(sic):>15} {f'{light:.1f} {heavy:.1f}' if share else '':>17}"
         )
+    return lines
+
+
+def _separated(study: Study) -> list[str]:
+    """Medians by strength in units of the spread without signal, for the likelihood ratio alone and with the prior."""
+    lines = []
+    for name, what in (("t", "T"), ("objective", "twice likelihood and prior")):
+        values = {share: np.array([record[name] for record in study.of(share, name)]) for share in study.shares}
+        null = values.get(0.0, np.empty(0))
+        if len(null) > 1:
+            apart = [(np.median(own) - null.mean()) / null.std(ddof=1) for share, own in values.items() if share]
+            lines.append(f"{what}: {', '.join(f'{value:.1f}' for value in apart)} standard deviations above nothing")
     return lines
 
 
