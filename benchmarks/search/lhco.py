@@ -66,8 +66,8 @@ def _one(options: argparse.Namespace, number: int) -> None:
     from hisigma_zfit.learn.resampling import fold_of
     from hisigma_zfit.learn.streams import Purpose, seed_for, stream
 
-    qcd = _read(options.folder / "lhco_sr_qcd.root").concatenate(_read(options.folder / "lhco_sr_qcd_extra.root"))
-    signal = _read(options.folder / "lhco_sr_signal.root")
+    qcd = read(options.folder / "lhco_sr_qcd.root").concatenate(read(options.folder / "lhco_sr_qcd_extra.root"))
+    signal = read(options.folder / "lhco_sr_signal.root")
     rank = _ranks(len(qcd), stream(options.seed, Purpose.COMPARISON_SCORES, _SPLIT, number))
     plain, others = qcd.select(rank < DATA), qcd.select(rank >= DATA)
     space = zfit.Space(MASS, *WINDOW)
@@ -109,7 +109,7 @@ def _ranks(n: int, rng: np.random.Generator) -> Any:
     return ranks
 
 
-def _read(path: Path) -> Any:
+def read(path: Path) -> Any:
     """Without the few jets whose mass or substructure could not be computed: spikes look like signal."""
     import hisigma_zfit as hz
 

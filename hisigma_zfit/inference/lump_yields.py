@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fiducial_yield", "learned_yield"]
 
-DRAWS = 40_000  # points that measure the background of one region
+DRAWS = 40_000
 LEVELS = (1.0, 3.84)  # of 2 dlnL: 68.27 % and 95 % (not ln 2 for one event, as in published code: that is 76 %)
 
 
@@ -29,6 +29,7 @@ def fiducial_yield(
     *,
     radius_squared: float,
     contained: float,
+    draws: int = DRAWS,
     rng: np.random.Generator,
 ) -> FiducialYield:
     """Events of each fold in the region that the other folds chose, less the background.
@@ -42,6 +43,7 @@ def fiducial_yield(
         number: Fold of every event, shape (n,).
         radius_squared: Mahalanobis radius of the regions, squared.
         contained: Share of the lump that is inside.
+        draws: Points that measure the background of one region.
         rng: Source of the points.
     """
     total, variance, regions = 0.0, 0.0, []
@@ -50,7 +52,7 @@ def fiducial_yield(
         mean, covariance = blobs.means[0, 0], blobs.covariances[0, 0]
         inside = _distance(here.points.y[number == fold], mean, covariance) <= radius_squared
         n_in, n_out = int(inside.sum()), int((~inside).sum())
-        shares = _background_shares(here, mean, covariance, radius_squared, rng)
+        shares = _background_shares(here, mean, covariance, radius_squared, draws, rng)
         odds = shares / (1.0 - shares)
         total += n_in - odds[0] * n_out
         variance += n_in + odds[0] ** 2 * n_out
@@ -72,16 +74,16 @@ def _distance(y: Array, mean: Array, covariance: Array) -> Array:
 
 
 def _background_shares(
-    here: Scene, mean: Array, covariance: Array, radius_squared: float, rng: np.random.Generator
+    here: Scene, mean: Array, covariance: Array, radius_squared: float, draws: int, rng: np.random.Generator
 ) -> Array:
     """Of the background in a region, by the density and by each bootstrap, shape (1 + B,)."""
     root = np.linalg.cholesky(covariance)
-    normal = rng.standard_normal((DRAWS, len(mean)))
+    normal = rng.standard_normal((draws, len(mean)))
     inside = (normal**2).sum(axis=1) <= radius_squared
     normal = normal[inside]
     log_density = -0.5 * (normal**2).sum(axis=1) - np.log(np.diag(root)).sum() - 0.5 * len(mean) * np.log(2.0 * np.pi)
     logs = here.log_backgrounds(mean + normal @ root.T)
-    return np.array([np.exp(log - log_density).sum() / DRAWS for log in logs])
+    return np.array([np.exp(log - log_density).sum() / draws for log in logs])
 
 
 def learned_yield(log_ratio: Array) -> LearnedYield:

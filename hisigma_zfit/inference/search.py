@@ -284,7 +284,9 @@ def _optima(here: Scene, found: Maximum) -> tuple[Optimum, ...]:
     )
 
 
-def e_value(points: Points, bootstraps: Sequence[Array] = (), *, components: int = 1, seed: int) -> EValue:
+def e_value(
+    points: Points, bootstraps: Sequence[Array] = (), *, components: int = 1, shuffles: int = SHUFFLES, seed: int
+) -> EValue:
     """Prequential likelihood ratio: bet on each block of events with the lumps and shares that earlier blocks taught.
 
     Whatever is bet, a ratio of normalised densities has the expectation one under the background, so that the product
@@ -294,10 +296,11 @@ def e_value(points: Points, bootstraps: Sequence[Array] = (), *, components: int
         points: Events with the background's density.
         bootstraps: log p_b of the events by other densities of the background, shape (n,) each.
         components: Lumps that are learned.
+        shuffles: Orders of the events, over which e is averaged; each takes as long.
         seed: Of shuffles and starts.
     """
-    totals = np.empty((SHUFFLES, 1 + len(bootstraps)))
-    for shuffle in range(SHUFFLES):
+    totals = np.empty((shuffles, 1 + len(bootstraps)))
+    for shuffle in range(shuffles):
         order = stream(seed, Purpose.SEARCH, _BLOCKS, shuffle).permutation(len(points))
         blocks = np.array_split(order, BLOCKS)
         total = np.zeros(totals.shape[1])
@@ -312,7 +315,7 @@ def e_value(points: Points, bootstraps: Sequence[Array] = (), *, components: int
                 ratio = np.exp(np.minimum(log_signal - log_background[blocks[b], None], 700.0)) @ share
                 total[k] += np.log1p(ratio - share.sum()).sum()
         totals[shuffle] = total
-    logs = np.logaddexp.reduce(totals, axis=0) - np.log(SHUFFLES)
+    logs = np.logaddexp.reduce(totals, axis=0) - np.log(shuffles)
     smallest = float(logs.min())
     return EValue(float(logs[0]), smallest, float(np.exp(min(0.0, -smallest))))
 
