@@ -69,13 +69,13 @@ class LikelihoodFit:
         return self.minimum.value + self.loss.data_constant()
 
     @cached_property
-    def _covariance(self) -> Array:
+    def _spread(self) -> Array:
         return self.minimum.covariance(scatter_of(self.loss, self.minimum.theta))
 
     @cached_property
     def params(self) -> dict[Any, dict[str, Any]]:
         """By floating parameter, or its name: "value", and the Hessian error as ["hesse"]["error"]."""
-        variances = np.diag(self._covariance).tolist()
+        variances = np.diag(self._spread).tolist()
         values = self.minimum.theta.tolist()
         return _ByParameter(
             {
@@ -96,7 +96,7 @@ class LikelihoodFit:
     def covariance(self) -> Array:
         """Covariance of the floating parameters in their order; zero for those at a limit."""
         at = [k for k, p in enumerate(self.loss.parameters) if p.floating]
-        return self._covariance[np.ix_(at, at)]
+        return self._spread[np.ix_(at, at)]
 
     def _shown(self) -> dict[str, str]:
         return {
