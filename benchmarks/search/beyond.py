@@ -70,7 +70,7 @@ def searches(world: World, samples: dict[str, tuple[hz.Dataset, ...]], number: i
             seed = seed_for(world.seed, PURPOSE, _STARTS, number, components)
             found = best_lumps(here.points, stream(seed, PURPOSE, round(1e6 * share)), components=components)
             record = {"kind": kind, "share": share, "components": components, "n_signal": int(true.sum())}
-            record |= {"t": float(found.gain[0]), "yield": float(found.blobs.total[0]) * len(here)}
+            record |= {"t": float(found.statistic[0]), "yield": float(found.blobs.total[0]) * len(here)}
             if share in COUNTED:
                 record |= _fiducial(here, true[np.isin(data.identity, here.identity)], components, seed)
             if share:

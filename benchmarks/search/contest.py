@@ -106,7 +106,7 @@ class Contest:
 
     def _blob(self, here: Scene, record: dict[str, Any]) -> dict[str, Judged]:
         found = best_lumps(here.points, stream(self.seed, Purpose.COMPARISON_SCORES, _STARTS))
-        record |= {"t": float(found.gain[0]), "yield": float(found.blobs.total[0]) * len(here)}
+        record |= {"t": float(found.statistic[0]), "yield": float(found.blobs.total[0]) * len(here)}
         return self._judge("blob", here, lambda place, events: lump_scores(place, found.blobs, events))
 
     def _flow(self, here: Scene, record: dict[str, Any]) -> dict[str, Judged]:

@@ -159,7 +159,7 @@ def _strengths(study: Study, toys: Any) -> list[str]:
 def _separated(study: Study) -> list[str]:
     """Medians by strength in units of the spread without signal, for the likelihood ratio alone and with the prior."""
     lines = []
-    for name, what in (("t", "T"), ("objective", "twice likelihood and prior")):
+    for name, what in (("t", "T"), ("likelihood_ratio", "likelihood ratio alone")):
         values = {share: np.array([record[name] for record in study.of(share, name)]) for share in study.shares}
         null = values.get(0.0, np.empty(0))
         if len(null) > 1:

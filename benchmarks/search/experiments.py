@@ -139,7 +139,7 @@ def _more(world: World, null: NullModel, truth: Any, spectrum: Spectrum, numbers
         data = _events(world, truth, spectrum, n, (seed, _MORE, k, i, 1))
         here = scene(data, flow, null.spectrum, region=world.region, components=1, folds=2, strict=False)
         starts = stream(seed, PURPOSE, _MORE, k, i, 2)
-        found.append(float(best_lumps(here.points, starts, centres=world.how.centres).gain[0]))
+        found.append(float(best_lumps(here.points, starts, centres=world.how.centres).statistic[0]))
     return found
 
 
@@ -201,8 +201,8 @@ class _Strengths:
         mean = share / (1.0 - share) * world.expected
         found = best_lumps(here.points, stream(world.seed, PURPOSE, _STARTS, k, number))
         best = found.blobs.take(np.array([0]))
-        record: dict[str, Any] = {"n_signal": int(true.sum()), "mean": mean, "t": float(found.gain[0])}
-        record["objective"] = float(found.objective[0])
+        record: dict[str, Any] = {"n_signal": int(true.sum()), "mean": mean, "t": float(found.statistic[0])}
+        record["likelihood_ratio"] = float(found.gain[0])
         record |= {"yield": float(best.total[0]) * len(here), "masses": _masses(here, best)}
         if share in YIELDS:
             record |= self._yields(here, true, share, mean)

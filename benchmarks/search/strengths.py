@@ -79,7 +79,7 @@ class Stage:
         jets = np.concatenate([self.jets[: len(self.background)], self.jets[len(self.background) :][rows]])
         unseen = np.setdiff1d(np.arange(len(self.signal)), rows)
         record: dict[str, Any] = {"n_signal": len(rows), "n_background": len(self.background)}
-        record |= {"t": float(found.gain[0]), "yield": float(best.total[0]) * len(points)}
+        record |= {"t": float(found.statistic[0]), "yield": float(best.total[0]) * len(points)}
         ratio = np.exp(np.minimum(best.log_ratio(points)[:, 0], 80.0)) * best.total[0]
         record["masses"] = [_median(column, ratio / (1.0 - best.total[0] + ratio)) for column in jets.T]
         record["sic"] = _sic(_x_only(best, self.scored.select(unseen)), _x_only(best, self.judges))

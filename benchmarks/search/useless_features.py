@@ -111,7 +111,7 @@ def line(world: World, n_signal: int, recipe: str, sets: int) -> str:
         odds = best.total[0] * np.exp(np.minimum(best.log_ratio(points)[:, 0], 600.0))
         probability = odds / (1.0 - best.total[0] + odds)
         held = float(probability[is_signal].mean()) if n_signal else 0.0
-        rows.append((found.gain[k], held > 0.25, best.total[0] * len(points), best.mask[0, 0, 1:].sum(), spent))
+        rows.append((found.statistic[k], held > 0.25, best.total[0] * len(points), best.mask[0, 0, 1:].sum(), spent))
     t, caught, events, active, cpu = np.array(rows, dtype=float).T
     low, middle, high = np.quantile(t, [0.05, 0.5, 0.95])
     return (

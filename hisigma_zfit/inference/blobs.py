@@ -224,6 +224,17 @@ class Maximum:
     objective: Array
     steps: Integers
 
+    @property
+    def statistic(self) -> Array:
+        """Test statistic: twice the objective, less that of no events in a lump at the prior's mode; at least 0, shape (R,).
+
+        What is maximised is what is to be compared with toys: lambda at this maximum fluctuates twice as much where
+        there is no signal, since among lumps of much the same objective the prior picks narrow or wide ones.
+        """
+        components, size = self.blobs.means.shape[1:]
+        nothing = -0.5 * NU * components * size * (1.0 + np.log(S0**2))
+        return np.maximum(2.0 * (self.objective - nothing), 0.0)
+
     def best(self) -> int:
         """Number of the search with the largest objective."""
         return int(np.argmax(self.objective))

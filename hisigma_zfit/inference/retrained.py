@@ -203,7 +203,7 @@ def search_window(
     here = scene(data, background, spectrum, region=region, components=how.components, folds=2, strict=False)
     rng = stream(seed, purpose, *numbers, _STARTS)
     found = best_lumps(here.points, rng, components=how.components, centres=how.centres)
-    return SearchedWindow(float(found.gain[0]), len(here), NullModel(background.pack(), spectrum))
+    return SearchedWindow(float(found.statistic[0]), len(here), NullModel(background.pack(), spectrum))
 
 
 def repeated(

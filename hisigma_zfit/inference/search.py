@@ -39,7 +39,7 @@ __all__ = ["VERSION", "FoundSignal", "best_lumps", "cross_fit", "e_value", "find
 
 _log = logging.getLogger(__name__)
 
-VERSION = 2  # of what is searched for: test statistics of another one are not comparable
+VERSION = 3  # of what is searched for: test statistics of another one are not comparable
 KEEP = 10  # starts that are followed to the end
 CENTRES, KEEP_PART = 300, 4  # the same for folds and blocks
 BLOCKS, FIRST_BET = 8, 2  # blocks of the e-value, and those that only teach
@@ -212,7 +212,7 @@ def find_signal(
         features=background.features,
         given=background.given,
         n_events=len(here),
-        t=float(found.gain[0]),
+        t=float(found.statistic[0]),
         signal_yield=float(best.total[0]) * len(here),
         lumps=lumps_of(best),
         useful=tuple(background.features[j] for j in np.flatnonzero(best.mask[0, :, 1:].any(axis=0))),
@@ -229,6 +229,7 @@ def find_signal(
         learned=learned_yield(scores),
         properties=_properties(here, best, dict(properties or {}), seed),
         seed=seed,
+        likelihood_ratio=float(found.gain[0]),
     )
     return FoundSignal(result, here, best, scores, number, tuple(parts), centres)
 
@@ -276,7 +277,7 @@ def _optima(here: Scene, found: Maximum) -> tuple[Optimum, ...]:
             chosen.append(k)
     return tuple(
         Optimum(
-            float(found.gain[k]),
+            float(found.statistic[k]),
             float(found.blobs.total[k]) * len(here),
             dict(zip(here.names, here.observables_at(found.blobs.means[k, 0]), strict=True)),
         )

@@ -141,7 +141,7 @@ class SearchResult(Result):
         features: Names of the features, in order.
         given: Name of the mass.
         n_events: Events of the window.
-        t: 2 ln of the likelihood ratio of the best lumps and none; its distribution without a signal needs toys.
+        t: Test statistic: 2 ln of likelihood and prior of the best lumps, less that of none; needs toys.
         signal_yield: Events of the best lumps; with few of them rather too many.
         lumps: The best.
         useful: Features in which they differ from the background; in the others they follow it.
@@ -151,6 +151,8 @@ class SearchResult(Result):
         learned: Yield of the learned signal.
         properties: Of the learned signal, by name.
         seed: Of everything that is random.
+        likelihood_ratio: The likelihood's part of `t`, 2 ln of the ratio to no signal; NaN in results of earlier
+            versions, whose `t` was that.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/found-signal/1"
@@ -168,6 +170,7 @@ class SearchResult(Result):
     learned: LearnedYield
     properties: dict[str, SignalProperty]
     seed: int
+    likelihood_ratio: float = float("nan")
 
     def __str__(self) -> str:
         """A few lines for people."""

@@ -124,7 +124,7 @@ def test_the_learned_signal_enters_a_fit(found, data, background, shape):
     assert result.converged
     # the same likelihood, but for the prior of the lump's covariance
     assert hz.interval(result, "n_found", cl=0.683).value == pytest.approx(found.signal_yield, abs=2.0)
-    assert hz.discovery(result, "n_found").z ** 2 == pytest.approx(found.t, rel=0.02)
+    assert hz.discovery(result, "n_found").z ** 2 == pytest.approx(found.result.likelihood_ratio, rel=0.02)
 
 
 def test_the_learned_yield_is_the_maximum_of_the_extended_likelihood():

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import truth
 import uproot
+from same_numbers import assert_same_files, assert_same_results
 from scipy.stats import norm
 
 import hisigma_zfit as hz
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 OPTIONS = folders.MEASURE
 INJECTED = 80.0
 ODD = 0.123456789  # a value of a feature that no event has by chance
-NOTHING = {"timings_s": {}}
 QUICK = partial(Forecast, events=4000)
 
 
@@ -103,13 +103,8 @@ def test_other_events_in_the_region_change_no_bit_and_no_density_sees_them(blind
     files = {"data": tmp_path / "data.root", "signal": blind.files["signal"]}
     again = hz.measure(out=tmp_path / "out", blind=True, inject=INJECTED, reuse=finished_run.out, **files, **OPTIONS)
     assert again.inputs["data.root"] != blind.results.measurement.inputs["data.root"]
-    nothing = NOTHING | {"inputs": {}}
-    assert dataclasses.replace(again, **nothing) == dataclasses.replace(blind.results.measurement, **nothing)
-    ours, theirs = load_blind(tmp_path / "out").stored().files(), blind.results.stored().files()
-    assert ours.keys() == theirs.keys()
-    for name, text in ours.items():
-        if name != "result.json":
-            assert text == theirs[name], name
+    assert_same_results(again, blind.results.measurement, inputs={})
+    assert_same_files(load_blind(tmp_path / "out").stored().files(), blind.results.stored().files())
     # the densities were asked for the sidebands, and never for an event of the region
     masses = np.concatenate([np.ravel(m) for _, m in seen])
     assert np.isin(columns["m"][~within], masses).mean() > 0.9
@@ -190,11 +185,8 @@ def test_opening_finds_the_bits_of_a_run_that_never_was_blind(blind, opened, fin
     theirs = load_results(finished_run.out)
     ours = load_results(out)
     assert ours.measurement == measurement
-    bare = dataclasses.replace(measurement, unblinding=None, **NOTHING)
-    assert bare == dataclasses.replace(theirs.measurement, **NOTHING)
-    for name, text in theirs.stored().files().items():
-        if name != "result.json":
-            assert ours.stored().files()[name] == text, name
+    assert_same_results(measurement, theirs.measurement, unblinding=None)
+    assert_same_files({name: ours.stored().files()[name] for name in theirs.stored().files()}, theirs.stored().files())
     record = measurement.unblinding
     assert record.inputs == measurement.inputs
     assert record.versions == measurement.versions

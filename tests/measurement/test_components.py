@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import pytest
 import truth
 import yaml
 import zfit
+from same_numbers import assert_same_results
 
 import hisigma_zfit as hz
 from hisigma_zfit.density import training
@@ -167,8 +167,7 @@ def test_the_archived_configuration_repeats_the_run(resonant, again, monkeypatch
     assert stored["seed"] == 1  # also what was not given
     monkeypatch.chdir(tmp_path)
     repeated = again(config=resonant.out / "config.yaml")
-    nothing = {"timings_s": {}}
-    assert dataclasses.replace(repeated, **nothing) == dataclasses.replace(resonant.results.measurement, **nothing)
+    assert_same_results(repeated, resonant.results.measurement)
 
 
 def test_toys_repeat_what_is_known_of_the_background(resonant, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ import folders
 import numpy as np
 import pytest
 import truth
+from same_numbers import assert_same_files, assert_same_results
 from scipy.interpolate import CubicSpline
 from scipy.stats import norm
 
@@ -208,11 +208,8 @@ def test_ctrl_c_in_the_training_resumes_with_the_same_numbers(finished_run, tmp_
     assert "going on with the interrupted run" in caplog.text
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
     ours, theirs = load_results(tmp_path / "out"), load_results(finished_run.out)
-    nothing = {"timings_s": {}}
-    assert dataclasses.replace(ours.measurement, **nothing) == dataclasses.replace(theirs.measurement, **nothing)
-    for name, text in ours.stored().files().items():
-        if name != "result.json":
-            assert text == theirs.stored().files()[name], name
+    assert_same_results(ours.measurement, theirs.measurement)
+    assert_same_files(ours.stored().files(), theirs.stored().files())
 
 
 class _StoppedError(Exception):
