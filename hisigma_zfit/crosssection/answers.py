@@ -51,6 +51,8 @@ class Answers:
         impacts: By parameter of interest; empty if they were not asked for.
         yields: By process and cell.
         cells: All processes together.
+        theta: Best fit of all parameters, shape (T,).
+        covariance: Of theta, shape (T, T); 0 or nan for those at a limit.
     """
 
     pois: dict[str, PoiAnswer]
@@ -59,6 +61,8 @@ class Answers:
     impacts: dict[str, Impacts]
     yields: dict[str, dict[str, ProcessYield]]
     cells: dict[str, CellTotal]
+    theta: Array
+    covariance: Array
 
 
 def answers(
@@ -115,7 +119,7 @@ def answers(
             setting=None if own is None else own.coordinate.value(float(theta[k])),
         )
     yields, cells = _yields(likelihood, theta, covariance, observed)
-    return Answers(pois, found, correlations(likelihood), budget, yields, cells)
+    return Answers(pois, found, correlations(likelihood), budget, yields, cells, theta, covariance)
 
 
 def _error(name: str, budget: Mapping[str, Impacts], pois: Mapping[str, PoiAnswer], hesse: float) -> float:

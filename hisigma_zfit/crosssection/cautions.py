@@ -70,20 +70,20 @@ def of_learning(exponents: Mapping[str, ExponentSummary]) -> list[str]:
     return found
 
 
-def of_nominal(nominal: Mapping[str, float], errors: Mapping[str, float]) -> list[str]:
+def of_nominal(nominal: Mapping[str, tuple[float, float]]) -> list[str]:
     """Parameters of interest that the nominal simulation itself does not give back.
 
     Shares that are right on average may be wrong in x, as those of trees of few events are.
 
     Args:
-        nominal: Fitted to the nominal simulation, whose truth is one, by parameter of interest.
-        errors: Of the fits of the data or of the Asimov set.
+        nominal: By parameter of interest: fitted to the nominal simulation, whose truth is one, and the error of the
+            fit of data or of the Asimov set.
     """
     return [
         f"the nominal simulation gives {poi} = {value:.3g} instead of 1: learn from more events, or try "
         "posterior.kind=network"
-        for poi, value in nominal.items()
-        if not abs(value - 1.0) <= LARGE * errors[poi]
+        for poi, (value, error) in nominal.items()
+        if not abs(value - 1.0) <= LARGE * error
     ]
 
 

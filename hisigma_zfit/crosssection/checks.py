@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.streams import Purpose, seed_for
 from hisigma_zfit.ratio.closure import close_ratio, ratio_normalisation
 from hisigma_zfit.ratio.moments import equal_content_edges
 from hisigma_zfit.results import ClosurePoint, ExponentSummary, MomentSummary, ShapeClosure
 from hisigma_zfit.statistics.posteriors import posterior_quality
+from hisigma_zfit.statistics.weighted_samples import WeightedEvents, weighted_two_sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,7 +102,12 @@ def _as_shape(process: str, region: str, feature: FeatureClosure, settings: Sequ
 
 
 def exponent_summaries(
-    inputs: Inputs, model: RatioModel, found: Mapping[tuple[str, str], Sequence[ShapeClosure]]
+    inputs: Inputs,
+    simulation: Simulation,
+    model: RatioModel,
+    found: Mapping[tuple[str, str], Sequence[ShapeClosure]],
+    *,
+    seed: int,
 ) -> dict[str, ExponentSummary]:
     """By process, of the first unbinned region where there are several."""
     if not model.structure.unbinned:
@@ -133,8 +141,31 @@ def exponent_summaries(
             residual_over_variation=shapes[0].residual_over_variation,
             at_bound=float(training.at_bound.max(initial=0.0)),
             normalisation=float(np.abs(sums.excess[p]).max(initial=0.0)),
+            two_sample=_two_sample(simulation, model, p, design.values, seed) if training.learned else None,
         )
     return summaries
+
+
+def _two_sample(
+    simulation: Simulation, model: RatioModel, p: int, values: Array, seed: int
+) -> tuple[float, float] | None:
+    """Whether trees can tell shifted from reweighted events at the outermost point, see `ExponentSummary`."""
+    d = int(np.argmax((values**2).sum(axis=1)))
+    nominal, shifted, samples = simulation.placed[p].rows, simulation.shifted[d][p], []
+    for own, monomials in ((shifted, None), (nominal, values[d])):
+        at = np.flatnonzero(own.cell == 0)
+        assert own.event is not None
+        weights = np.maximum(own.weights[at], 0.0)
+        if monomials is not None:
+            assert own.scores is not None
+            score = own.scores[at, model.signal].astype(np.float64)
+            weights *= np.exp(model.parts[p][0](own.x[at], own.fold[at], score).astype(np.float64) @ monomials)
+        samples.append(WeightedEvents(own.x[at], weights, own.event[at]))
+    try:
+        test = weighted_two_sample(*samples, seed=seed_for(seed, Purpose.GOODNESS_OF_FIT, 1000 + p), paired=True)
+    except InputError:  # few events say nothing of many dimensions
+        return None
+    return test.area - 0.5, test.z
 
 
 def moment_summaries(model: RatioModel) -> dict[str, MomentSummary]:

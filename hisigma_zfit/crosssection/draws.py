@@ -230,6 +230,7 @@ def _copied(expected: Scored, rng: np.random.Generator) -> Scored:
         process=None,
         event=None,
         counted=None,
+        x=None,
     )
 
 

@@ -79,6 +79,7 @@ class Scored:
         process: Process of simulated events, shape (n,); None for data.
         event: Hard event of simulated events, shape (n,); unique among the processes.
         counted: Simulated events in the bins; None for data.
+        x: Features, shape (n, d); None of copies.
     """
 
     posterior: Float32
@@ -90,6 +91,7 @@ class Scored:
     process: Integers | None = None
     event: Integers | None = None
     counted: Counted | None = None
+    x: Float32 | None = None
 
     @property
     def columns(self) -> RatioColumns:
@@ -130,6 +132,7 @@ class Scored:
             process=None,
             event=None,
             counted=None,
+            x=None,
         )
 
     def resampled(self, factor: Array) -> Scored:
@@ -195,7 +198,7 @@ class RatioModel:
             for p, parts in enumerate(self.parts):
                 exponents[rows, p] = parts[r](x[rows], fold[rows], score[rows])
         posterior = self.scorer.within(np.asarray(scores, dtype=np.float64), region).astype(np.float32)
-        return Scored(posterior, exponents, np.asarray(region), score, weights, counts)
+        return Scored(posterior, exponents, np.asarray(region), score, weights, counts, x=x)
 
     def observed(self, data: Observed) -> tuple[Scored, int]:
         """Data, each event by the models of its fold; and how many events are in no cell."""
@@ -246,6 +249,7 @@ class RatioModel:
             process=process,
             event=event,
             counted=counted,
+            x=np.concatenate([rows.x for rows in shifted]),
         )
 
     def likelihood(

@@ -134,9 +134,11 @@ _Region = Annotated[
 class UncertaintyOptions(Options):
     """The error of the simulation and of what was learned from it."""
 
-    replicas: int = Field(5, ge=2, description="of the whole learning, on resampled hard events")
+    replicas: int = Field(5, ge=2, description="of the whole learning, on resampled hard events, for all")
     what: Literal["all", "templates", "off"] = Field(
-        "all", description="templates resamples the expected events only, without training"
+        "templates",
+        description="templates draws the expected events again, in seconds; all learns everything again, each replica "
+        "as long as the run",
     )
 
 

@@ -16,7 +16,7 @@ from hisigma_zfit.crosssection.regions import require_observed
 from hisigma_zfit.crosssection.sanity import require_inside
 from hisigma_zfit.crosssection.stored import TASK, CrossSectionResults, load_cross_section
 from hisigma_zfit.measurement.blind import trained_digests
-from hisigma_zfit.results import AssignmentAnswer, CrossSectionEvents, CrossSectionResult, DesignSummary
+from hisigma_zfit.results import CrossSectionResult, DesignSummary
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.crosssection.expectation import Expectation
     from hisigma_zfit.crosssection.inputs import Inputs, Observed
     from hisigma_zfit.crosssection.learning import Learner, Simulation
@@ -36,7 +37,7 @@ __all__ = ["cross_section", "cross_section_identity", "run_cross_section"]
 
 _log = logging.getLogger(__name__)
 
-_STAGES = ("read", "posterior", "design", "exponents", "fit", "check", "draw")
+_STAGES = ("read", "posterior", "design", "exponents", "replicas", "fit", "check", "draw")
 _TRIALS = 12  # settings of the nuisances at which the fit is tried
 _HELD_BACK_TRUTH = 3.0  # a few events fluctuate; a large signal keeps their fit away from where R vanishes
 _SHOWN = 5  # features of a page of closures
@@ -98,7 +99,8 @@ def run_cross_section(
         record = None if unblinding is None else unblinding()
         if reuse is not None:
             run.take_members(reuse)
-        task = _Task(settings, run, Stages(_STAGES, quiet=quiet), processes)
+        stages = [name for name in _STAGES if name != "replicas" or settings.uncertainty.what == "all"]
+        task = _Task(settings, run, Stages(stages, quiet=quiet), processes)
         results = task.results(identity)
         results = replace(results, result=replace(results.result, unblinding=record))
         with task.stages("draw"):
@@ -157,6 +159,8 @@ class _Task:
         from hisigma_zfit.crosssection.expectation import Expectation
         from hisigma_zfit.crosssection.learning import Learner
         from hisigma_zfit.crosssection.methods import methods_of
+        from hisigma_zfit.crosssection.observing import assignments_of, event_counts, observed_cells
+        from hisigma_zfit.crosssection.postfit import PostFit, variation_maps
 
         learner = Learner(
             inputs, settings, folder=self.run.member_folder("ratios"), seed=settings.seed, processes=self.processes
@@ -165,14 +169,14 @@ class _Task:
         rows = [own.rows for own in simulation.placed]
         self.warnings += [*of_data(outside), *of_simulation(rows, model.cells.names, model.cells.unbinned)]
         expectation = Expectation(inputs, simulation, model)
+        replicas = self._replicas(inputs)
         with self._stage("fit"):
             methods = methods_of(settings.inference.compare, model, simulation, inputs.analysis.design)
             expected = self._expected(expectation, methods)
-            errors = self._simulation_errors(inputs, model, expected["unbinned"])
-            fitted, dropped = expected, 0
-            assignments: tuple[AssignmentAnswer, ...] = ()
-            if data is not None:
-                fitted, assignments, dropped = self._data(data, model, methods)
+            errors = self._simulation_errors(inputs, model, expected["unbinned"], replicas)
+            fitted, assignments, dropped = (
+                (expected, (), 0) if data is None else assignments_of(data, model, methods, settings)
+            )
             unbinned = fitted["unbinned"]
             likelihood = model.likelihood(unbinned)
             found = answers(
@@ -180,7 +184,7 @@ class _Task:
                 levels=(settings.inference.cl[0], settings.inference.cl[1]),
                 simulation={poi: own.sigma for poi, own in errors.items()},
                 ranked=settings.inference.impacts,
-                observed=self._observed(model, unbinned),
+                observed=observed_cells(model, unbinned),
             )
             others = {name: own.likelihood(fitted[name]) for name, own in methods.items()}
             comparison = self._comparison(methods, others)
@@ -194,27 +198,21 @@ class _Task:
                 )
                 for k, poi in enumerate(likelihood.yields)
             )
-            assert model.reference is not None
-            back = model.likelihood(model.reference)
-            nominal = {poi: best(back, poi) for poi in likelihood.yields}
             profiles = tuple(
                 nuisance_profile(likelihood, own) for own in model.structure.shapes if own.coordinate.t(0.0)[2] != 0.0
             )
+            fit = PostFit(model, likelihood, found.theta, found.covariance, unbinned, inputs.features)
+            counting, gof = (None, {}) if data is None else (fit.counting(), fit.tests(settings.seed))
         with self._stage("check"):
             pages = closures(inputs, simulation, model)
             bias, held = self._biases(inputs, simulation, model, methods, expectation, errors)
-            shapes = exponent_summaries(inputs, model, pages)
-        halves = {poi: own.error for poi, own in found.pois.items()}
-        self.warnings += [*of_learning(shapes), *of_nominal(nominal, halves), *of_answers(found, errors, profiles)]
+            shapes = exponent_summaries(inputs, simulation, model, pages, seed=settings.seed)
+            assert model.reference is not None
+            back = model.likelihood(model.reference)
+            nominal = {poi: (best(back, poi), own.error) for poi, own in found.pois.items()}
+        self.warnings += [*of_learning(shapes), *of_nominal(nominal), *of_answers(found, errors, profiles)]
         for text in self.warnings:
             _log.warning("%s", text)
-        counts = CrossSectionEvents(
-            read=data.n_read if data is not None else 0,
-            unbinned=self._unbinned(model, unbinned) if data is not None else {},
-            counting=int(unbinned.counts.sum()) if data is not None else 0,
-            dropped=self._dropped(data, dropped),
-            simulated={sample.name: len(sample.events) for sample in inputs.samples},
-        )
         design = inputs.analysis.design
         result = CrossSectionResult(
             data="asimov" if data is None else "observed",
@@ -227,7 +225,7 @@ class _Task:
             parameters=found.parameters,
             correlations=found.correlations,
             impacts=found.impacts,
-            n_events=counts,
+            n_events=event_counts(data, model, unbinned, dropped, inputs.samples),
             yields=found.yields,
             cells=found.cells,
             design=DesignSummary(
@@ -242,8 +240,8 @@ class _Task:
             moments=moment_summaries(model),
             bias=bias,
             uncertainty=errors,
-            gof_counting=None,
-            gof={},
+            gof_counting=counting,
+            gof=gof,
             comparison=comparison,
             assignments=assignments,
             held_back=held,
@@ -259,7 +257,8 @@ class _Task:
             trained=trained_digests(self.run.folder),
         )
         worst = tuple(own for page in pages.values() for own in _worst(page))
-        return CrossSectionResults(result, scans, profiles, worst)
+        maps = variation_maps(model, design.values, design.points, design.nuisances, fit)
+        return CrossSectionResults(result, scans, profiles, worst, fit.projections(), maps)
 
     def _learn(self, learner: Learner, data: Observed | None) -> tuple[RatioModel, Simulation]:
         with self._stage("posterior"):
@@ -282,52 +281,30 @@ class _Task:
         factors = expectation.factors(wanted)
         return {name: own.times(factors) for name, own in methods_scored(methods, expectation.rows(settings)).items()}
 
-    def _simulation_errors(self, inputs: Inputs, model: RatioModel, expected: Scored) -> dict[str, SimulationError]:
+    def _replicas(self, inputs: Inputs) -> Mapping[str, Array]:
+        """Fits of replicas of everything, where they are asked for."""
+        if self.settings.uncertainty.what != "all":
+            return {}
+        from hisigma_zfit.crosssection.replicas import retrained_replicas
+
+        with self._stage("replicas"):
+            folder = self.run.member_folder("replicas")
+            return retrained_replicas(inputs, self.settings, folder=folder, processes=self.processes)
+
+    def _simulation_errors(
+        self, inputs: Inputs, model: RatioModel, expected: Scored, replicas: Mapping[str, Array]
+    ) -> dict[str, SimulationError]:
         if self.settings.uncertainty.what == "off":
             return {}
         from hisigma_zfit.crosssection.trials import simulation_error
 
         effective = {own.name: float(own.weights.sum() ** 2 / (own.weights**2).sum()) for own in inputs.samples}
         return {
-            poi: simulation_error(model, expected, poi, seed=self.settings.seed, effective=effective)
+            poi: simulation_error(
+                model, expected, poi, seed=self.settings.seed, effective=effective, retrained=replicas.get(poi)
+            )
             for poi in inputs.analysis.pois
         }
-
-    def _data(
-        self, data: Any, model: RatioModel, methods: Mapping[str, Method]
-    ) -> tuple[dict[str, Scored], tuple[AssignmentAnswer, ...], int]:
-        """Data scored for all methods, and the answers with each assignment of events to folds."""
-        from hisigma_zfit.fitting.profiler import Profiler
-
-        scored: dict[int, tuple[Scored, int]] = {}
-        found = {}
-        for name, method in methods.items():
-            own = getattr(method, "model", model)
-            if id(own) not in scored:
-                scored[id(own)] = own.observed(data)
-            found[name] = scored[id(own)][0]
-        each = []
-        steps = range(data.folds) if self.settings.data is not None and self.settings.data.folds == "both" else (0,)
-        for step in steps:
-            events = found["unbinned"] if step == 0 else model.observed(data.swapped(step))[0]
-            profiler = Profiler(model.likelihood(events), next(iter(self.settings.pois)))
-            low, high = profiler.interval(1.0)
-            each.append(AssignmentAnswer(profiler.best, (float(low), float(high))))
-        return found, tuple(each), scored[id(model)][1]
-
-    def _observed(self, model: RatioModel, events: Scored) -> list[float]:
-        weights = np.ones(len(events.region)) if events.weights is None else events.weights
-        return [*np.bincount(events.region, weights, model.structure.unbinned), *events.counts]
-
-    def _unbinned(self, model: RatioModel, events: Scored) -> dict[str, int]:
-        counts = np.bincount(events.region, minlength=model.structure.unbinned)
-        return {name: int(n) for name, n in zip(model.structure.cells, counts, strict=False)}
-
-    def _dropped(self, data: Any, outside: int) -> dict[str, int]:
-        if data is None:
-            return {}
-        cut = data.n_read - len(data.x)
-        return {name: n for name, n in (("selection", cut), ("in no region", outside)) if n}
 
     def _comparison(self, methods: Mapping[str, Method], likelihoods: Mapping[str, Any]) -> dict[str, MethodAnswer]:
         from hisigma_zfit.crosssection.methods import method_answer

@@ -10,7 +10,7 @@ import numpy as np
 
 from hisigma_zfit.crosssection.smearing import row_keys
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.learn.resampling import fold_of
+from hisigma_zfit.learn.resampling import bootstrap_weights, fold_of
 from hisigma_zfit.learn.streams import Purpose, hashed_uniform
 
 if TYPE_CHECKING:
@@ -32,17 +32,23 @@ class Part:
         held_back: Share of hard events that nothing is learned from.
         which: Those, or all the others.
         scale: Factor on the weights, so that the part stands for the whole yield.
+        replica: Number of the bootstrap by which hard events are drawn again; None for each once.
     """
 
     seed: int
     held_back: float
     which: Literal["used", "held"] = "used"
     scale: float = 1.0
+    replica: int | None = None
 
     def mask(self, identity: Integers) -> Mask:
         """Which rows belong to it, by the identity of the hard events behind them, shape (n,)."""
         held = hashed_uniform(identity, self.seed, Purpose.HELD_BACK) < self.held_back
         return held if self.which == "held" else ~held
+
+    def copies(self, identity: Integers) -> Integers | None:
+        """How often hard events are drawn, shape (n,); None if each is there once."""
+        return None if self.replica is None else bootstrap_weights(self.seed, self.replica, identity)
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,25 @@ class Sample:
     def like(self, events: Dataset) -> Dataset:
         """Of varied events of the whole process those of this part, with weights on the same scale."""
         found = events.select(self.part.mask(events.identity), reason="held back")
-        return replace(found, weights=weights_of(found) * self.part.scale)
+        found = replace(found, weights=weights_of(found) * self.part.scale)
+        return _drawn_again(found, self.part)
+
+    def replica(self, number: int) -> Sample:
+        """The same with its hard events drawn again: each a Poisson number of times, of mean one.
+
+        Args:
+            number: Of the bootstrap; processes need numbers of their own, since they number their events alike.
+        """
+        part = replace(self.part, replica=number)
+        return Sample(self.process, _drawn_again(self.events, part), part, self.folds)
+
+
+def _drawn_again(events: Dataset, part: Part) -> Dataset:
+    copies = part.copies(events.identity)
+    if copies is None:
+        return events
+    found = events.select(copies > 0, reason="not drawn")
+    return replace(found, weights=weights_of(found) * copies[copies > 0])
 
 
 def weights_of(events: Dataset) -> Array:

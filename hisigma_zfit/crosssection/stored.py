@@ -4,7 +4,10 @@ result.json                    the `CrossSectionResult`
 scans/POI.json                 profiled likelihood of a parameter of interest
 profiles/NAME.json             that of a nuisance
 closures/PROCESS_REGION_K.json shifted simulation beside the reweighted one, by feature
+postfit/REGION_K.json          distributions of the score and of features in data and in the fitted model
+maps/K.json                    learned functions over two features
 members/ratios/                posterior, design points and exponents, with which an interrupted run goes on
+members/replicas/              fits of replicas of everything, where they were asked for
 toys/toys.json                 pseudo-experiments, where there were some
 """
 
@@ -14,7 +17,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hisigma_zfit.report import crosssection_tables
-from hisigma_zfit.results import CoverageStudy, CrossSectionResult, NuisanceProfile, PoiScan, ShapeClosure
+from hisigma_zfit.results import (
+    CoverageStudy,
+    CrossSectionResult,
+    NuisanceProfile,
+    PoiScan,
+    Projection,
+    RatioMap,
+    ShapeClosure,
+)
 from hisigma_zfit.runs.stored import RESULT, StoredResults, read_results
 
 if TYPE_CHECKING:
@@ -33,6 +44,8 @@ _LAYOUT: dict[str, type[Result]] = {
     "scans/*": PoiScan,
     "profiles/*": NuisanceProfile,
     "closures/*": ShapeClosure,
+    "postfit/*": Projection,
+    "maps/*": RatioMap,
     "toys/toys": CoverageStudy,
 }
 
@@ -45,6 +58,8 @@ class CrossSectionResults:
     scans: tuple[PoiScan, ...] = ()
     profiles: tuple[NuisanceProfile, ...] = ()
     closures: tuple[ShapeClosure, ...] = ()
+    postfit: tuple[Projection, ...] = ()
+    maps: tuple[RatioMap, ...] = ()
     toys: CoverageStudy | None = None
 
     def stored(self) -> StoredResults:
@@ -52,6 +67,8 @@ class CrossSectionResults:
         named: dict[str, Result] = {f"scans/{scan.poi}": scan for scan in self.scans}
         named |= {f"profiles/{own.name}": own for own in self.profiles}
         named |= {f"closures/{own.process}_{own.region}_{k:02d}": own for k, own in enumerate(self.closures)}
+        named |= {f"postfit/{own.category}_{k:02d}": own for k, own in enumerate(self.postfit)}
+        named |= {f"maps/{k:02d}": own for k, own in enumerate(self.maps)}
         return StoredResults(named | {RESULT: self.result})
 
     def table(self) -> str:
@@ -62,7 +79,15 @@ class CrossSectionResults:
         """All figures by name."""
         from hisigma_zfit.report.crosssection_figures import cross_section_figures
 
-        return cross_section_figures(self.result, self.scans, self.profiles, closures=self.closures, toys=self.toys)
+        return cross_section_figures(
+            self.result,
+            self.scans,
+            self.profiles,
+            self.postfit,
+            closures=self.closures,
+            maps=self.maps,
+            toys=self.toys,
+        )
 
 
 def load_cross_section(path: str | Path) -> CrossSectionResults:
@@ -78,5 +103,7 @@ def load_cross_section(path: str | Path) -> CrossSectionResults:
         scans=found.all("scans/*", PoiScan),
         profiles=found.all("profiles/*", NuisanceProfile),
         closures=found.all("closures/*", ShapeClosure),
+        postfit=found.all("postfit/*", Projection),
+        maps=found.all("maps/*", RatioMap),
         toys=found.one("toys/toys", CoverageStudy),
     )

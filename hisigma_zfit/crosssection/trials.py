@@ -76,11 +76,18 @@ def _multiplicity(scored: Scored, rng: np.random.Generator, process: int | None 
 
 
 def simulation_error(
-    model: RatioModel, expected: Scored, poi: str, *, seed: int, effective: Mapping[str, float]
+    model: RatioModel,
+    expected: Scored,
+    poi: str,
+    *,
+    seed: int,
+    effective: Mapping[str, float],
+    retrained: Array | None = None,
 ) -> SimulationError:
     """Error of the finite simulation: hard events of expected data are drawn again, what was learned is fixed.
 
-    To first order it is the same as drawing those again that were learned from, by symmetry.
+    To first order it is the same as drawing those again that were learned from, by symmetry.  Fits of the latter, if
+    there are any, decide; the shares of the processes are of the former.
 
     Args:
         model: What was learned.
@@ -88,6 +95,7 @@ def simulation_error(
         poi: Parameter of interest.
         seed: Of the analysis.
         effective: Effective simulated events by process.
+        retrained: Fits of replicas of everything, see `replicas`.
     """
     start = Profiler(model.likelihood(expected), poi)
     names = [str(p.name) for p in start.loss.parameters]
@@ -102,12 +110,13 @@ def simulation_error(
         # few events may draw themselves to where the likelihood has no minimum
         return np.array([value for value in found if np.isfinite(value)])
 
-    replicas = rms(None, _REPLICAS)
+    again = retrained is not None and len(retrained) > 1
+    replicas = retrained if retrained is not None and again else rms(None, _REPLICAS)
     by_process = {
         name: float(np.std(rms(p, _REPLICAS // 3), ddof=1)) for p, name in enumerate(model.structure.processes)
     }
     return SimulationError(
-        what="templates",
+        what="all" if again else "templates",
         nominal=start.best,
         replicas=replicas,
         sigma=float(np.std(replicas, ddof=1)),

@@ -226,7 +226,7 @@ class Maximum:
 
     @property
     def statistic(self) -> Array:
-        """Test statistic: twice the objective, less that of no events in a lump at the prior's mode; at least 0, shape (R,).
+        """Test statistic, shape (R,): twice the objective less that of no events at the prior's mode, or 0 below it.
 
         What is maximised is what is to be compared with toys: lambda at this maximum fluctuates twice as much where
         there is no signal, since among lumps of much the same objective the prior picks narrow or wide ones.

@@ -233,6 +233,25 @@ class RatioLikelihood:
         known = self._constraints.evaluate(theta)
         return Evaluation(value + known.value, gradient + known.gradient, hessian + known.hessian)
 
+    def reference_rows(self, theta: Array, reference: RatioReference | None = None) -> Array:
+        """Expected events that each simulated row stands for, shape (n,); negative where a factor is.
+
+        Args:
+            theta: All parameters, shape (T,).
+            reference: The rows; by default those of the likelihood.
+
+        Raises:
+            InputError: There are none.
+        """
+        own = self.reference if reference is None else reference
+        if own is None:
+            raise InputError.from_parts(
+                expected="simulated rows", got="a RatioLikelihood without", do="pass reference= to it"
+            )
+        exponents = own.exponents[np.arange(len(own.process)), own.process]
+        variation = np.exp(exponents @ self.powers(theta).value)
+        return np.asarray(own.weights * self.factors(theta)[own.process] * variation)
+
     def with_data(self, columns: RatioColumns, auxiliary: Array, start: Array) -> RatioLikelihood:
         """The same model of other events, with plain parameters.
 

@@ -67,8 +67,7 @@ def cross_section_figures(
         Figures by name: ``postfit_REGION_NAME``, ``counting_bins``, ``likelihood_POI``, ``impacts_POI``,
         ``correlations``, ``calibration_REGION``, ``closure_PROCESS_REGION_PAGE``,
         ``map_QUANTITY_PROCESS_X_Y_NUISANCES``, ``bias``, ``held_back``, ``replicas_POI``, ``widths``, ``profile_NAME``,
-        ``goodness_REGION``, ``training_posterior``, ``training_exponents``, ``toys_NAME``; parts that are not known
-        are left out.
+        ``training_posterior``, ``training_exponents``, ``toys_NAME``; parts that are not known are left out.
     """
     if not right_label and result.luminosity is not None:
         right_label = rf"{result.luminosity:g} fb$^{{-1}}$"
@@ -117,8 +116,6 @@ def _of_the_fit(
         figures[f"profile_{profile.name}"] = nuisance_profile(
             profile, labels=labels, label=label, right_label=right_label
         )
-    for region, test in result.gof.items():
-        figures[_name("goodness", region)] = explanations.goodness_of_fit(test, label=label, right_label=right_label)
     return figures
 
 

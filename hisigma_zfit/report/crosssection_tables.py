@@ -200,7 +200,7 @@ def _exponents(what: CrossSectionResult) -> list[str]:
                 f"{100 * own.at_bound:.1f} %",
                 f"{own.normalisation:.3f}",
                 "-" if moments is None else f"{moments.residual_before:.2f}>{moments.residual_after:.2f}",
-                "-" if own.two_sample is None else f"{own.two_sample[0]:.3f}+-{own.two_sample[1]:.3f}",
+                "-" if own.two_sample is None else f"{own.two_sample[0]:.3f} ({own.two_sample[1]:+.1f})",
             ]
         )
     return grid(rows)
@@ -211,7 +211,7 @@ def _check_facts(what: CrossSectionResult) -> list[tuple[str, str]]:
     if what.gof_counting is not None:
         facts.append(("counting bins", str(what.gof_counting).removeprefix("counting bins: ")))
     for region, test in what.gof.items():
-        facts.append((f"two-sample test in {region}", f"p = {test.p_value:.3g}, {test.z:+.1f} standard deviations"))
+        facts.append((f"two-sample test in {region}", str(test)))
     for poi, found in what.uncertainty.items():
         facts.append((f"simulation, {poi}", str(found).split(";")[0]))
         shares = ", ".join(f"{name} {value:.2g}" for name, value in found.by_process.items())

@@ -29,7 +29,7 @@ from hisigma_zfit.results.measurement import (
     TrainingChoice,
 )
 from hisigma_zfit.results.projection import Projection
-from hisigma_zfit.results.ratio_checks import BiasPoint, BiasStudy, HeldBackStudy, SimulationError
+from hisigma_zfit.results.ratio_checks import BiasPoint, BiasStudy, HeldBackStudy, SimulationError, WeightedTest
 from hisigma_zfit.results.ratio_coverage import CoverageBin, CoverageDraw, CoverageStudy, DrawnAnswers, MethodCoverage
 from hisigma_zfit.results.ratio_learning import (
     CalibrationCurve,
@@ -154,6 +154,7 @@ __all__ = [
     "UpperLimit",
     "Validation",
     "WeightedFeature",
+    "WeightedTest",
     "WindowScan",
     "YieldResponse",
 ]

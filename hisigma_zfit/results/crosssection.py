@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from hisigma_zfit.results.base import Result
-from hisigma_zfit.results.explanations import Correlations, GoodnessOfFit, Impacts
+from hisigma_zfit.results.explanations import Correlations, Impacts
 from hisigma_zfit.results.numbers import number
-from hisigma_zfit.results.ratio_checks import BiasStudy, HeldBackStudy, SimulationError
+from hisigma_zfit.results.ratio_checks import BiasStudy, HeldBackStudy, SimulationError, WeightedTest
 from hisigma_zfit.results.ratio_learning import DesignSummary, ExponentSummary, MomentSummary, PosteriorSummary
 from hisigma_zfit.results.unblinding import Unblinding
 
@@ -158,20 +158,19 @@ class CountingFit(Result):
     """How well the counting bins are described.
 
     Attributes:
-        chi2: Of their counts with the expected correlations.
+        chi2: Of their counts less the fitted ones, with the covariance that these have: Poisson fluctuations, less what
+            the fit follows.
         bins: Number of bins.
-        p_value: By toys.
-        toys: How many.
+        p_value: Of chi2 with as many degrees of freedom; good for bins of ten events or more.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/counting-fit/1"
     chi2: float
     bins: int
     p_value: float
-    toys: int
 
     def __str__(self) -> str:
-        return f"counting bins: chi2 = {self.chi2:.1f} for {self.bins} bins, p = {self.p_value:.3g} ({self.toys} toys)"
+        return f"counting bins: chi2 = {self.chi2:.1f} for {self.bins} bins, p = {self.p_value:.3g}"
 
 
 @dataclass(frozen=True)
@@ -235,8 +234,8 @@ class CrossSectionResult(Result):
         moments: What the moment calibration did by process; empty where it is off.
         bias: At shifted truths, by method; empty where it was not looked for.
         uncertainty: Error of simulation and training by parameter of interest; empty likewise.
-        gof_counting: How well the counting bins are described; None without any.
-        gof: Two-sample tests of data and fitted model by unbinned region.
+        gof_counting: How well the counting bins are described; None without any, or for an Asimov set.
+        gof: Two-sample tests of data and fitted simulation by unbinned region; empty for an Asimov set.
         comparison: Other ways of measuring, and this one as "unbinned", by name.
         assignments: Fits with each assignment of the events to folds.
         held_back: Fits of simulated events that trained nothing; None without any.
@@ -272,7 +271,7 @@ class CrossSectionResult(Result):
     bias: dict[str, BiasStudy]
     uncertainty: dict[str, SimulationError]
     gof_counting: CountingFit | None
-    gof: dict[str, GoodnessOfFit]
+    gof: dict[str, WeightedTest]
     comparison: dict[str, MethodAnswer]
     assignments: tuple[AssignmentAnswer, ...]
     held_back: HeldBackStudy | None

@@ -13,7 +13,7 @@ from hisigma_zfit.results.numbers import number, pair
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
 
-__all__ = ["BiasPoint", "BiasStudy", "HeldBackStudy", "SimulationError"]
+__all__ = ["BiasPoint", "BiasStudy", "HeldBackStudy", "SimulationError", "WeightedTest"]
 
 
 @dataclass(frozen=True)
@@ -174,3 +174,33 @@ class SimulationError(Result):
         parts = ", ".join(f"{name} {value:.2g}" for name, value in self.by_process.items())
         by = f"; by process {parts}" if parts else ""
         return f"{pair(self.sigma, self.sigma_error)} by {len(self.replicas)} replicas of {self.what}{by}"
+
+
+@dataclass(frozen=True)
+class WeightedTest(Result):
+    """Whether two weighted samples have one density, by trees that were trained with other events.
+
+    Attributes:
+        z: Difference of the mean scores in standard deviations; large values speak against one density.
+        p_value: Of it, one-sided.
+        area: Under the curve of the trees; one half if they cannot tell the samples apart.
+        area_error: Its error where the densities are the same.
+        n_first: Effective events of the first sample.
+        n_second: Effective events of the second sample.
+        seed: Of the halves and of the trees.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/weighted-test/1"
+    z: float
+    p_value: float
+    area: float
+    area_error: float
+    n_first: float
+    n_second: float
+    seed: int
+
+    def __str__(self) -> str:
+        return (
+            f"p = {self.p_value:.3g}, {self.z:+.1f} standard deviations; area {self.area:.3f} +- {self.area_error:.3f} "
+            f"({number(round(self.n_first))} and {number(round(self.n_second))} effective events)"
+        )

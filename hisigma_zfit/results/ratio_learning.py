@@ -126,8 +126,8 @@ class ExponentSummary(Result):
         residual_over_variation: Rms of the difference in the score's bins by the rms of the variation itself.
         at_bound: Share of the exponents beyond nine tenths of their bound.
         normalisation: Largest departure of the sum of reweighted events from the rate, relative, over all points.
-        two_sample: Area under the curve of shifted against reweighted events less one half, and its error; None where
-            it was not tested.
+        two_sample: Area under the curve of trees that tell shifted from reweighted events, less one half, at the
+            outermost design point; and their distance in standard deviations.  None where it was not tested.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/exponent-summary/1"

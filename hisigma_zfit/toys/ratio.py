@@ -113,10 +113,7 @@ class RatioAsimov:
     @cached_property
     def rows(self) -> Array:
         """Events that each row stands for, shape (n,)."""
-        loss, reference = self.sample.loss, self.sample.reference
-        exponents = reference.exponents[np.arange(len(reference.process)), reference.process]
-        variation = np.exp(exponents @ loss.powers(self.theta).value)
-        return np.asarray(reference.weights * loss.factors(self.theta)[reference.process] * variation)
+        return self.sample.loss.reference_rows(self.theta, self.sample.reference)
 
     @cached_property
     def bins(self) -> Array:

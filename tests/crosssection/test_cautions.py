@@ -94,7 +94,7 @@ def test_profiles_are_looked_at_where_there_are_no_impacts():
 
 
 def test_a_nominal_simulation_that_is_not_given_back_is_told():
-    assert of_nominal({"mu": 1.05, "kappa": 0.9}, {"mu": 0.2, "kappa": 0.4}) == []
-    (text,) = of_nominal({"mu": 1.05, "kappa": 1.4}, {"mu": 0.2, "kappa": 0.4})
+    assert of_nominal({"mu": (1.05, 0.2), "kappa": (0.9, 0.4)}) == []
+    (text,) = of_nominal({"mu": (1.05, 0.2), "kappa": (1.4, 0.4)})
     assert text.startswith("the nominal simulation gives kappa = 1.4 instead of 1")
-    assert len(of_nominal({"mu": float("nan")}, {"mu": 0.2})) == 1
+    assert len(of_nominal({"mu": (float("nan"), 0.2)})) == 1

@@ -14,7 +14,7 @@ from crosssection_world import MOVE, TOY, World, write_root
 from same_numbers import assert_same_text
 from scipy.stats import norm, qmc
 
-from hisigma_zfit.crosssection import checks, learning, methods, pipeline
+from hisigma_zfit.crosssection import checks, learning, methods, pipeline, replicas, trials
 from hisigma_zfit.crosssection.expectation import Expectation
 from hisigma_zfit.crosssection.inputs import read, read_data, split
 from hisigma_zfit.crosssection.options import CrossSectionOptions
@@ -216,6 +216,49 @@ def test_data_are_fitted_with_both_assignments(run, observed):
     columns = run.world.observed()
     exact = Profiler(TOY.likelihood(TOY.columns(np.stack([columns["x"], columns["y"]], axis=1))), "mu")
     assert abs(observed.poi["mu"].value - exact.best) < observed.poi["mu"].error
+
+
+@pytest.mark.statistical  # two p-values, 1e-5 each
+def test_the_fitted_model_describes_the_data(run, observed):
+    assert observed.gof_counting.bins == 3
+    assert observed.gof_counting.p_value > 1e-5
+    assert observed.gof["U"].p_value > 1e-5
+    assert (run.result.gof_counting, run.result.gof) == (None, {})
+    stored = load_cross_section(run.world.folder / "observed")
+    assert [own.observable for own in stored.postfit] == ["score.signal", "x", "y"]
+    assert stored.postfit[0].data.sum() == observed.n_events.unbinned["U"]
+    assert [own.quantity for own in stored.maps] == ["posterior", "variation", "variation"]
+
+
+def test_everything_is_learned_again_for_replicas(run, learned, tmp_path):
+    """Two of them: different from each other, and no farther than the events of the templates allow."""
+    settings = CrossSectionOptions.load(run.world.config("replicas", uncertainty={"what": "all", "replicas": 2}))
+    inputs = read(settings)
+    found = replicas.retrained_replicas(inputs, settings, folder=tmp_path / "kept")["mu"]
+    sigma = run.result.uncertainty["mu"].sigma
+    assert 0.0 < abs(found[0] - found[1]) < 10.0 * sigma
+    assert np.abs(found - 1.0).max() < 8.0 * sigma
+    # one that is there is not made again
+    (tmp_path / "kept" / "0000.json").write_text('{"mu": 1.25}')
+    again = replicas.retrained_replicas(inputs, settings, folder=tmp_path / "kept")["mu"]
+    assert again.tolist() == [1.25, found[1]]
+    error = trials.simulation_error(learned.model, learned.model.reference, "mu", seed=1, effective={}, retrained=found)
+    assert (error.what, error.sigma) == ("all", pytest.approx(np.std(found, ddof=1)))
+    assert set(error.by_process) == set(TOY.processes)
+
+
+def test_a_replica_draws_hard_events(run):
+    inputs = read(run.settings)
+    own = replicas.replica_inputs(inputs, 3)
+    for mine, its in zip(own.samples, inputs.samples, strict=True):
+        copies = mine.part.copies(its.events.identity)
+        assert mine.weights.sum() == pytest.approx((its.weights * copies).sum())
+        assert set(mine.events.identity) == set(its.events.identity[copies > 0])
+        assert abs(copies.mean() - 1.0) < 5.0 / np.sqrt(len(copies))
+        # varied events of files are drawn alike
+        varied = mine.like(its.events)
+        assert varied.weights.sum() == pytest.approx(mine.weights.sum())
+    assert not np.array_equal(own.samples[0].part.replica, own.samples[1].part.replica)
 
 
 def test_an_event_is_scored_by_the_models_of_its_fold_alone(run, learned):
