@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,10 +36,23 @@ def event_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_run(event_files: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """``hisigma measure`` on `event_files`: a few thousand events, two bootstraps, the quick preset."""
+def finished_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> FinishedRun:
+    """``hisigma measure`` on files as `event_files`: a few thousand events, two bootstraps, the quick preset.
+
+    The first worker that needs it makes it, for the others too.
+    """
     import folders
 
-    out = tmp_path_factory.mktemp("runs") / "out"
-    command = folders.measure(event_files, out)
-    return FinishedRun(event_files, out, command, folders.hisigma(*command))
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "finished_run"
+    shared.mkdir(exist_ok=True)
+    kept = shared / "outcome.pickle"
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the second worker waits
+        if not kept.exists():
+            inputs, out = shared / "inputs", shared / "out"
+            inputs.mkdir()
+            folders.write_inputs(inputs)
+            command = folders.measure(inputs, out)
+            kept.write_bytes(pickle.dumps((inputs, out, command, folders.hisigma(*command))))
+        return FinishedRun(*pickle.loads(kept.read_bytes()))
