@@ -1,6 +1,6 @@
 """One draw of the true nuisances with its toys; numpy only, for worker processes.
 
-The simulation itself is shifted to the true nuisances, with new random numbers, and scored by models that have not seen
+The simulation itself is shifted to the true nuisances, by default with new random numbers, and scored by models that have not seen
 its events.  A toy has a Poisson number of copies of every row.  So toys test what was learned, unlike those of
 `hisigma_zfit.toys.ratio`, which are toys of the learned model.  They do not contain the error of the simulation:
 truth and model are made of the same rows.
@@ -65,6 +65,7 @@ class DrawPlan:
         nuisances: See `hisigma_zfit.results.CoverageStudy`.
         cl: Confidence level of the intervals.
         seed: Of the toys.
+        numbers: Random numbers of stochastic shifts.
     """
 
     settings: CrossSectionOptions
@@ -79,6 +80,7 @@ class DrawPlan:
     nuisances: Literal["random", "fixed"]
     cl: float
     seed: int
+    numbers: Literal["new", "design"] = "new"
 
     @classmethod
     def of(cls, run: Restored, settings: CrossSectionOptions, fitted: Sequence[str], **options: object) -> DrawPlan:
@@ -185,7 +187,7 @@ def draw_toys(plan: DrawPlan, number: int) -> CoverageDraw:
     start = time.process_time()
     truth, expectation = _truth(plan, number), plan.expectation
     # two numbers and more: random numbers that no design point has
-    rows = expectation.rows(truth.settings, plan.seed, number, 1)
+    rows = expectation.rows(truth.settings, *((plan.seed, number, 1) if plan.numbers == "new" else ()))
     wanted = {name: own for name, own in plan.methods.items() if name in plan.fitted or name == "unbinned"}
     scored = methods_scored(wanted, rows)
     del rows

@@ -53,6 +53,7 @@ def coverage(
     toys: int = 20,
     mu: tuple[float, float] = (0.1, 3.0),
     nuisances: Literal["random", "fixed"] = "random",
+    numbers: Literal["new", "design"] = "new",
     methods: Sequence[str] = METHODS,
     seed: int = 1,
     processes: int = 1,
@@ -62,10 +63,10 @@ def coverage(
 ) -> CoverageStudy:
     """Count how often the intervals of a cross-section hold the truth.
 
-    For each draw of the nuisances the simulation is shifted to them with new random numbers and scored by models that
-    have not seen its events; each toy has a Poisson number of copies of every row.  All nuisances are profiled.  The
-    rows are those that were learned from, so that the error of the finite simulation is not in the coverage.  A row
-    with a large weight stands in a toy many times; the largest weights and the effective number of rows are logged.
+    For each draw of the nuisances the simulation is shifted to them and scored by models that have not seen its events;
+    each toy has a Poisson number of copies of every row.  All nuisances are profiled.  The rows are those that were
+    learned from, so that the error of the finite simulation is not in the coverage.  A row with a large weight stands
+    in a toy many times; the largest weights and the effective number of rows are logged.
 
     An interrupted study goes on when it is called again, and a longer one begins with the draws of a shorter one.
 
@@ -77,6 +78,8 @@ def coverage(
         nuisances: "random": true nuisances are drawn from their priors and auxiliary measurements stay at the centre,
             as in the FAIR-Universe challenge; "fixed": true nuisances stay at the centre and auxiliary measurements are
             drawn, as is done for nuisances with files or weights in both cases.
+        numbers: Random numbers of stochastic shifts: "new" ones as data have them, or those of the "design", which take
+            their fluctuations out.
         methods: "unbinned", "unbinned-uncalibrated", "counting" or "binned-N".
         seed: Same seed, same toys.
         processes: Worker processes on this machine.
@@ -108,6 +111,7 @@ def study_coverage(
     toys: int,
     mu: Sequence[float],
     nuisances: Literal["random", "fixed"],
+    numbers: Literal["new", "design"] = "new",
     methods: Sequence[str],
     seed: int,
     processes: int = 1,
@@ -117,11 +121,14 @@ def study_coverage(
 ) -> tuple[CoverageStudy, Path]:
     """See `coverage`; also the folder of the study."""
     _check(draws=draws, toys=toys, mu=mu, nuisances=nuisances, seed=seed, processes=processes)
+    if numbers not in ("new", "design"):
+        raise InputError.from_parts(expected="new numbers or those of the design", got=repr(numbers), do="choose one")
     require_methods(methods)
     settings = stored_settings(run)
     place = Path(out) if out is not None else Path(run) / "toys"
     ends, poi = (float(mu[0]), float(mu[1])), settings.pois[0]
     own = {"poi": poi, "mu": ends, "toys": toys, "nuisances": nuisances, "methods": list(methods), "seed": seed}
+    own |= {} if numbers == "new" else {"numbers": numbers}  # a study from before there was a choice goes on
     with _folder(place, {**own, "run": _content(Path(run))}):
         done = {k: found for k in range(draws) if (found := _stored(place, k)) is not None}
         tasks = [(k,) for k in range(draws) if k not in done]
@@ -301,6 +308,12 @@ def coverage_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw the true nuisances (default), or keep them and draw their auxiliary measurements",
     )
     parser.add_argument(
+        "--numbers",
+        choices=("new", "design"),
+        default="new",
+        help="of stochastic shifts: new ones, as data have them (default), or those that the templates were made with",
+    )
+    parser.add_argument(
         "--methods",
         default=",".join(METHODS),
         metavar="NAME,...",
@@ -323,7 +336,7 @@ def coverage_command(arguments: argparse.Namespace) -> str:
     """
     from hisigma_zfit.report.crosssection_tables import coverage as table
 
-    names = ("draws", "toys", "mu", "nuisances", "seed", "processes", "scheduler", "out")
+    names = ("draws", "toys", "mu", "nuisances", "numbers", "seed", "processes", "scheduler", "out")
     methods = tuple(name.strip() for name in arguments.methods.split(",") if name.strip())
     options = {name: getattr(arguments, name) for name in names}
     study, place = study_coverage(arguments.folder, methods=methods, **options)

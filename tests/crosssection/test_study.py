@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from same_numbers import assert_same_text
 
 from hisigma_zfit.crosssection import study
 from hisigma_zfit.crosssection.draws import DrawPlan, draw_toys
+from hisigma_zfit.crosssection.expectation import Expectation
 from hisigma_zfit.crosssection.inputs import input_digests, read
 from hisigma_zfit.crosssection.learning import Learner
 from hisigma_zfit.crosssection.options import CrossSectionOptions
@@ -187,6 +189,18 @@ class TestDraws:
         assert not np.array_equal(one.x[:50], other.x[:50])
         assert not np.array_equal(one.x[:50], design.x[:50])
 
+    @pytest.mark.parametrize(("wanted", "passed"), [("new", (5, 2, 1)), ("design", ())])
+    def test_numbers_are_new_or_those_of_the_design(self, plan, wanted, passed, monkeypatch):
+        seen, rows = [], Expectation.rows
+
+        def remembering(self, settings, *numbers):
+            seen.append(numbers)
+            return rows(self, settings, *numbers)
+
+        monkeypatch.setattr(Expectation, "rows", remembering)
+        draw_toys(replace(plan("fixed"), numbers=wanted), 2)
+        assert seen == [passed]
+
     def test_a_sum_of_toys_is_poissonian(self, plan):
         own = plan("fixed")
         rows = own.expectation.rows({})
@@ -242,6 +256,7 @@ class TestStudy:
             ({"methods": ("unbinned", "unbinned")}, "got 'unbinned' twice"),
             ({"methods": ()}, "a method, got none"),
             ({"nuisances": "free"}, "random or fixed, got 'free'"),
+            ({"numbers": "old"}, "new numbers or those of the design, got 'old'"),
         ],
     )
     def test_bad_options(self, finished, options, message):
