@@ -3,7 +3,7 @@
     python analyses/anomaly/injections.py --background background.root --signal signal.root --sets 20
 
 Every data set is one small file in the folder, so that an interrupted study goes on.  Each takes a part of the
-background events, without replacement: events that are drawn twice cluster as a signal does (a test statistic of 98
+background events, without replacement: events that are drawn twice cluster as a signal does (a likelihood ratio of 98
 without any).
 The sets share events and are not independent.  Prints a table and draws fitted against injected signal.
 """

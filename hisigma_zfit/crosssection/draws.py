@@ -1,9 +1,9 @@
 """One draw of the true nuisances with its toys; numpy only, for worker processes.
 
-The simulation itself is shifted to the true nuisances, by default with new random numbers, and scored by models that have not seen
-its events.  A toy has a Poisson number of copies of every row.  So toys test what was learned, unlike those of
-`hisigma_zfit.toys.ratio`, which are toys of the learned model.  They do not contain the error of the simulation:
-truth and model are made of the same rows.
+The simulation itself is shifted to the true nuisances, by default with new random numbers, and scored by models that
+have not seen its events.  A toy has a Poisson number of copies of every row.  So toys test what was learned, unlike
+those of `hisigma_zfit.toys.ratio`, which are toys of the learned model.  They do not contain the error of the
+simulation: truth and model are made of the same rows.
 """
 
 from __future__ import annotations
