@@ -35,7 +35,7 @@ def projection(
         region: Signal region that selects events, for a fit result only.
         bins: Number of bins or bin edges, for a fit result only.
         **style: Options of `hisigma_zfit.report.histograms.projection`: ``unit``, ``xlabel``, ``labels``, ``logy``,
-            ``signal_scale``, ``lower``, ``label``, ``right_label``.
+            ``signal_scale``, ``lower``, ``data``, ``label``, ``right_label``.
 
     Raises:
         InputError: `what` is neither of the two, or an option does not fit to it.

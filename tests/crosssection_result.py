@@ -22,7 +22,6 @@ from hisigma_zfit.results import (
     DrawnAnswers,
     ExponentSummary,
     FittedParameter,
-    GoodnessOfFit,
     HeldBackStudy,
     Impact,
     Impacts,
@@ -38,6 +37,7 @@ from hisigma_zfit.results import (
     ShapeClosure,
     SimulationError,
     TrainingHistory,
+    WeightedTest,
 )
 from hisigma_zfit.statistics.coverage import coverage_study
 
@@ -241,7 +241,7 @@ def cross_section() -> CrossSectionResult:
                 "learned", 75_000.0, 0.0004, {"m_vis": 1.1, "score_htautau": 0.9}, 0.54, 0.0, 0.002
             ),
             "ztautau": ExponentSummary(
-                "learned", 421_000.0, 0.0012, {"m_vis": 1.3, "score_htautau": 1.0}, 0.26, 0.001, 0.001, (0.001, 0.002)
+                "learned", 421_000.0, 0.0012, {"m_vis": 1.3, "score_htautau": 1.0}, 0.26, 0.001, 0.001, (0.001, 0.7)
             ),
             "ttbar": ExponentSummary("none", 18_500.0, None, {"m_vis": 2.3, "score_htautau": 1.2}, 1.0, 0.0, 0.0),
             "diboson": ExponentSummary("none", 15_900.0, None, {}, None, 0.0, 0.0),
@@ -259,12 +259,8 @@ def cross_section() -> CrossSectionResult:
                 ((0.5, 0.17), (2.0, 0.22)),
             )
         },
-        gof_counting=CountingFit(27.4, 30, 0.61, 500),
-        gof={
-            "U": GoodnessOfFit(
-                "classifier", 0.503, np.random.default_rng(5).normal(0.5, 0.002, 99), 0.07, 53_391, 90_000, 1
-            )
-        },
+        gof_counting=CountingFit(27.4, 30, 0.603),
+        gof={"U": WeightedTest(1.48, 0.07, 0.503, 0.002, 53_391.0, 61_000.0, 1)},
         comparison={
             "counting": MethodAnswer(1.2, (0.4, 1.95), 1.55, 0.37),
             "binned-8": MethodAnswer(1.14, (0.9, 1.39), 0.49, 0.21, 8, 0.01),

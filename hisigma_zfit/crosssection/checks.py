@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["closures", "exponent_summaries", "moment_summaries", "posterior_summary"]
 
+_JUDGED = 20_000  # rows that are to be told from others
+
 
 def posterior_summary(model: RatioModel, simulation: Simulation) -> PosteriorSummary:
     """Areas, cross-entropy, calibration curves everywhere."""
@@ -162,7 +164,8 @@ def _two_sample(
             weights *= np.exp(model.parts[p][0](own.x[at], own.fold[at], score).astype(np.float64) @ monomials)
         samples.append(WeightedEvents(own.x[at], weights, own.event[at]))
     try:
-        test = weighted_two_sample(*samples, seed=seed_for(seed, Purpose.GOODNESS_OF_FIT, 1000 + p), paired=True)
+        own_seed = seed_for(seed, Purpose.GOODNESS_OF_FIT, 1000 + p)
+        test = weighted_two_sample(*samples, seed=own_seed, paired=True, most=_JUDGED)
     except InputError:  # few events say nothing of many dimensions
         return None
     return test.area - 0.5, test.z

@@ -261,7 +261,7 @@ class CrossSectionOptions(Options):
             _set(values, "uncertainty", lambda own: {**own, "what": what})
         elif preset == "paper":
             _set(values, "exponents", lambda own: {"epochs": 8, "seeds": 4, **own})
-            _set(values, "uncertainty", lambda own: {"replicas": 10, **own})
+            _set(values, "uncertainty", lambda own: {"what": "all", "replicas": 10, **own})
         return values
 
     @property

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.results import CrossSectionResult
 
-__all__ = ["counting_bins"]
+__all__ = ["counting_bins", "points"]
+
+
+def points(what: CrossSectionResult) -> str:
+    """What the points of a figure are."""
+    return "Asimov data" if what.data == "asimov" else "Data"
 
 
 def counting_bins(
@@ -64,7 +69,13 @@ def counting_bins(
         model_error=np.array([cell.error for cell in cells.values()]),
     )
     figure = plotting.projection(
-        shown, xlabel="Counting bin", labels=labels, logy=True, label=label, right_label=right_label
+        shown,
+        xlabel="Counting bin",
+        labels=labels,
+        logy=True,
+        data=points(what),
+        label=label,
+        right_label=right_label,
     )
     with styled():
         main, panel = figure.axes

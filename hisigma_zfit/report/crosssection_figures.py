@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hisigma_zfit.report import explanations, plotting
-from hisigma_zfit.report.counting_figures import counting_bins
+from hisigma_zfit.report.counting_figures import counting_bins, points
 from hisigma_zfit.report.coverage_figures import coverage_figures
 from hisigma_zfit.report.ratio_figures import calibration_curves, ratio_map, shape_closure
 from hisigma_zfit.report.ratio_fit_figures import bias_points, likelihood, nuisance_profile, replicas, widths
@@ -97,7 +97,7 @@ def _of_the_fit(
     figures: dict[str, Figure] = {}
     for shown in postfit:
         figures[_name("postfit", shown.category, shown.observable)] = plotting.projection(
-            shown, labels=labels, logy=True, label=label, right_label=right_label
+            shown, labels=labels, logy=True, data=points(result), label=label, right_label=right_label
         )
     if any(not cell.unbinned and cell.observed is not None for cell in result.cells.values()):
         figures["counting_bins"] = counting_bins(result, labels=labels, label=label, right_label=right_label)

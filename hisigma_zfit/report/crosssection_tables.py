@@ -187,7 +187,7 @@ def _learning_facts(what: CrossSectionResult) -> list[tuple[str, str]]:
 def _exponents(what: CrossSectionResult) -> list[str]:
     if not what.exponents:
         return []
-    rows = [["", "shape", "eff. events", "residual", "worst closure", "at bound", "norm.", "moments", "2-sample"]]
+    rows = [["", "shape", "eff. events", "residual", "worst closure", "at bound", "norm.", "moments", "trees z"]]
     for name, own in what.exponents.items():
         moments = what.moments.get(name)
         rows.append(
@@ -200,7 +200,7 @@ def _exponents(what: CrossSectionResult) -> list[str]:
                 f"{100 * own.at_bound:.1f} %",
                 f"{own.normalisation:.3f}",
                 "-" if moments is None else f"{moments.residual_before:.2f}>{moments.residual_after:.2f}",
-                "-" if own.two_sample is None else f"{own.two_sample[0]:.3f} ({own.two_sample[1]:+.1f})",
+                "-" if own.two_sample is None else f"{own.two_sample[1]:+.1f}",
             ]
         )
     return grid(rows)

@@ -69,6 +69,7 @@ def projection(
     logy: bool = False,
     signal_scale: float | None = None,
     lower: Literal["pull", "excess"] = "pull",
+    data: str = "Data",
     label: str = LABEL,
     right_label: str = "",
 ) -> Figure:
@@ -84,6 +85,7 @@ def projection(
             number where the signal alone would be too small to see.
         lower: What the lower panel shows: ``"pull"``, (data - model) / sigma, or ``"excess"``, the data minus the
             fitted background beside the fitted signal.
+        data: What the points are, for the legend.
         label: Text above the frame; its first word is set in bold.
         right_label: Text above the frame at the right, for example an energy.
 
@@ -99,14 +101,16 @@ def projection(
         panel = figure.add_subplot(grid[1], sharex=main)
         _draw_model(main, shown, labels)
         _draw_scaled_signal(main, shown, labels, signal_scale, logy=logy)
-        _draw_data(main, shown)
+        _draw_data(main, shown, data)
         _set_count_axis(main, shown, logy=logy)
         widths = np.diff(shown.edges)
         width = float(widths[0]) if np.allclose(widths, widths[0], rtol=1e-6) else None
         main.set_ylabel(event_label(shown.observable, width, unit=unit))
         main.tick_params(labelbottom=False)
-        _draw_legend(main, shown, labels)
+        _draw_legend(main, shown, labels, data)
         (_draw_pulls if lower == "pull" else _draw_excess)(panel, shown)
+        if _geometric(shown.edges):
+            panel.set_xscale("log")
         panel.set_xlim(shown.edges[0], shown.edges[-1])
         panel.set_xlabel(xlabel or axis_label(shown.observable, unit=unit, labels=labels))
         figure.align_ylabels([main, panel])
@@ -203,14 +207,26 @@ def _round_down(value: float) -> float:
     return power * max(step for step in (1, 2, 5) if step * power <= value * (1 + 1e-9))
 
 
-def _draw_data(axes: Axes, what: Projection) -> None:
+def _geometric(edges: Array) -> bool:
+    """Whether bins are equally wide on a logarithmic axis, and on no linear one."""
+    if not edges[0] > 0.0 or edges[-1] < 2.0 * edges[0]:
+        return False
+    return bool(np.allclose(np.diff(np.log(edges)), np.log(edges[-1] / edges[0]) / (len(edges) - 1), rtol=1e-3))
+
+
+def _centres(edges: Array) -> Array:
+    """Of the bins as they are drawn."""
+    return np.asarray(np.sqrt(edges[1:] * edges[:-1]) if _geometric(edges) else 0.5 * (edges[1:] + edges[:-1]))
+
+
+def _draw_data(axes: Axes, what: Projection, name: str) -> None:
     filled = np.flatnonzero(what.data)
     # an empty bin between filled ones says something and keeps its error bar, unless nothing is expected there either,
     # as in a closed region; beyond them it would only clutter
     inside = (what.data != 0) | (_total(what) != 0)
     inside[: filled[0] if filled.size else None] = False
     inside[filled[-1] + 1 if filled.size else 0 :] = False
-    centres = 0.5 * (what.edges[1:] + what.edges[:-1])
+    centres = _centres(what.edges)
     below, above = poisson_errors(what.data, what.data_variance)
     axes.errorbar(
         centres[inside],
@@ -220,7 +236,7 @@ def _draw_data(axes: Axes, what: Projection) -> None:
         color="black",
         markersize=6,
         elinewidth=1.5,
-        label=f"Data ({_yield(what.data.sum())})",
+        label=f"{name} ({_yield(what.data.sum())})",
         zorder=5,
     )
 
@@ -236,16 +252,16 @@ def _set_count_axis(axes: Axes, what: Projection, *, logy: bool) -> None:
         # templates from samples have tails of tiny weights: six decades are all that a page can show
         bottom = max(0.5 * float(positive.min(initial=top)), 1e-6 * top)
         # in this order: a scale set first complains where there is nothing positive to choose limits from
-        axes.set_ylim(bottom, top * (top / bottom) ** 0.5)
+        axes.set_ylim(bottom, top * (top / bottom) ** (0.5 if len(what.components) < 4 else 0.85))  # for the legend
         axes.set_yscale("log")
     else:
         axes.set_ylim(min(0.0, 1.1 * float(min(total.min(initial=0), what.data.min(initial=0)))), 1.5 * top)
 
 
-def _draw_legend(axes: Axes, what: Projection, labels: Mapping[str, str] | None) -> None:
+def _draw_legend(axes: Axes, what: Projection, labels: Mapping[str, str] | None, name: str) -> None:
     handles, names = axes.get_legend_handles_labels()
     # data first, then the stack from top to bottom as the eye meets it, then what is drawn over it
-    first = [f"Data ({_yield(what.data.sum())})", *reversed(_component_texts(what, labels))]
+    first = [f"{name} ({_yield(what.data.sum())})", *reversed(_component_texts(what, labels))]
     order = sorted(range(len(names)), key=lambda i: first.index(names[i]) if names[i] in first else len(first))
     axes.legend([handles[i] for i in order], [names[i] for i in order], loc="upper right", fontsize=19)
     if what.selection:
@@ -264,7 +280,7 @@ def _draw_pulls(axes: Axes, what: Projection) -> None:
         band = np.divide(what.model_error, sigma, out=np.zeros_like(sigma), where=sigma > 0)
         _draw_band(axes, np.zeros_like(band), band, what.edges)
     axes.axhline(0, color="black", linewidth=1)
-    centres = 0.5 * (what.edges[1:] + what.edges[:-1])
+    centres = _centres(what.edges)
     inside = np.abs(pull) <= reach
     axes.errorbar(centres[inside], pull[inside], yerr=1, fmt="o", color="black", markersize=6, elinewidth=1.5)
     for sign, marker in ((1, "^"), (-1, "v")):
@@ -289,7 +305,7 @@ def _draw_excess(axes: Axes, what: Projection) -> None:
     below, above = poisson_errors(what.data, what.data_variance)
     excess = what.data - background
     shown = (what.data != 0) | (background != 0)
-    centres = 0.5 * (what.edges[1:] + what.edges[:-1])
+    centres = _centres(what.edges)
     axes.errorbar(
         centres[shown],
         excess[shown],

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["WeightedEvents", "weighted_two_sample"]
 
 LEAST = 100.0  # effective events of each kind
-_MOST = 60_000  # rows of each kind
+MOST = 60_000  # rows of each kind
 _LEAVES = 60  # a leaf has at least the 60th part of the events: over-training costs power
 
 
@@ -47,7 +47,7 @@ class WeightedEvents:
 
 
 def weighted_two_sample(
-    first: WeightedEvents, second: WeightedEvents, *, seed: int, paired: bool = False
+    first: WeightedEvents, second: WeightedEvents, *, seed: int, paired: bool = False, most: int = MOST
 ) -> WeightedTest:
     """Test that two weighted samples have one density; their normalisations do not matter.
 
@@ -56,6 +56,7 @@ def weighted_two_sample(
         second: What it should be like.
         seed: Of the halves and of the trees.
         paired: Whether equal numbers of hard events mean the same event in both samples, whose fluctuations cancel.
+        most: Rows of each sample, about; more cost time.
 
     Returns:
         The test; halves are exchanged and both answers averaged.
@@ -65,7 +66,7 @@ def weighted_two_sample(
     """
     rng = np.random.default_rng(seed)
     samples = [first, second]
-    shares = [min(1.0, _MOST / max(len(own.weights), 1)) for own in samples]
+    shares = [min(1.0, most / max(len(own.weights), 1)) for own in samples]
     shares = [min(shares)] * 2 if paired else shares
     kept = [drawn < share for drawn, share in zip(_by_chance(samples, rng, paired=paired), shares, strict=True)]
     samples = [own.of(rows) for own, rows in zip(samples, kept, strict=True)]

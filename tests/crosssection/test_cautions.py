@@ -59,7 +59,16 @@ def answer(errors=(0.9, 1.0), **parameters) -> Answers:
     own = PoiAnswer(1.0, (0.8, 1.2), (0.6, 1.4), 0.15, 0.13)
     known = {"mu": FittedParameter(1.0, 0.2), "jes": FittedParameter(0.1, 0.95, 0.1, 0.95)} | parameters
     names = tuple(known)
-    return Answers({"mu": own}, known, Correlations(names, np.eye(len(names))), {"mu": budget}, {}, {})
+    return Answers(
+        {"mu": own},
+        known,
+        Correlations(names, np.eye(len(names))),
+        {"mu": budget},
+        {},
+        {},
+        np.zeros(0),
+        np.zeros((0, 0)),
+    )
 
 
 def simulation(sigma: float) -> SimulationError:

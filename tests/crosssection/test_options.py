@@ -96,8 +96,12 @@ def test_presets(config):
     assert (quick.exponents.epochs, quick.exponents.seeds) == (2, 1)
     paper = CrossSectionOptions.load(config, preset="paper")
     assert (paper.exponents.epochs, paper.exponents.seeds) == (6, 4)
+    assert paper.uncertainty.what == "off"  # as the file says
     without = CrossSectionOptions.build(**{name: RAW[name] for name in ("processes", "features", "regions")})
-    assert (without.uncertainty.what, without.columns, without.joint_points) == ("all", {}, "all")
+    assert (without.uncertainty.what, without.columns, without.joint_points) == ("templates", {}, "all")
+    named = {name: RAW[name] for name in ("processes", "features", "regions")}
+    paper = CrossSectionOptions.build(**named, preset="paper").uncertainty
+    assert (paper.what, paper.replicas) == ("all", 10)
     assert CrossSectionOptions.load(config, preset="quick", uncertainty={"what": "all"}).uncertainty.what == "templates"
 
 

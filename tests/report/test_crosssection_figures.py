@@ -34,7 +34,6 @@ def test_everything_that_a_run_knows_is_drawn(
         "correlations",
         "widths",
         "profile_soft_met",
-        "goodness_U",
         "calibration_U",
         "closure_htautau_U",
         "closure_ztautau_U_1",

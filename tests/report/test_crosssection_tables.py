@@ -26,7 +26,7 @@ def test_the_table_has_every_part(cross_section):
         "  binned-8                1.14      [0.9, 1.39]  0.245  0.210        1.167   0.01",
         "  mean  1.075",
         "    products                     tes x jes, tes x soft_met, jes x soft_met",
-        "  ztautau   learned       421000      0.26      m_vis 1.3     0.1 %  0.001  2.60>0.56  0.001+-0.002",
+        "  ztautau   learned       421000      0.26      m_vis 1.3     0.1 %  0.001  2.60>0.56     +0.7",
         "    halved by           4.1 times the events of ztautau, ttbar",
         "  unbinned   simulation      12  +0.062  0.068     0.325    0.095           0.059   5.8",
         "  design      210.0        337.0",
