@@ -119,16 +119,17 @@ def retrained_replicas(
         folder.mkdir(parents=True, exist_ok=True)
         for number in numbers:
             path = folder / f"{number:04d}.json"
-            if path.exists():
-                raw = json.loads(path.read_text())
-                found[number] = {name: math.nan if value is None else value for name, value in raw.items()}
+            # of other expected events the fits are others
+            if path.exists() and (kept := json.loads(path.read_text()))["asimov"] == work.wanted:
+                best_fits = kept["values"].items()
+                found[number] = {name: math.nan if value is None else value for name, value in best_fits}
     missing = [(number,) for number in numbers if number not in found]
     for (number,), values in finished(_replica, work, missing, processes=processes, scheduler=scheduler):
         found[number] = values
         _log.info("replica %d of %d: %s", number + 1, len(numbers), values)
         if folder is not None:
             raw = {name: None if math.isnan(value) else value for name, value in values.items()}
-            write_text(folder / f"{number:04d}.json", json.dumps(raw))
+            write_text(folder / f"{number:04d}.json", json.dumps({"asimov": work.wanted, "values": raw}))
     # few events may draw themselves to where the likelihood has no minimum
     each = {poi: np.array([found[number][poi] for number in numbers]) for poi in work.pois}
     return {poi: values[np.isfinite(values)] for poi, values in each.items()}

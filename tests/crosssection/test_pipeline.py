@@ -239,7 +239,7 @@ def test_everything_is_learned_again_for_replicas(run, learned, tmp_path):
     assert 0.0 < abs(found[0] - found[1]) < 10.0 * sigma
     assert np.abs(found - 1.0).max() < 8.0 * sigma
     # one that is there is not made again
-    (tmp_path / "kept" / "0000.json").write_text('{"mu": 1.25}')
+    (tmp_path / "kept" / "0000.json").write_text('{"asimov": {}, "values": {"mu": 1.25}}')
     again = replicas.retrained_replicas(inputs, settings, folder=tmp_path / "kept")["mu"]
     assert again.tolist() == [1.25, found[1]]
     error = trials.simulation_error(learned.model, learned.model.reference, "mu", seed=1, effective={}, retrained=found)
