@@ -109,9 +109,17 @@ def exponent_summaries(
     model: RatioModel,
     found: Mapping[tuple[str, str], Sequence[ShapeClosure]],
     *,
-    seed: int,
+    seed: int | None,
 ) -> dict[str, ExponentSummary]:
-    """By process, of the first unbinned region where there are several."""
+    """By process, of the first unbinned region where there are several.
+
+    Args:
+        inputs: Simulation and analysis.
+        simulation: The same at all design points.
+        model: What was learned.
+        found: Closures by process and region.
+        seed: Of the trees that try to tell shifted from reweighted events; None leaves them out.
+    """
     if not model.structure.unbinned:
         return {}
     design, own = inputs.analysis.design, model.reference
@@ -143,7 +151,9 @@ def exponent_summaries(
             residual_over_variation=shapes[0].residual_over_variation,
             at_bound=float(training.at_bound.max(initial=0.0)),
             normalisation=float(np.abs(sums.excess[p]).max(initial=0.0)),
-            two_sample=_two_sample(simulation, model, p, design.values, seed) if training.learned else None,
+            two_sample=None
+            if seed is None or not training.learned
+            else _two_sample(simulation, model, p, design.values, seed),
         )
     return summaries
 

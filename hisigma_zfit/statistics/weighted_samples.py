@@ -128,6 +128,7 @@ def _scored(samples: list[WeightedEvents], halves: list[Mask], *, train: bool, s
         max_iter=100,
         learning_rate=0.05,
         max_leaf_nodes=8,
+        max_bins=63,
         min_samples_leaf=max(20, len(x) // _LEAVES),
         early_stopping=False,
         random_state=seed,

@@ -261,6 +261,19 @@ def test_a_replica_draws_hard_events(run):
     assert not np.array_equal(own.samples[0].part.replica, own.samples[1].part.replica)
 
 
+def test_trees_tell_shifted_events_from_those_without_a_variation(run, learned):
+    """And hardly from those that the learned variation reweights."""
+    inputs, simulation, model = learned.inputs, learned.simulation, learned.model
+    pages = checks.closures(inputs, simulation, model)
+    own = checks.exponent_summaries(inputs, simulation, model, pages, seed=1)["background"]
+    nothing = replace(model.parts[1][0], moments=SimpleNamespace(exponents=lambda learned, _: 0.0 * learned))
+    still = replace(model, parts=(model.parts[0], (nothing,)))
+    without = checks.exponent_summaries(inputs, simulation, still, pages, seed=1)["background"]
+    assert without.two_sample[1] > 6.0
+    assert own.two_sample[1] < 0.5 * without.two_sample[1]
+    assert run.result.exponents["background"].two_sample is None  # not in the quick preset
+
+
 def test_an_event_is_scored_by_the_models_of_its_fold_alone(run, learned):
     settings = CrossSectionOptions.load(run.world.config("scored", data={"files": str(run.world.folder / "data.root")}))
     data = read_data(settings, learned.inputs.analysis.recipe)
