@@ -51,7 +51,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Fi
         fcntl.flock(lock, fcntl.LOCK_EX)  # the second worker waits
         if not kept.exists():
             inputs, out = shared / "inputs", shared / "out"
-            inputs.mkdir()
+            inputs.mkdir(exist_ok=True)
             folders.write_inputs(inputs)
             command = folders.measure(inputs, out)
             kept.write_bytes(pickle.dumps((inputs, out, command, folders.hisigma(*command))))

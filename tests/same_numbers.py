@@ -12,7 +12,7 @@ def assert_same_text(ours, theirs, *, digits=1e-7, name=""):
     """The order in which a processor adds, and so the last bits of a fit, depends on where in memory arrays lie."""
     assert NUMBER.split(ours) == NUMBER.split(theirs), name
     numbers = [[float(number) for number in NUMBER.findall(text)] for text in (ours, theirs)]
-    assert numbers[0] == pytest.approx(numbers[1], rel=digits, abs=digits), name
+    assert numbers[0] == pytest.approx(numbers[1], rel=digits, abs=1e-9), name
 
 
 def assert_same_results(ours, theirs, **but):

@@ -108,6 +108,16 @@ class Analysis:
         """Where the simulation is shifted."""
         return make_design([own.axis() for own in self.shapes], self.joint, quick=self.quick)
 
+    @property
+    def reach(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest value at which each nuisance with a function is simulated, by name."""
+        found = {}
+        for k, own in enumerate(self.shapes):
+            if own.kind == "shift":
+                values = [own.value(0.0), *(own.value(float(point[k])) for point in self.design.points)]
+                found[own.name] = min(values), max(values)
+        return found
+
 
 def _require_distinct(what: str, names: Sequence[str]) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -27,7 +27,7 @@ from hisigma_zfit.results import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Integers
     from hisigma_zfit.likelihood.ratio import RatioLikelihood
     from hisigma_zfit.ratio.structure import ShapeParameter
 
@@ -52,7 +52,7 @@ class Answers:
         yields: By process and cell.
         cells: All processes together.
         theta: Best fit of all parameters, shape (T,).
-        covariance: Of theta, shape (T, T); 0 or nan for those at a limit.
+        free: Indices of those that are not at a limit and have an effect.
     """
 
     pois: dict[str, PoiAnswer]
@@ -62,7 +62,7 @@ class Answers:
     yields: dict[str, dict[str, ProcessYield]]
     cells: dict[str, CellTotal]
     theta: Array
-    covariance: Array
+    free: Integers
 
 
 def answers(
@@ -119,7 +119,7 @@ def answers(
             setting=None if own is None else own.coordinate.value(float(theta[k])),
         )
     yields, cells = _yields(likelihood, theta, covariance, observed)
-    return Answers(pois, found, correlations(likelihood), budget, yields, cells, theta, covariance)
+    return Answers(pois, found, correlations(likelihood), budget, yields, cells, theta, profiler.minimum.free)
 
 
 def _error(name: str, budget: Mapping[str, Impacts], pois: Mapping[str, PoiAnswer], hesse: float) -> float:

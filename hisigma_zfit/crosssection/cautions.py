@@ -88,14 +88,18 @@ def of_nominal(nominal: Mapping[str, tuple[float, float]]) -> list[str]:
 
 
 def of_answers(
-    found: Answers, errors: Mapping[str, SimulationError], profiles: Sequence[NuisanceProfile] = ()
+    found: Answers,
+    errors: Mapping[str, SimulationError],
+    profiles: Sequence[NuisanceProfile] = (),
+    reach: Mapping[str, tuple[float, float]] | None = None,
 ) -> list[str]:
-    """Large errors of the simulation, pulls, strong constraints, profiles that are no parabolas.
+    """Large errors of the simulation, pulls, strong constraints, extrapolations, profiles that are no parabolas.
 
     Args:
         found: Of the fit.
         errors: Of the simulation, by parameter of interest.
         profiles: Of nuisances.
+        reach: Smallest and largest setting at which a nuisance was simulated, by name.
     """
     told = []
     for poi, own in errors.items():
@@ -110,6 +114,13 @@ def of_answers(
             told.append(f"{name} is pulled by {fitted.pull:+.1f} standard deviations")
         if fitted.constraint is not None and fitted.constraint < CONSTRAINED:
             told.append(f"{name} is constrained to {fitted.constraint:.2f} of its prior: check that its shape is real")
+    for name, (low, high) in (reach or {}).items():
+        setting = found.parameters[name].setting
+        if setting is not None and not low <= setting <= high:
+            told.append(
+                f"{name} is fitted at {setting:.3g}, beyond the points from {low:g} to {high:g} where it was "
+                "simulated: add points, or limits"
+            )
     crooked = [own.name for own in profiles if not own.parabolic]
     for budget in found.impacts.values():
         for impact in budget.impacts:

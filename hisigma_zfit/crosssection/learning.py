@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Float32, Integers
     from hisigma_zfit.crosssection.inputs import Inputs
     from hisigma_zfit.crosssection.options import CrossSectionOptions
+    from hisigma_zfit.crosssection.regions import Cells
     from hisigma_zfit.crosssection.samples import Sample
     from hisigma_zfit.ratio.exponents import Exponents
     from hisigma_zfit.ratio.structure import Rates
 
-__all__ = ["Learner", "Simulation"]
+__all__ = ["Construction", "Learner", "Simulation"]
 
 LEAST_STEPS, QUICK_STEPS = 1000, 300  # of a net: with fewer than the first the held-out loss still falls
 BACKGROUND_BINS = 20_000.0  # effective events in a region from which a background has the signal's score bins
@@ -64,10 +65,39 @@ class Simulation:
         return np.array([own.sums for own in self.placed])
 
     @property
+    def squares(self) -> Array:
+        """Sums of squared weights, shape (P, B)."""
+        return np.array([own.squares for own in self.placed])
+
+    @property
     def sums(self) -> Array:
-        """The same at the design points, shape (D, P, B)."""
+        """Sums of weights at the design points, shape (D, P, B)."""
         P, B = self.sizes.shape
         return np.array([[rows.sums for rows in point] for point in self.shifted]).reshape(-1, P, B)
+
+
+@dataclass(frozen=True)
+class Construction:
+    """What was decided by how many events there are, so that others can do it alike.
+
+    Attributes:
+        cells: Regions and bins, merged.
+        learned: Whether a shape was learned, by process and unbinned region.
+        many: Whether moments are calibrated in score bins, likewise.
+    """
+
+    cells: Cells
+    learned: tuple[tuple[bool, ...], ...]
+    many: tuple[tuple[bool, ...], ...]
+
+    @classmethod
+    def of(cls, model: RatioModel) -> Construction:
+        """Of what was learned."""
+        return cls(
+            model.cells,
+            tuple(tuple(part.exponents.training.learned for part in parts) for parts in model.parts),
+            tuple(tuple(len(part.moments.edges) > 0 for part in parts) for parts in model.parts),
+        )
 
 
 class Learner:
@@ -79,6 +109,7 @@ class Learner:
         folder: Where trained parts are kept; nothing is kept without one.
         seed: Of everything that is random.
         processes: Worker processes of the trees.
+        like: Decisions that are not made again; by default all are made from the numbers of events.
     """
 
     def __init__(
@@ -89,9 +120,10 @@ class Learner:
         folder: Path | None = None,
         seed: int,
         processes: int = 1,
+        like: Construction | None = None,
     ) -> None:
         self.inputs, self.options, self.folder = inputs, options, folder
-        self.seed, self.processes = seed, processes
+        self.seed, self.processes, self.like = seed, processes, like
         self.analysis = inputs.analysis
         self.signal = self.analysis.signal.index(True)
         self._raw: list[Array] = []  # shares of the nominal rows before calibration, by process
@@ -118,15 +150,16 @@ class Learner:
     def simulation(self, scorer: Scorer, progress: Callable[[int, int], None] | None = None) -> Simulation:
         """The simulation at all design points."""
         samples, analysis = self.inputs.samples, self.analysis
-        shifter = self._shifter(scorer, analysis.cells)
+        shifter = self._shifter(scorer, analysis.cells if self.like is None else self.like.cells)
         placed = tuple(shifter.nominal(sample) for sample in samples)
-        sums, squares = (np.array([getattr(own, name) for own in placed]) for name in ("sums", "squares"))
-        cells, mapping = analysis.cells.merged(sums, squares)
-        if cells.size < analysis.cells.size:
-            shifter = self._shifter(scorer, cells)
-            placed = tuple(_merged(own, mapping, cells.size) for own in placed)
-        require_filled(cells, np.array([own.sums for own in placed]), signal=analysis.signal)
-        self._require_shapes(placed, cells.unbinned)
+        if self.like is None:
+            sums, squares = (np.array([getattr(own, name) for own in placed]) for name in ("sums", "squares"))
+            cells, mapping = analysis.cells.merged(sums, squares)
+            if cells.size < analysis.cells.size:
+                shifter = self._shifter(scorer, cells)
+                placed = tuple(_merged(own, mapping, cells.size) for own in placed)
+            require_filled(cells, np.array([own.sums for own in placed]), signal=analysis.signal)
+            self._require_shapes(placed, cells.unbinned)
         shifted = []
         for d, point in enumerate(analysis.design.points):
             if progress is not None:
@@ -214,8 +247,11 @@ class Learner:
         values, slopes = design.values, rates.slope[p, r]
         linear = len(self.analysis.shapes)
         process = self.analysis.processes[p]
+        shape = process.shape
+        if self.like is not None:
+            shape = "learned" if self.like.learned[p][r] else "none"
         recipe = ExponentRecipe(
-            shape=process.shape,
+            shape=shape,
             hidden=own.hidden,
             bound=own.bound,
             seeds=own.seeds,
@@ -262,6 +298,8 @@ class Learner:
         assert signal.scores is not None
         inside = nominal.weights[nominal.cell == r]
         many = inside.sum() ** 2 >= BACKGROUND_BINS * (inside**2).sum() or bool(self.analysis.signal[p])
+        if self.like is not None:
+            many = self.like.many[p][r]
         edges = (
             equal_content_edges(signal.scores[at, self.signal].astype(np.float64), signal.weights[at], bins)
             if many

@@ -169,7 +169,7 @@ class _Task:
         rows = [own.rows for own in simulation.placed]
         self.warnings += [*of_data(outside), *of_simulation(rows, model.cells.names, model.cells.unbinned)]
         expectation = Expectation(inputs, simulation, model)
-        replicas = self._replicas(inputs)
+        replicas = self._replicas(inputs, model)
         with self._stage("fit"):
             methods = methods_of(settings.inference.compare, model, simulation, inputs.analysis.design)
             expected = self._expected(expectation, methods)
@@ -201,7 +201,7 @@ class _Task:
             profiles = tuple(
                 nuisance_profile(likelihood, own) for own in model.structure.shapes if own.coordinate.t(0.0)[2] != 0.0
             )
-            fit = PostFit(model, likelihood, found.theta, found.covariance, unbinned, inputs.features)
+            fit = PostFit(model, likelihood, found.theta, found.free, unbinned, inputs.features, simulation.squares)
             counting, gof = (None, {}) if data is None else (fit.counting(), fit.tests(settings.seed))
         with self._stage("check"):
             pages = closures(inputs, simulation, model)
@@ -212,7 +212,11 @@ class _Task:
             assert model.reference is not None
             back = model.likelihood(model.reference)
             nominal = {poi: (best(back, poi), own.error) for poi, own in found.pois.items()}
-        self.warnings += [*of_learning(shapes), *of_nominal(nominal), *of_answers(found, errors, profiles)]
+        self.warnings += [
+            *of_learning(shapes),
+            *of_nominal(nominal),
+            *of_answers(found, errors, profiles, inputs.analysis.reach),
+        ]
         for text in self.warnings:
             _log.warning("%s", text)
         design = inputs.analysis.design
@@ -283,7 +287,7 @@ class _Task:
         factors = expectation.factors(wanted)
         return {name: own.times(factors) for name, own in methods_scored(methods, expectation.rows(settings)).items()}
 
-    def _replicas(self, inputs: Inputs) -> Mapping[str, Array]:
+    def _replicas(self, inputs: Inputs, model: RatioModel) -> Mapping[str, Array]:
         """Fits of replicas of everything, where they are asked for."""
         if self.settings.uncertainty.what != "all":
             return {}
@@ -291,7 +295,7 @@ class _Task:
 
         with self._stage("replicas"):
             folder = self.run.member_folder("replicas")
-            return retrained_replicas(inputs, self.settings, folder=folder, processes=self.processes)
+            return retrained_replicas(inputs, self.settings, model, folder=folder, processes=self.processes)
 
     def _simulation_errors(
         self, inputs: Inputs, model: RatioModel, expected: Scored, replicas: Mapping[str, Array]

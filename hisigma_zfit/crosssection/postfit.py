@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,14 @@ from hisigma_zfit.results import CountingFit, Projection, RatioMap
 from hisigma_zfit.statistics.weighted_samples import WeightedEvents, weighted_two_sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hisigma_zfit.arrays import Array, Integers
     from hisigma_zfit.crosssection.model import RatioModel, Scored
     from hisigma_zfit.likelihood.ratio import RatioLikelihood
     from hisigma_zfit.results import WeightedTest
 
-__all__ = ["PostFit", "variation_maps"]
+__all__ = ["PostFit", "histogram_edges", "variation_maps"]
 
 _STEP = 1e-3  # of a parameter's error, for derivatives
 _BINS, _SCORE_BINS = 40, 25
@@ -31,6 +31,7 @@ _SHOWN = 5  # features
 _TAIL = 0.002  # of the events that no bin shows on each side
 _CELLS = 30  # of a map by feature
 _LEAST = 5.0  # effective events of a cell
+_FOLLOWED = 1e-6  # share of a combination of bins that no fit follows exactly
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,19 @@ class PostFit:
         model: What was learned, with its reference.
         likelihood: Of the events.
         theta: Best fit, shape (T,).
-        covariance: Of theta, shape (T, T); 0 or nan for parameters at a limit.
+        free: Indices of the parameters that the events decide; the others are held or at a limit.
         events: Data, or an Asimov set.
         features: Names of the features.
+        squares: Sums of squared weights of the nominal simulation by process and cell, shape (P, B).
     """
 
     model: RatioModel
     likelihood: RatioLikelihood
     theta: Array
-    covariance: Array
+    free: Integers
     events: Scored
     features: tuple[str, ...]
+    squares: Array
 
     @cached_property
     def rows(self) -> Array:
@@ -64,57 +67,78 @@ class PostFit:
         return self.model.reference
 
     @cached_property
-    def _moved(self) -> tuple[Array, Array]:
-        """Derivatives of `rows`, shape (k, n), by the k parameters that move, and the covariance of these."""
-        covered = np.nan_to_num(self.covariance)
-        errors = np.sqrt(np.maximum(np.diag(covered), 0.0))
-        moving = np.flatnonzero(errors > 0.0)
-        found = np.zeros((len(moving), len(self.rows)))
-        for i, k in enumerate(moving):
+    def covariance(self) -> Array:
+        """Of the free parameters, shape (k, k), from the Hessian where the bins contain what the fit expects.
+
+        That of the observed contents differs by their fluctuations, and would not go with the expected variances.
+        """
+        own = self.likelihood
+        expected = self._expected(self.theta)
+        columns = replace(own.columns, counts=expected)
+        hessian = own.with_data(columns, own.auxiliary.observed, self.theta).evaluate(self.theta).hessian
+        return np.linalg.inv(hessian[np.ix_(self.free, self.free)])
+
+    def _expected(self, theta: Array) -> Array:
+        """Contents of the bins, shape (B - unbinned,)."""
+        return self.likelihood.expected(theta)[:, self.likelihood.structure.unbinned :].sum(axis=0)
+
+    def _derivatives(self, function: Callable[[Array], Array]) -> Array:
+        """By the free parameters, shape (k, n) for a function of shape (n,)."""
+        found = []
+        for k, error in zip(self.free, np.sqrt(np.diag(self.covariance)), strict=True):
             step = np.zeros(len(self.theta))
-            step[k] = _STEP * errors[k]
-            above, below = (self.likelihood.reference_rows(self.theta + sign * step) for sign in (1.0, -1.0))
-            found[i] = (above - below) / (2.0 * step[k])
-        return found, covered[np.ix_(moving, moving)]
+            step[k] = _STEP * error
+            found.append((function(self.theta + step) - function(self.theta - step)) / (2.0 * step[k]))
+        return np.array(found).reshape(len(self.free), -1)
+
+    @cached_property
+    def _moved(self) -> Array:
+        return self._derivatives(self.likelihood.reference_rows)
 
     def counting(self) -> CountingFit | None:
-        """Chi2 of the counting bins; None without any.
+        """Chi2 of the counting bins; None without any, or for events with weights, which fluctuate otherwise.
 
-        To first order the fitted counts follow the observed ones, so that the residuals have the covariance V - J C J^T
-        of a linear fit, with V that of the counts, J the derivatives of the expected ones and C the covariance of the
-        parameters, whatever else was fitted at the same time.
+        To first order the fitted contents follow the observed ones, so that residuals have the covariance V - J^T C J
+        with V of the contents, J the derivatives of the expected ones and C the covariance of the parameters, whatever
+        else was fitted at the same time.  The simulation fluctuates too, by S, of which the fit follows as much: what
+        is left is P S P^T with P = 1 - J^T C J V^-1.  Combinations of bins that the fit follows altogether have no
+        residual and are not counted.
         """
         structure = self.likelihood.structure
-        first, size = structure.unbinned, len(structure.cells) - structure.unbinned
-        if not size:
+        first = structure.unbinned
+        if len(structure.cells) == first or self.events.weights is not None:
             return None
-        expected = self.likelihood.expected(self.theta)[:, first:].sum(axis=0)
-        covered = np.nan_to_num(self.covariance)
-        errors = np.sqrt(np.maximum(np.diag(covered), 0.0))
-        moved = np.zeros((len(errors), size))
-        for k in np.flatnonzero(errors > 0.0):
-            step = np.zeros(len(errors))
-            step[k] = _STEP * errors[k]
-            above, below = (
-                self.likelihood.expected(self.theta + sign * step)[:, first:].sum(axis=0) for sign in (1.0, -1.0)
-            )
-            moved[k] = (above - below) / (2.0 * step[k])
-        left = np.diag(expected) - moved.T @ covered @ moved
-        residual = self.events.counts - expected
-        value = float(residual @ np.linalg.pinv(left, rcond=1e-10, hermitian=True) @ residual)
-        return CountingFit(value, size, float(chi2.sf(value, size)))
+        expected = self._expected(self.theta)
+        moved = self._derivatives(self._expected)
+        scale = 1.0 / np.sqrt(expected)
+        follows = scale[:, None] * (moved.T @ self.covariance @ moved) * scale
+        values, axes = np.linalg.eigh(np.eye(len(expected)) - follows)
+        left = axes[:, values > _FOLLOWED]
+        rates = structure.rates.size[:, first:]
+        factors = self.likelihood.expected(self.theta)[:, first:] / np.where(rates > 0.0, rates, 1.0)
+        simulated = (factors**2 * self.squares[:, first:]).sum(axis=0) * scale**2
+        keeps = np.eye(len(expected)) - follows
+        spread = left.T @ (keeps + keeps @ (simulated[:, None] * keeps.T)) @ left
+        residual = left.T @ (scale * (self.events.counts - expected))
+        value = float(residual @ np.linalg.solve(spread, residual))
+        return CountingFit(value, left.shape[1], float(chi2.sf(value, left.shape[1])))
 
     def tests(self, seed: int) -> dict[str, WeightedTest]:
-        """Two-sample tests of the events and the fitted simulation by unbinned region; none where events are few."""
-        found, own = {}, self._reference
+        """Two-sample tests of the events and the fitted simulation by unbinned region.
+
+        There is none where events are few, or have weights.  Rows that stand for fewer than no events, of a process
+        with a negative strength, are left out.
+        """
+        found: dict[str, WeightedTest] = {}
+        own = self._reference
+        if self.events.weights is not None:
+            return found
         assert own.x is not None
         assert own.event is not None
         assert self.events.x is not None
         for r, name in enumerate(self.likelihood.structure.cells[: self.likelihood.structure.unbinned]):
             here, there = np.flatnonzero(self.events.region == r), np.flatnonzero(own.region == r)
-            weights = np.ones(len(here)) if self.events.weights is None else self.events.weights[here]
-            event = np.arange(len(here)) if self.events.event is None else self.events.event[here]
-            data = WeightedEvents(self.events.x[here], weights, event)
+            data = WeightedEvents(self.events.x[here], np.ones(len(here)), np.arange(len(here)))
             model = WeightedEvents(own.x[there], np.maximum(self.rows[there], 0.0), own.event[there])
             try:
                 found[name] = weighted_two_sample(data, model, seed=seed_for(seed, Purpose.GOODNESS_OF_FIT, r))
@@ -131,7 +155,7 @@ class PostFit:
             shown = [self._score(r)]
             for j in self.separating(r)[:_SHOWN]:
                 ours, theirs = self.events.x[:, j].astype(np.float64), self._reference.x[:, j].astype(np.float64)
-                edges = _edges(theirs[self._reference.region == r], self.rows[self._reference.region == r])
+                edges = histogram_edges(theirs[self._reference.region == r], self.rows[self._reference.region == r])
                 shown.append(self._projection(r, self.features[j], ours, theirs, edges))
             found += shown
         return tuple(found)
@@ -171,9 +195,8 @@ class PostFit:
         size = len(edges) - 1
         bins, inside = _binned(theirs[there], edges)
         rows = there[inside]
-        moved, covariance = self._moved
-        slopes = np.array([np.bincount(bins, row[rows], size) for row in moved]).reshape(len(moved), size)
-        band = np.sqrt(np.maximum(np.einsum("ib,ij,jb->b", slopes, covariance, slopes), 0.0))
+        slopes = np.array([np.bincount(bins, row[rows], size) for row in self._moved]).reshape(-1, size)
+        band = np.sqrt(np.maximum(np.einsum("ib,ij,jb->b", slopes, self.covariance, slopes), 0.0))
         components, variances = {}, {}
         for p, process in enumerate(structure.processes):
             part = own.process[rows] == p
@@ -206,25 +229,34 @@ def _binned(values: Array, edges: Array) -> tuple[Integers, Integers]:
     return bins[inside], inside
 
 
-def _edges(values: Array, weights: Array) -> Array:
-    """Of bins that hold nearly all events: one for each of a few integers, else equally wide ones."""
+def histogram_edges(values: Array, weights: Array, bins: int = _BINS) -> Array:
+    """Edges of bins that hold nearly all events: one for each of a few integers, else equally wide ones.
+
+    Args:
+        values: Shape (n,).
+        weights: Shape (n,).
+        bins: How many, where they are equally wide.
+    """
     order = np.argsort(values)
     share = np.cumsum(np.maximum(weights, 0.0)[order])
-    low, high = values[order][
-        np.searchsorted(share, share[-1] * np.array([_TAIL, 1.0 - _TAIL])).clip(0, len(order) - 1)
-    ]
+    ends = np.searchsorted(share, share[-1] * np.array([_TAIL, 1.0 - _TAIL]))
+    low, high = values[order][ends.clip(0, len(order) - 1)]
     known = np.unique(values)
-    if len(known) <= _FEW and np.array_equal(known, np.round(known)):
+    if known[-1] - known[0] <= _FEW and np.array_equal(known, np.round(known)):
         return np.arange(known[0], known[-1] + 2.0) - 0.5
     if not high > low:
         low, high = float(known[0]), max(float(known[-1]), float(known[0]) + 1.0)
-    return np.linspace(low, high, _BINS + 1)
+    edges = np.linspace(low, high, bins + 1)
+    edges[-1] = np.nextafter(edges[-1], np.inf)  # many events may be where the feature ends
+    return edges
 
 
 def variation_maps(
     model: RatioModel, values: Array, points: Sequence[Sequence[float]], nuisances: Sequence[str], fit: PostFit
 ) -> tuple[RatioMap, ...]:
     """The signal's posterior, and how each nuisance alone changes the largest background, over two features.
+
+    Of the first unbinned region.
 
     Args:
         model: What was learned, with its reference.
@@ -244,7 +276,7 @@ def variation_maps(
     first, second = fit.separating(0)[:2]
     x, y = own.x[at, first].astype(np.float64), own.x[at, second].astype(np.float64)
     weights, process = np.maximum(own.weights[at], 0.0), own.process[at]
-    x_edges, y_edges = (_edges(column, weights)[:: _step(column, weights)] for column in (x, y))
+    x_edges, y_edges = (histogram_edges(column, weights, _CELLS) for column in (x, y))
 
     def mean(quantity: Array, rows: Integers) -> dict[str, Any]:
         means = _means(x[rows], y[rows], weights[rows], quantity[rows], (x_edges, y_edges))
@@ -267,11 +299,6 @@ def variation_maps(
         setting = {nuisance: float(points[d][k])}
         found.append(RatioMap("variation", processes[largest], **mean(changed, rows), settings=setting))
     return tuple(found)
-
-
-def _step(column: Array, weights: Array) -> int:
-    """Which of the edges a map takes, so that it has about _CELLS of them."""
-    return max(1, round((len(_edges(column, weights)) - 1) / _CELLS))
 
 
 def _means(x: Array, y: Array, weights: Array, values: Array, edges: tuple[Array, ...]) -> Array:

@@ -281,6 +281,9 @@ class Shifter:
                 do="weights are known there only",
             )
         varied, nominal = sample.events[names[setting]] * sample.part.scale, sample.weights
+        copies = sample.part.copies(sample.events.identity)
+        if copies is not None:  # the nominal weights have them
+            varied = varied * copies
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(nominal == 0.0, 1.0, varied / nominal)
         return np.asarray(ratio)
@@ -362,6 +365,9 @@ class Shifter:
             x = x_scored[inside[scored]]
         else:
             x = self.recipe.x(moved.columns, inside, whose=whose)
+        stored = None if scores is None else scores[inside].astype(np.float32)
+        if stored is None and self._scorer is not None:  # regions of columns alone, whose events have scores too
+            stored = self._scorer(x, moved.fold[inside]).astype(np.float32)
         nominal = np.full(len(sample.events) + 1, -1, dtype=np.int64)  # the last one for rows of nowhere
         nominal[placed.raw] = np.arange(len(placed.raw))
         size = self.cells.size
@@ -374,7 +380,7 @@ class Shifter:
             cell_sums(cell, moved.weights, size) / sets,
             cell_sums(cell, moved.weights**2, size) / sets,
             moved.event[inside],
-            None if scores is None else scores[inside].astype(np.float32),
+            stored,
             self._counted(cell, moved.weights / sets, moved.event) if keep else None,
         )
 

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -146,6 +147,7 @@ def study_coverage(
         study = coverage_study(
             [done[k] for k in range(draws)], poi=poi, mu=ends, nuisances=nuisances, seed=seed, cl=ONE_SIGMA
         )
+        study = replace(study, numbers=numbers)
         _write(place, study)
     return study, place
 

@@ -111,6 +111,8 @@ def simulation_error(
         return np.array([value for value in found if np.isfinite(value)])
 
     again = retrained is not None and len(retrained) > 1
+    if retrained is not None and not again:
+        _log.warning("fewer than two replicas of everything could be fitted: the simulation's error is of templates")
     replicas = retrained if retrained is not None and again else rms(None, _REPLICAS)
     by_process = {
         name: float(np.std(rms(p, _REPLICAS // 3), ddof=1)) for p, name in enumerate(model.structure.processes)

@@ -36,6 +36,7 @@ PRICE = 0.65  # of a parameter in log-likelihood; with 1 (Akaike) faint lumps lo
 ENOUGH = 0.006  # change of the objective at which a column has converged
 MAX_STEPS = 500
 LEAST = 5.0  # events of a lump
+FAR = -1000.0  # test statistic of a lump that is none
 CEILING = 80.0  # of log r: what float32 can square
 
 
@@ -226,14 +227,16 @@ class Maximum:
 
     @property
     def statistic(self) -> Array:
-        """Test statistic, shape (R,): twice the objective less that of no events at the prior's mode, or 0 below it.
+        """Test statistic, shape (R,): twice the objective less that of no events in lumps at the prior's mode.
+
+        Such a lump is idle in all features; one of fewer than five events counts as far below it.
 
         What is maximised is what is to be compared with toys: lambda at this maximum fluctuates twice as much where
         there is no signal, since among lumps of much the same objective the prior picks narrow or wide ones.
         """
         components, size = self.blobs.means.shape[1:]
-        nothing = -0.5 * NU * components * size * (1.0 + np.log(S0**2))
-        return np.maximum(2.0 * (self.objective - nothing), 0.0)
+        mode = -0.5 * NU * size * (1.0 + np.log(S0**2)) + PRICE * (_parameters(size - 1) - _parameters(0))
+        return np.maximum(2.0 * (self.objective - components * mode), FAR)
 
     def best(self) -> int:
         """Number of the search with the largest objective."""

@@ -39,7 +39,7 @@ __all__ = ["VERSION", "FoundSignal", "best_lumps", "cross_fit", "e_value", "find
 
 _log = logging.getLogger(__name__)
 
-VERSION = 3  # of what is searched for: test statistics of another one are not comparable
+VERSION = 4  # of what is searched for: test statistics of another one are not comparable
 KEEP = 10  # starts that are followed to the end
 CENTRES, KEEP_PART = 300, 4  # the same for folds and blocks
 BLOCKS, FIRST_BET = 8, 2  # blocks of the e-value, and those that only teach

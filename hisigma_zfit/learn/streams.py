@@ -105,7 +105,7 @@ class Purpose(IntEnum):
     HELD_BACK = 48
     """Which simulated events nothing is learned from."""
     REPLICA = 49
-    """How often a replica of the whole learning draws each event."""
+    """Fits of resampled simulation, and the trainings of replicas of the whole learning."""
     RATIO_TOYS = 50
     """Nuisances, numbers of events and shifts of a cross-section's pseudo-experiments."""
     SIGNAL_FAMILY = 40

@@ -265,6 +265,8 @@ def coverage(what: CoverageStudy) -> str:
     truth = f"{what.poi} = {what.mu[0]:g}" if fixed else f"{what.poi} flat in [{what.mu[0]:g}, {what.mu[1]:g}]"
     title = f"Coverage of the {100 * what.cl:.4g} % interval of {what.poi}"
     lines = [title, "=" * len(title), f"{number(what.draws)} draws of {number(what.toys)} toys, {truth}, {how}"]
+    if what.numbers == "design":
+        lines.append("smeared with the random numbers of the templates, whose fluctuation is in no toy")
     methods = list(what.methods.values())
     rows = [["", "coverage", "width", "score", "pull mean", "rms", "of draws", "(chance)"]]
     rows += [

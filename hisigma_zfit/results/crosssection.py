@@ -158,10 +158,10 @@ class CountingFit(Result):
     """How well the counting bins are described.
 
     Attributes:
-        chi2: Of their counts less the fitted ones, with the covariance that these have: Poisson fluctuations, less what
-            the fit follows.
-        bins: Number of bins.
-        p_value: Of chi2 with as many degrees of freedom; good for bins of ten events or more.
+        chi2: Of their counts less the fitted ones, with the covariance that these have: fluctuations of data and
+            simulation, less what the fit follows.
+        bins: Number of bins, less the combinations of them that the fit follows altogether: degrees of freedom.
+        p_value: Of chi2; good for bins of ten events or more.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/counting-fit/1"

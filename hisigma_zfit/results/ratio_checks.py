@@ -181,8 +181,9 @@ class WeightedTest(Result):
     """Whether two weighted samples have one density, by trees that were trained with other events.
 
     Attributes:
-        z: Difference of the mean scores in standard deviations; large values speak against one density.
-        p_value: Of it, one-sided.
+        z: Difference of the mean scores in standard deviations, the mean of two halves; large values speak against one
+            density.
+        p_value: Of it, one-sided; too large rather than too small, since the width of `z` is one at most.
         area: Under the curve of the trees; one half if they cannot tell the samples apart.
         area_error: Its error where the densities are the same.
         n_first: Effective events of the first sample.

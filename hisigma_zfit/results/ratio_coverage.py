@@ -135,6 +135,8 @@ class CoverageStudy(Result):
         seed: Of the toys.
         truth: The draws, with what every method answered.
         methods: What they say together, by method.
+        numbers: Random numbers of stochastic shifts: new ones as data have, or those that the templates were made with,
+            whose fluctuation is then in no toy.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/cross-section-toys/1"
@@ -147,8 +149,11 @@ class CoverageStudy(Result):
     seed: int
     truth: tuple[CoverageDraw, ...]
     methods: dict[str, MethodCoverage]
+    numbers: Literal["new", "design"] = "new"
 
     def __str__(self) -> str:
         lines = [f"{self.draws} draws of the nuisances ({self.nuisances}), {self.toys} toys each, seed {self.seed}"]
+        if self.numbers == "design":
+            lines.append("  smeared with the random numbers of the templates")
         width = max(map(len, self.methods), default=0)
         return "\n".join([*lines, *(f"  {name:{width}}  {method}" for name, method in self.methods.items())])

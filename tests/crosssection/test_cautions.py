@@ -67,7 +67,7 @@ def answer(errors=(0.9, 1.0), **parameters) -> Answers:
         {},
         {},
         np.zeros(0),
-        np.zeros((0, 0)),
+        np.zeros(0, int),
     )
 
 
@@ -87,6 +87,14 @@ def test_pulls_constraints_and_simulation():
     assert told[1:] == [
         "tes is pulled by -2.5 standard deviations",
         "tes is constrained to 0.30 of its prior: check that its shape is real",
+    ]
+
+
+def test_extrapolations_are_told():
+    far = {"tes": FittedParameter(-2.5, 0.9, -2.0, 0.9, setting=0.975)}
+    assert of_answers(answer(**far), {}, reach={"tes": (0.97, 1.03)}) == []
+    assert of_answers(answer(**far), {}, reach={"tes": (0.98, 1.02)}) == [
+        "tes is fitted at 0.975, beyond the points from 0.98 to 1.02 where it was simulated: add points, or limits"
     ]
 
 

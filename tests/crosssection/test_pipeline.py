@@ -17,7 +17,7 @@ from scipy.stats import norm, qmc
 from hisigma_zfit.crosssection import checks, learning, methods, pipeline, replicas, trials
 from hisigma_zfit.crosssection.expectation import Expectation
 from hisigma_zfit.crosssection.inputs import read, read_data, split
-from hisigma_zfit.crosssection.options import CrossSectionOptions
+from hisigma_zfit.crosssection.options import CrossSectionOptions, UncertaintyOptions
 from hisigma_zfit.crosssection.shifted import Shifter
 from hisigma_zfit.crosssection.stored import CrossSectionResults, load_cross_section
 from hisigma_zfit.data import Dataset
@@ -234,17 +234,61 @@ def test_everything_is_learned_again_for_replicas(run, learned, tmp_path):
     """Two of them: different from each other, and no farther than the events of the templates allow."""
     settings = CrossSectionOptions.load(run.world.config("replicas", uncertainty={"what": "all", "replicas": 2}))
     inputs = read(settings)
-    found = replicas.retrained_replicas(inputs, settings, folder=tmp_path / "kept")["mu"]
+    found = replicas.retrained_replicas(inputs, settings, learned.model, folder=tmp_path / "kept")["mu"]
     sigma = run.result.uncertainty["mu"].sigma
     assert 0.0 < abs(found[0] - found[1]) < 10.0 * sigma
     assert np.abs(found - 1.0).max() < 8.0 * sigma
-    # one that is there is not made again
-    (tmp_path / "kept" / "0000.json").write_text('{"asimov": {}, "values": {"mu": 1.25}}')
-    again = replicas.retrained_replicas(inputs, settings, folder=tmp_path / "kept")["mu"]
-    assert again.tolist() == [1.25, found[1]]
+    # those that are there are not made again, but those of other options are
+    kept = json.loads((tmp_path / "kept" / "0000.json").read_text())
+    (tmp_path / "kept" / "0000.json").write_text(json.dumps(kept | {"values": {"mu": 1.25}}))
+    (tmp_path / "kept" / "0001.json").write_text(json.dumps(kept | {"identity": "other", "values": {"mu": 1.25}}))
+    again = replicas.retrained_replicas(inputs, settings, learned.model, folder=tmp_path / "kept")["mu"]
+    assert again.tolist() == [1.25, pytest.approx(found[1], abs=1e-6)]
     error = trials.simulation_error(learned.model, learned.model.reference, "mu", seed=1, effective={}, retrained=found)
     assert (error.what, error.sigma) == ("all", pytest.approx(np.std(found, ddof=1)))
     assert set(error.by_process) == set(TOY.processes)
+
+
+def test_a_replica_that_fails_costs_no_run(run, learned, monkeypatch):
+    def refuse(*_arguments, **_keywords):
+        raise InputError("nothing is left")
+
+    monkeypatch.setattr(learning, "train_posterior", refuse)
+    inputs, one = read(run.settings), run.settings.model_copy(update={"uncertainty": UncertaintyOptions(what="all")})
+    assert len(replicas.retrained_replicas(inputs, one, learned.model)["mu"]) == 0
+
+
+def test_weights_of_a_nuisance_are_drawn_with_their_events(run, learned):
+    """The yield at "up" is that at nominal times the weights' ratio, however often events are drawn."""
+    world = run.world
+    for p, name in enumerate(TOY.processes):
+        columns = world.simulated(p)
+        write_root(world.folder / f"{name}_w.root", {**columns, "up": 1.1 * columns["weights"]})
+    content = world.content()
+    changes = {
+        "processes": {
+            name: own | {"files": str(world.folder / f"{name}_w.root")} for name, own in content["processes"].items()
+        },
+        "nuisances": {"pdf": {"weights": {"up": "up", "down": "weights"}}, "size": content["nuisances"]["size"]},
+    }
+    inputs = read(CrossSectionOptions.load(world.config("weighted", **changes)))
+    for own in (inputs, replicas.replica_inputs(inputs, 1)):
+        analysis = own.analysis
+        shifter = Shifter(analysis.shapes, analysis.recipe, learned.model.cells, learned.scorer.scores, seed=1)
+        for sample in own.samples:
+            placed = shifter.nominal(sample)
+            shifted = shifter.shifted(sample, (1.0,), placed)
+            np.testing.assert_allclose(shifted.sums, 1.1 * placed.sums)
+
+
+def test_regions_of_columns_alone_are_learned_too(run, tmp_path):
+    """No region knows of scores; binned fits and moments do."""
+    config = run.world.config("columns", regions={"U": {"unbinned": "x > -0.5"}, "C": {"counting": "else"}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CrossSectionResults, "figures", no_figures)
+        result = pipeline.cross_section(config=config, out=tmp_path / "run")
+    assert result.poi["mu"].error == pytest.approx(run.result.poi["mu"].error, rel=0.15)
+    assert result.comparison["binned-8"].width > result.comparison["unbinned"].width
 
 
 def test_a_replica_draws_hard_events(run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,8 +11,9 @@ from ratio_toy import Toy
 from scipy.stats import chi2, kstest
 
 from hisigma_zfit.crosssection.model import Scored
-from hisigma_zfit.crosssection.postfit import PostFit, variation_maps
+from hisigma_zfit.crosssection.postfit import PostFit, histogram_edges, variation_maps
 from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.likelihood.ratio import RatioLikelihood
 from hisigma_zfit.results import CountingFit
 from hisigma_zfit.toys.ratio import RatioSample
 
@@ -44,12 +46,23 @@ def simulation():
     return SimpleNamespace(reference=reference, scored=own)
 
 
-def fitted(simulation, x, counts, auxiliary=None):
-    columns = TOY.columns(x, counts=counts)
-    likelihood = TOY.likelihood(columns, reference=simulation.reference, auxiliary=auxiliary)
-    profiler = Profiler(likelihood, "mu")
+def fitted(simulation, x, counts, auxiliary=None, *, toy=TOY, squares=0.0, limits=None):
+    columns = toy.columns(x, counts=counts)
+    likelihood = toy.likelihood(columns, reference=simulation.reference, auxiliary=auxiliary)
+    if limits is not None:
+        structure = replace(likelihood.structure, poi_limits={"mu": limits})
+        likelihood = RatioLikelihood(structure, columns, auxiliary=auxiliary, reference=simulation.reference)
+    minimum = Profiler(likelihood, "mu").minimum
     model = SimpleNamespace(reference=simulation.scored, signal=0, structure=likelihood.structure)
-    return PostFit(model, likelihood, profiler.minimum.theta, profiler.covariance, scored(x, columns), FEATURES)
+    return PostFit(
+        model,
+        likelihood,
+        minimum.theta,
+        minimum.free,
+        scored(x, columns),
+        FEATURES,
+        np.full(likelihood.structure.rates.size.shape, squares),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +70,48 @@ def fit(simulation):
     return fitted(simulation, *TOY.events(TRUTH, np.random.default_rng(7)))
 
 
-@pytest.mark.statistical  # Kolmogorov-Smirnov of 150 p-values at 1e-5
-def test_the_chi2_of_counting_bins_has_its_distribution(simulation):
+@pytest.mark.statistical  # of 150 values each: Kolmogorov-Smirnov at 1e-5, and a mean at 4.5 standard deviations
+@pytest.mark.parametrize("case", ["all", "at a limit", "bins alone"])
+def test_the_chi2_of_counting_bins_has_its_distribution(simulation, case):
     """Whatever the fit follows; the constraints' measurements fluctuate too."""
-    found = []
+    found, truth = [], TRUTH.copy()
+    if case == "at a limit":
+        truth[0] = 0.0
     for k in range(150):
         rng = np.random.default_rng(100 + k)
-        auxiliary = dict(zip(("scale", "smearing", "size"), TRUTH[1:] + rng.standard_normal(3), strict=True))
-        found.append(fitted(simulation, *TOY.events(TRUTH, rng), auxiliary).counting())
-    assert {own.bins for own in found} == {3}
+        auxiliary = dict(zip(("scale", "smearing", "size"), truth[1:] + rng.standard_normal(3), strict=True))
+        x, counts = TOY.events(truth, rng)
+        if case == "bins alone":
+            x = x[:0]
+        limits = (0.0, 10.0) if case == "at a limit" else None
+        toy = replace(TOY, size=(1e-9, 1e-9)) if case == "bins alone" else TOY
+        found.append(fitted(simulation, x, counts, auxiliary, toy=toy, limits=limits).counting())
+    bins = found[0].bins
+    assert {own.bins for own in found} == {bins}
+    assert bins == (2 if case == "bins alone" else 3)  # a strength that only bins know leaves one residual less
     assert kstest([own.p_value for own in found], "uniform").pvalue > 1e-5
-    assert np.mean([own.chi2 for own in found]) == pytest.approx(3.0, abs=4.5 * np.sqrt(6.0 / 150))
+    assert np.mean([own.chi2 for own in found]) == pytest.approx(bins, abs=4.5 * np.sqrt(2.0 * bins / 150))
+
+
+@pytest.mark.statistical  # a mean at 4.5 standard deviations
+def test_the_simulation_fluctuates_in_the_chi2(simulation):
+    """Rates from as many simulated events as are expected have their own fluctuations in the residuals."""
+    found = []
+    for k in range(150):
+        rng = np.random.default_rng(300 + k)
+        # 0.5 simulated events for each expected one
+        bins = tuple(tuple(2.0 * rng.poisson(0.5 * np.array(own))) for own in TOY.bins)
+        auxiliary = dict(zip(("scale", "smearing", "size"), TRUTH[1:] + rng.standard_normal(3), strict=True))
+        own = fitted(simulation, *TOY.events(TRUTH, rng), auxiliary, toy=replace(TOY, bins=bins))
+        squares = np.array([[0.0, *own_bins] for own_bins in TOY.bins]) * 2.0
+        found.append(replace(own, squares=squares).counting().chi2)
+    assert np.mean(found) == pytest.approx(3.0, abs=4.5 * np.sqrt(6.0 / 150))
+
+
+def test_weighted_events_are_not_judged(fit):
+    own = replace(fit, events=replace(fit.events, weights=np.ones(len(fit.events.x))))
+    assert own.counting() is None
+    assert own.tests(1) == {}
 
 
 def test_a_wrong_bin_is_seen(simulation):
@@ -89,7 +133,7 @@ def test_the_two_sample_test_believes_the_model(fit):
 def test_the_two_sample_test_sees_what_the_model_has_not(simulation):
     x, counts = TOY.events(TRUTH, np.random.default_rng(7))
     x[:, 0] += 0.3 * np.abs(x[:, 1])  # a correlation
-    assert fitted(simulation, x, counts).tests(1)["U"].z > 4.0
+    assert fitted(simulation, x, counts).tests(1)["U"].z > 2.5
 
 
 def test_histograms_are_those_of_the_fitted_model(fit):
@@ -116,6 +160,15 @@ def _histogram(fit, shown, theta):
     columns = {"score.signal": reference.score, "first": reference.x[:, 0], "second": reference.x[:, 1]}
     weights = RatioSample.of(fit.likelihood).asimov(theta).rows
     return np.histogram(columns[shown.observable], shown.edges, weights=weights)[0]
+
+
+def test_every_event_of_a_pile_is_shown(fit):
+    """Features that are clipped pile up where they end; a sentinel far away is no integer bin."""
+    values = np.minimum(np.random.default_rng(1).normal(0.0, 1.0, 5000), 1.0)
+    edges = histogram_edges(values, np.ones(5000))
+    assert np.sum((values >= edges[0]) & (values < edges[-1])) > 0.99 * 5000
+    assert len(histogram_edges(np.array([-999.0, *np.arange(6.0)]), np.ones(7))) == 41
+    np.testing.assert_allclose(histogram_edges(np.arange(6.0), np.ones(6)), np.arange(7.0) - 0.5)
 
 
 def test_maps_are_those_of_the_exact_functions(fit):

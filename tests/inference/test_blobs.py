@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
-from hisigma_zfit.inference.blobs import NU, PRICE, S0, Blobs, Points, completed, maximise
+from hisigma_zfit.inference.blobs import NU, PRICE, S0, Blobs, Maximum, Points, completed, maximise
 
 PLACE, WIDTH = np.array([0.3, 2.2]), 0.4
 
@@ -169,6 +169,19 @@ def test_the_prior_counts_parameters_and_choices():
     mode = -0.5 * NU * 2 * (1.0 + np.log(S0**2))
     expected = inner + mode + PRICE * (21 - 10) - np.log(6)
     assert replace(few, active=active).log_prior[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("features", [1, 2, 4, 8])
+def test_the_statistic_of_nothing_is_zero(features):
+    """No events in a lump at the prior's mode that is idle in every feature, however many these are."""
+    size = features + 1
+    active = np.arange(size)[None, None] == 0
+    nothing = replace(single(0.0, np.zeros(size), S0**2 * np.eye(size)), active=active)
+    at = Maximum(nothing, np.zeros(1), nothing.log_prior, np.zeros(1, int))
+    assert at.statistic[0] == pytest.approx(0.0, abs=1e-9)
+    found = Maximum(nothing, np.array([40.0]), nothing.log_prior + 20.0, np.zeros(1, int))
+    assert found.statistic[0] == pytest.approx(40.0)
+    assert np.isfinite(Maximum(nothing, np.zeros(1), np.array([-np.inf]), np.zeros(1, int)).statistic[0])
 
 
 def test_events_far_away_need_not_be_looked_at(events):

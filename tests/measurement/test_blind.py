@@ -82,7 +82,7 @@ def opened(blind, tmp_path_factory):
     return out, measurement
 
 
-def test_other_events_in_the_region_change_no_bit_and_no_density_sees_them(blind, finished_run, tmp_path, monkeypatch):
+def test_other_events_in_the_region_change_nothing_and_no_density_sees_them(blind, finished_run, tmp_path, monkeypatch):
     with uproot.open(blind.files["data"]) as file:
         columns = file["events"].arrays(library="np")
     within, rng = inside(columns["m"]), np.random.default_rng(5)
@@ -180,7 +180,7 @@ def test_the_background_is_carried_into_the_region(blind):
     assert float(number.value()) == pytest.approx(b.parameters["n_bkg"].value)
 
 
-def test_opening_finds_the_bits_of_a_run_that_never_was_blind(blind, opened, finished_run):
+def test_opening_finds_what_a_run_that_never_was_blind_does(blind, opened, finished_run):
     out, measurement = opened
     theirs = load_results(finished_run.out)
     ours = load_results(out)
