@@ -48,7 +48,12 @@ def experiment(number: int, n_data: int, rows: tuple[int, int]) -> dict[str, Any
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder), rows).write(seed=number + 1)
-        settings = CrossSectionOptions.load(world.config(seed=number + 1, regions={"U": {"unbinned": "x > -90"}}))
+        nuisances = world.content()["nuisances"]
+        # beyond the range that fits of nuisances at two standard deviations see
+        nuisances["scale"]["points"], nuisances["smearing"]["points"] = [-3, -2, -1, 1, 2, 3], [0.25, 0.5, 0.75, 1.0]
+        changes: dict[str, Any] = {"nuisances": nuisances, "regions": {"U": {"unbinned": "x > -90"}}}
+        changes |= {"exponents": {"hidden": [12], "bound": [1.0, 0.3]}, "preset": "standard", "seed": number + 1}
+        settings = CrossSectionOptions.load(world.config(**changes))
         inputs = read(settings)
     learner = Learner(inputs, settings, seed=settings.seed)
     scorer = learner.scorer()
@@ -60,7 +65,7 @@ def experiment(number: int, n_data: int, rows: tuple[int, int]) -> dict[str, Any
     record: dict[str, Any] = {"sigma": sigma, "truth": [], **{name: [] for name in METHODS}}
     for k in range(n_data):
         rng = np.random.default_rng((number, k, 5))
-        mu, nuisances = float(rng.uniform(0.1, 3.0)), np.clip(rng.standard_normal(3), -2.5, 2.0)
+        mu, nuisances = float(rng.uniform(0.1, 3.0)), np.clip(rng.standard_normal(3), -2.0, 2.0)
         x, _ = TOY.events(np.array([mu, *nuisances]), rng)
         events = Dataset.from_arrays({"x": x[:, 0], "y": x[:, 1]})
         data = observe(events, inputs.analysis.recipe, seed=settings.seed, folds=2, digest=f"{number:06d}{k:06d}")
