@@ -13,6 +13,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def slow(session: nox.Session) -> None:
+    """Run the tests that are left out otherwise: independent slow paths, one page of the documentation."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session
 def doctests(session: nox.Session) -> None:
     """Run the examples in docstrings alone."""
     session.install(".[test]")

@@ -224,6 +224,7 @@ def test_pdf_is_normalised(pdf, limits):
     np.testing.assert_allclose(over_features, mass_density(pdf, masses, mass_range), rtol=tolerance(flows))
 
 
+@pytest.mark.slow
 @pytest.mark.statistical
 def test_pdf_samples_follow_its_density(pdf):
     n_events, n = 8000, 3

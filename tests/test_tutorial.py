@@ -217,6 +217,7 @@ def test_figures_are_written(tutorial, folder):
     assert (folder / "runs" / "tutorial" / "features.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_systematics_of_the_inference_page(inference):
     """The impact of a log-normal luminosity is known: n = s 1.02^nu is fixed by the data, so s moves by 1.02^-nu."""
     budget = inference["budget"]
@@ -226,6 +227,7 @@ def test_systematics_of_the_inference_page(inference):
     assert budget.total[1] > inference["measured"].upper - inference["measured"].value
 
 
+@pytest.mark.slow
 def test_hepstats_of_the_inference_page(inference):
     import hisigma_zfit as hz
 
@@ -240,6 +242,7 @@ def test_hepstats_of_the_inference_page(inference):
     assert inference["p0_toys"] == pytest.approx(1 / 100)  # no toy of the background reaches such an excess
 
 
+@pytest.mark.slow
 def test_the_cluster_of_the_inference_page(inference):
     assert inference["cluster"].jobs == 200
     assert "tcp://" in inference["printed"]

@@ -239,6 +239,7 @@ def test_trained_classifiers_learn_the_ratio(kind):
     assert np.abs(classifier.log_odds(x) - np.log(feature_ratio(x))).mean() < 0.12
 
 
+@pytest.mark.slow
 def test_a_net_leaves_the_random_numbers_of_the_process_alone():
     signal, background = events(300, 0, 19), events(0, 400, 20)
     before = random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002

@@ -70,14 +70,14 @@ def fit(simulation):
     return fitted(simulation, *TOY.events(TRUTH, np.random.default_rng(7)))
 
 
-@pytest.mark.statistical  # of 150 values each: Kolmogorov-Smirnov at 1e-5, and a mean at 4.5 standard deviations
+@pytest.mark.statistical  # of 80 values each: Kolmogorov-Smirnov at 1e-5, and a mean at 4.5 standard deviations
 @pytest.mark.parametrize("case", ["all", "at a limit", "bins alone"])
 def test_the_chi2_of_counting_bins_has_its_distribution(simulation, case):
     """Whatever the fit follows; the constraints' measurements fluctuate too."""
     found, truth = [], TRUTH.copy()
     if case == "at a limit":
         truth[0] = 0.0
-    for k in range(150):
+    for k in range(80):
         rng = np.random.default_rng(100 + k)
         auxiliary = dict(zip(("scale", "smearing", "size"), truth[1:] + rng.standard_normal(3), strict=True))
         x, counts = TOY.events(truth, rng)
@@ -90,14 +90,14 @@ def test_the_chi2_of_counting_bins_has_its_distribution(simulation, case):
     assert {own.bins for own in found} == {bins}
     assert bins == (2 if case == "bins alone" else 3)  # a strength that only bins know leaves one residual less
     assert kstest([own.p_value for own in found], "uniform").pvalue > 1e-5
-    assert np.mean([own.chi2 for own in found]) == pytest.approx(bins, abs=4.5 * np.sqrt(2.0 * bins / 150))
+    assert np.mean([own.chi2 for own in found]) == pytest.approx(bins, abs=4.5 * np.sqrt(2.0 * bins / 80))
 
 
 @pytest.mark.statistical  # a mean at 4.5 standard deviations
 def test_the_simulation_fluctuates_in_the_chi2(simulation):
     """Rates from as many simulated events as are expected have their own fluctuations in the residuals."""
     found = []
-    for k in range(150):
+    for k in range(80):
         rng = np.random.default_rng(300 + k)
         # 0.5 simulated events for each expected one
         bins = tuple(tuple(2.0 * rng.poisson(0.5 * np.array(own))) for own in TOY.bins)
@@ -105,7 +105,7 @@ def test_the_simulation_fluctuates_in_the_chi2(simulation):
         own = fitted(simulation, *TOY.events(TRUTH, rng), auxiliary, toy=replace(TOY, bins=bins))
         squares = np.array([[0.0, *own_bins] for own_bins in TOY.bins]) * 2.0
         found.append(replace(own, squares=squares).counting().chi2)
-    assert np.mean(found) == pytest.approx(3.0, abs=4.5 * np.sqrt(6.0 / 150))
+    assert np.mean(found) == pytest.approx(3.0, abs=4.5 * np.sqrt(6.0 / 80))
 
 
 def test_weighted_events_are_not_judged(fit):

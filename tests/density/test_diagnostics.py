@@ -288,6 +288,7 @@ def test_splines_that_stay_fail_on_ordered_momenta(splines):
     assert {found["lead"].partner, found["sub"].partner} == {"lead", "sub"}
 
 
+@pytest.mark.slow
 def test_what_moves_with_the_edge_does_better_on_ordered_momenta(training, splines):
     config = maf(bins=6, hidden=24, blocks=1, learning_rate=8e-3)
     with features_as_they_are():

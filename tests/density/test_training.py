@@ -32,6 +32,7 @@ def trained(sidebands):
     return train_flow(sidebands, truth.FEATURES, **OPTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.statistical
 def test_learns_the_signal_region_that_it_never_saw():
     columns = truth.BACKGROUND.columns(40_000, seed=1, region="sidebands")
@@ -147,6 +148,7 @@ def test_held_out_events_have_no_part_in_the_training(sidebands):
     np.testing.assert_array_equal(first.history.validation, second.history.validation)
 
 
+@pytest.mark.slow
 def test_shared_events_are_trained_alike(sidebands):
     """30 events leave a sample: its members differ by far less than those of another seed, or of rows told anew."""
     rng = np.random.default_rng(5)

@@ -139,6 +139,7 @@ def test_gradient_and_hessian_agree_with_finite_differences():
         np.testing.assert_allclose(rows[free] / scales, here.hessian[k, free] / scales, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_resampled_data_are_noticed():
     model = models.model(n_bkg=500.0, n_sig=50.0)
     sampler = model.create_sampler(n=400)
@@ -176,6 +177,7 @@ def test_a_frozen_shape_that_is_moved_is_noticed():
     np.testing.assert_allclose(loss.value(), stock(model, data).value(full=True), rtol=RTOL)
 
 
+@pytest.mark.slow
 def test_a_caller_that_traces_gets_the_same_value():
     model = models.model(n_bkg=500.0, n_sig=50.0)
     loss = ExtendedNLL(model, models.toy(model, seed=13))

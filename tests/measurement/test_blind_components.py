@@ -17,6 +17,8 @@ from hisigma_zfit.density.flows import DistributionFlow
 from hisigma_zfit.inference.forecast import Forecast
 from hisigma_zfit.measurement.stored import BlindResults, load_blind
 
+pytestmark = pytest.mark.slow
+
 N_BACKGROUND, N_VH = 4000, 60
 EDGE = 0.45  # of the feature c between the categories
 SHARE = (np.exp(-25 / 50) - np.exp(-45 / 50)) / (1 - np.exp(-90 / 50))  # of the background in the region

@@ -328,6 +328,7 @@ def test_the_training_is_a_nuisance(measured, again, tmp_path):
     assert with_nuisance.mass_only.error == pytest.approx(measured.mass_only.error, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_fitted_weights_are_a_way_to_combine(measured, again):
     weighted = again(combine="weights")
     assert weighted.options["combine"] == "weights"
@@ -338,6 +339,7 @@ def test_fitted_weights_are_a_way_to_combine(measured, again):
     assert weighted.error == pytest.approx(measured.stat_only.error, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_penalty_chooses_the_member_and_luminosity_widens_its_interval(measured, stored, again):
     """The nuisance is known from its constraint alone, so that the profile follows from the member's without it."""
     kappa = 1.25

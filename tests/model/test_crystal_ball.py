@@ -37,6 +37,7 @@ def test_normalised_and_equal_to_zfit(values):
     np.testing.assert_allclose(density, evaluate(shape, m), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_same_minimum_as_zfit_with_weights():
     """Its own loss, minimised from another start, is not lower."""
     shape = zfit.pdf.DoubleCB(obs=models.mass_space(), **dict(zip(PARAMETERS, VALUES[0], strict=True)))

@@ -172,6 +172,7 @@ def test_a_negative_yield_is_taken_out_of_the_varied_density(form):
     assert abs(moved.mean() - expected) < 4.9 * moved.std() / np.sqrt(moved.size)
 
 
+@pytest.mark.slow
 def test_sampling_does_not_hang_on_one_core():
     # TensorFlow has as many threads for operations as there are cores; compiled functions inside a sampling one need
     # a second one

@@ -128,6 +128,7 @@ def test_the_likelihood_survives(build, moved, tmp_path):
         assert (new.lower is None) == (old.lower is None)
 
 
+@pytest.mark.slow
 def test_categories_that_are_stored_share_their_parameters_again(tmp_path):
     model = build()
     for name in ("low", "high"):

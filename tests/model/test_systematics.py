@@ -24,6 +24,7 @@ from hisigma_zfit.model.systematics import ConditionalVariation, ShapeVariation,
 from hisigma_zfit.model.uncertain_yields import lognormal_yield, scaled_yield, shifted_yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "sidebands", "values", "weighted"),
     [
@@ -72,6 +73,7 @@ def test_gradient_and_hessian_agree_with_finite_differences(form, values):
         )
 
 
+@pytest.mark.slow
 def test_generic_path_equals_quick_path():
     parameters = [nuisance("one"), nuisance("two")]
     yields = lognormal_yield(zfit.Parameter("n_sig", 150.0), parameters[0], 1.1)
@@ -89,6 +91,7 @@ def test_generic_path_equals_quick_path():
     )
 
 
+@pytest.mark.slow
 def test_a_caller_that_traces_gets_the_same_value():
     parameter = nuisance("jes")
     model = make([parameter], n_bkg=500.0, n_sig=50.0, samples=3000)

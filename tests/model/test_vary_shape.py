@@ -63,6 +63,7 @@ def test_unknown_parameters_are_named():
         vary_shape(models.peak(), {"mean": {nuisance("scale"): 1.01}})
 
 
+@pytest.mark.slow
 def test_likelihood_and_derivatives_equal_the_stock_loss_and_its_differences(loss):
     # without XLA and the peak's fixed parameters: their compilation would take longer than all the rest
     parameters = tuple(p for p in loss.parameters if p.floating)

@@ -23,20 +23,20 @@ def tilted(rng, n=2 * N):
     return WeightedEvents(y, np.exp(-0.5 * y[:, 0] + 0.125), np.arange(n))
 
 
-@pytest.mark.statistical  # 40 tests: 16 of p < 0.05 have a rate of 1e-10, a width of 1.6 one of 1e-6
+@pytest.mark.statistical  # 20 tests: 9 of p < 0.05 have a rate of 1e-7, a width of 1.8 one of 1e-7
 @pytest.mark.parametrize("paired", [False, True])
 def test_right_weights_are_not_noticed(paired):
     """The width is one at most, since the halves of one test know of each other."""
     found = []
-    for k in range(40):
+    for k in range(20):
         first, second = drawn(np.random.default_rng(k), FEW), tilted(np.random.default_rng(1000 + k), 2 * FEW)
         if paired:  # events before and after a shift by half a standard deviation, undone by weights
             second = WeightedEvents(first.x + np.array([0.5, 0.0]), np.exp(-0.5 * first.x[:, 0] - 0.125), first.event)
         found.append(weighted_two_sample(first, second, seed=k, paired=paired))
     z = np.array([own.z for own in found])
-    assert np.std(z) < 1.6
-    assert abs(z.mean()) < 1.0
-    assert sum(own.p_value < 0.05 for own in found) < 16
+    assert np.std(z) < 1.8
+    assert abs(z.mean()) < 1.2
+    assert sum(own.p_value < 0.05 for own in found) < 9
 
 
 def test_wrong_weights_are_noticed():

@@ -39,6 +39,7 @@ def test_asimov_significance_with_a_control_region_of_templates_is_exact():
     assert expected_discovery(on_off(60.0, 120.0), "s", S, others={"b": B}).z == pytest.approx(np.sqrt(exact), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_limits_and_intervals_are_those_of_events_alone():
     """The same numbers with the control region as events: `counting.on_off`."""
     both, events = on_off(60.0, 120.0), counting.on_off(60.0, 120.0, TAU)

@@ -205,6 +205,7 @@ def test_a_toy_may_have_no_events_in_a_category():
     assert few == pytest.approx(2.0 - np.log(2.0))
 
 
+@pytest.mark.slow
 def test_generic_shapes_are_fitted_in_one_process():
     coefficients = [zfit.Parameter("c1", -0.4), zfit.Parameter("c2", 0.05)]
     loss = likelihood(mass=zfit.pdf.Chebyshev(models.mass_space(), coefficients))
