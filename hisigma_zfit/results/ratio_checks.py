@@ -202,6 +202,6 @@ class WeightedTest(Result):
 
     def __str__(self) -> str:
         return (
-            f"p = {self.p_value:.3g}, {self.z:+.1f} standard deviations; area {self.area:.3f} +- {self.area_error:.3f} "
-            f"({number(round(self.n_first))} and {number(round(self.n_second))} effective events)"
+            f"p = {self.p_value:.3g} ({self.z:+.1f} s.d.), area {self.area:.3f} +- {self.area_error:.3f}, "
+            f"{number(round(self.n_first))} and {number(round(self.n_second))} events"
         )
