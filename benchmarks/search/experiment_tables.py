@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from scipy.stats import chi2, gumbel_r, ks_2samp, norm
 
 import hisigma_zfit as hz
@@ -289,9 +289,11 @@ def _draw_strengths(axes: Any, study: Study) -> None:
         at, colour = gumbel_r.isf(norm.sf(z), location, scale), BACKGROUND_COLOURS[2]
         axes.axhline(at, color=colour, linewidth=1.2)
         axes.text(0.45, at, rf"{z:.0f}$\sigma$", va="bottom", ha="right", fontsize=20, color=colour)
-    axes.set(xlim=(-0.04, right), yscale="log", xlabel="Signal in the window [%]", ylabel="Test statistic $T$")
-    axes.set_ylim(top=6.0 * np.quantile(study.t(max(study.shares)), 0.84))  # room for the legend
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.set(xlim=(-0.04, right), xlabel="Signal in the window [%]", ylabel="Test statistic $T$")
+    axes.set_yscale("symlog", linthresh=10.0)  # T may be below zero
+    top = 6.0 * np.quantile(study.t(max(study.shares)), 0.84)  # room for the legend
+    axes.set_ylim(min(0.0, 1.2 * study.t(0.0).min(), 1.2 * toys.min()), top)
+    axes.yaxis.set_major_locator(FixedLocator([-10, 0, 5, 10, 20, 50, 100, 200, 500]))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.legend(loc="upper left", fontsize=20)
