@@ -55,7 +55,14 @@ def flow(request, trained):
     return FLOWS[request.param](trained)
 
 
-@pytest.fixture(scope="module", params=PDFS)
+# of those that are sums or products of others one each is enough every time
+AGAIN = {"sum, mass-only", "product with maf affine", "product with maf spline"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow) if name in AGAIN else name for name in PDFS],
+)
 def pdf(request, trained):
     return PDFS[request.param](trained)
 

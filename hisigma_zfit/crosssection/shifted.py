@@ -20,14 +20,13 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.ratio.rows import CountedRows, ProcessRows, ShiftedRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from hisigma_zfit.arrays import Array, Float32, Integers, Mask
     from hisigma_zfit.crosssection.nuisances import ShapeNuisance
     from hisigma_zfit.crosssection.recipe import Recipe
     from hisigma_zfit.crosssection.regions import Cells
     from hisigma_zfit.crosssection.samples import Sample
-    from hisigma_zfit.ratio.design import Design
 
 __all__ = ["Moved", "Placed", "Scorer", "Shifter", "apply_shift", "cell_sums", "file_events", "prepare"]
 
@@ -383,11 +382,6 @@ class Shifter:
             stored,
             self._counted(cell, moved.weights / sets, moved.event) if keep else None,
         )
-
-    def design(self, sample: Sample, design: Design, placed: Placed) -> Iterator[ShiftedRows]:
-        """A process at all design points, one after the other."""
-        for point in design.points:
-            yield self.shifted(sample, point, placed)
 
 
 def _joined(parts: Sequence[ShiftedRows]) -> ShiftedRows:

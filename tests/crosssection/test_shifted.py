@@ -143,7 +143,7 @@ def test_files_alone_give_what_the_function_gives(world):
             shifter = shifter_of(world, nuisance)
             placed = shifter.nominal(sample)
             design = make_design([nuisance.axis()])
-            rows = list(shifter.design(sample, design, placed))
+            rows = [shifter.shifted(sample, point, placed) for point in design.points]
             rates = fit_rates(
                 placed.sums[None], np.array([r.sums for r in rows])[:, None], design, free=np.array([False, True, True])
             )

@@ -85,6 +85,7 @@ def test_weights_may_be_negative():
     assert profiler.error == pytest.approx(np.sqrt((signed**2).sum()), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("slope_floats", "tolerance"), [(False, 1e-3), (True, 5e-3)])
 def test_errors_are_those_of_zfit(slope_floats, tolerance):
     """Exactly for yields; else both have noise, ours that of the differences between the weights only."""

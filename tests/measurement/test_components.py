@@ -176,6 +176,7 @@ def test_toys_repeat_what_is_known_of_the_background(resonant, tmp_path):
     assert "VH_yield" in outcome.out
 
 
+@pytest.mark.slow
 def test_categories_share_the_signal_and_the_nuisances(categories):
     m = categories.results.measurement
     assert set(m.parameters) == {
@@ -208,6 +209,7 @@ def test_categories_share_the_signal_and_the_nuisances(categories):
     assert m.parameters["lumi"].error == pytest.approx(1.0, rel=0.02)
 
 
+@pytest.mark.slow
 def test_the_signal_response_is_that_of_all_categories(categories):
     """Events that only validated the training, 5 % of all; a quick one may lose a tenth of the signal."""
     found = categories.results.measurement.signal_response
@@ -216,6 +218,7 @@ def test_the_signal_response_is_that_of_all_categories(categories):
     assert found.error < 0.3
 
 
+@pytest.mark.slow
 def test_every_event_of_the_categories_is_accounted_for(categories):
     n = categories.results.measurement.n_events
     assert n.read == N_BACKGROUND + N_SIGNAL + N_VH
@@ -224,6 +227,7 @@ def test_every_event_of_the_categories_is_accounted_for(categories):
     assert n.signal_simulation == 2500
 
 
+@pytest.mark.slow
 def test_every_category_has_its_projections_and_its_model(categories):
     results = categories.results
     names = {(p.category, p.observable) for p in results.projections}
@@ -238,6 +242,7 @@ def test_every_category_has_its_projections_and_its_model(categories):
     )
 
 
+@pytest.mark.slow
 def test_toys_draw_every_category_and_fit_all_together(categories, tmp_path):
     outcome = folders.hisigma("toys", categories.out, "--n", "20", "--events", "3000", "--out", tmp_path / "toys")
     assert outcome.code == 0, outcome.err
@@ -261,6 +266,7 @@ def test_toys_draw_every_category_and_fit_all_together(categories, tmp_path):
     assert summary.parameters["n_sig"].error == pytest.approx(m.parameters["n_sig"].error, rel=0.15)
 
 
+@pytest.mark.slow
 def test_a_category_that_is_not_there_is_named(categories):
     with pytest.raises(InputError, match="got 'middle'"):
         load_model(categories.out, "middle")

@@ -309,6 +309,7 @@ def again(finished_run, tmp_path, monkeypatch):
     return lambda **options: hz.measure(out=tmp_path / "out", **files, **OPTIONS | options)
 
 
+@pytest.mark.slow
 def test_the_training_is_a_nuisance(measured, again, tmp_path):
     """The same trained densities: their spread is added in quadrature, and every answer knows of it."""
     with_nuisance = again(combine="nuisance")

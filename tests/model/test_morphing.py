@@ -93,6 +93,7 @@ def test_where_edges_move_the_loss_is_reported_and_normalised(caplog):
     assert weight.min() < 2e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.statistical
 def test_samples_follow_the_varied_density(form):
