@@ -96,7 +96,7 @@ class PostFit:
         return self._derivatives(self.likelihood.reference_rows)
 
     def counting(self) -> CountingFit | None:
-        """Chi2 of the counting bins; None without any, or for events with weights, which fluctuate otherwise.
+        """Chi2 of the counting bins; None without any that the fit does not follow, or for events with weights.
 
         To first order the fitted contents follow the observed ones, so that residuals have the covariance V - J^T C J
         with V of the contents, J the derivatives of the expected ones and C the covariance of the parameters, whatever
@@ -114,6 +114,8 @@ class PostFit:
         follows = scale[:, None] * (moved.T @ self.covariance @ moved) * scale
         values, axes = np.linalg.eigh(np.eye(len(expected)) - follows)
         left = axes[:, values > _FOLLOWED]
+        if not left.shape[1]:
+            return None
         rates = structure.rates.size[:, first:]
         factors = self.likelihood.expected(self.theta)[:, first:] / np.where(rates > 0.0, rates, 1.0)
         simulated = (factors**2 * self.squares[:, first:]).sum(axis=0) * scale**2
