@@ -27,6 +27,13 @@ def doctests(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site of the documentation, notebooks executed; warnings are errors."""
+    session.install(".[docs]")
+    session.run("sphinx-build", "-W", "-b", "html", "docs", "runs/site", env={"HISIGMA_DOCS_EXECUTE": "1"})
+
+
+@nox.session
 def lowest(session: nox.Session) -> None:
     """Run the tests with the lowest versions that pyproject.toml allows of all that it names."""
     session.install("uv")

@@ -376,11 +376,11 @@ class Profiler:
         return self.crossing(level, upwards=False), self.crossing(level, upwards=True)
 
 
-def profile(loss: Likelihood, poi: str | Any, values: npt.ArrayLike) -> Array:
+def profile(loss: Likelihood | Any, poi: str | Any, values: npt.ArrayLike) -> Array:
     """Profiled 2 dNLL of one parameter, paper (arXiv:2506.06438) eq. 2.2.
 
     Args:
-        loss: The likelihood; its parameters' values are the start and are not changed.
+        loss: The likelihood, or the result of its fit; its parameters' values are the start and are not changed.
         poi: The parameter, or its name.
         values: Scan points, shape (n,).
 
@@ -391,4 +391,4 @@ def profile(loss: Likelihood, poi: str | Any, values: npt.ArrayLike) -> Array:
         >>> hz.profile(hz.examples.likelihood(), "n_sig", [0.0, 41.4]).round(2)  # Z^2 at zero, and the minimum
         array([21.29,  0.  ])
     """
-    return Profiler(loss, poi).scan(values)
+    return Profiler(getattr(loss, "loss", loss), poi).scan(values)

@@ -261,6 +261,13 @@ def _join(
         raise InputError.from_parts(
             expected=f"sidebands to be one of {', '.join(get_args(Sidebands))}", got=repr(sidebands), do="choose one"
         )
+    for component in components:
+        if not hasattr(component.pdf, "flow"):
+            raise InputError.from_parts(
+                expected="every component to be a FlowProductPDF, a mass shape times a density of the features",
+                got=f"{type(component.pdf).__name__} for {component.name}",
+                do="wrap it, or fit the mass alone: model.mass_only(), or a zfit SumPDF of the mass shapes",
+            )
     region = region or next(c.pdf.flow.signal_region for c in components if not c.is_signal)
     if sidebands == "mass-only" and region is None:
         raise InputError.from_parts(

@@ -12,7 +12,7 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.minimizer import fit
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.likelihood.nll import ExtendedNLL
-from hisigma_zfit.model.compose import compose
+from hisigma_zfit.model.compose import compose, signal_plus_background
 from hisigma_zfit.model.pdfs import FlowProductPDF
 
 
@@ -126,6 +126,8 @@ def test_wrong_input_is_named():
         compose([signal], [extended.copy(name="one")], poi=poi)
     with pytest.raises(InputError, match="sidebands to be one of"):
         compose([signal], [extended], poi=poi, sidebands="none")
+    with pytest.raises(InputError, match="got DoubleCB for signal; wrap it, or fit the mass alone"):
+        signal_plus_background(models.peak(), models.falling())
 
 
 def test_a_copy_is_the_same_model_of_the_same_parameters():

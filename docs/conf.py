@@ -1,0 +1,125 @@
+"""Sphinx: `sphinx-build -W -b html docs runs/site`, without network.
+
+The reference comes from docstrings and from the parser of the command line, the gallery's figures from the page's code.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("ZFIT_DISABLE_TF_WARNINGS", "1")
+os.environ["COLUMNS"] = "100"  # of the command line's help
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
+from sphinx.util.docutils import SphinxDirective
+
+import hisigma_zfit as hz
+from hisigma_zfit.cli import parser
+
+project = "hisigma_zfit"
+author = "the hisigma_zfit developers"
+copyright = author  # noqa: A001 - Sphinx's name
+version = release = hz.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
+exclude_patterns = ["_build"]
+nitpicky = False
+default_role = "literal"  # docstrings write code in single backticks
+
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+
+# the cells run as tests (tests/test_notebooks.py); a site that is published runs them here and shows what they print
+nb_execution_mode = "force" if os.environ.get("HISIGMA_DOCS_EXECUTE") else "off"
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+html_theme = "furo"
+html_title = f"hisigma_zfit {version}"
+html_static_path: list[str] = []
+html_show_sphinx = False
+html_copy_source = False
+
+
+class Drawn(SphinxDirective):
+    """``.. drawn:: name`` runs its code and shows it with the figure that its last line makes; none without a name.
+
+    All code of a page shares its names.
+    """
+
+    has_content = True
+    optional_arguments = 1
+    option_spec: ClassVar = {"alt": directives.unchanged_required}
+
+    def run(self) -> list[nodes.Node]:
+        """Return a block of code, and an image of the figure."""
+        code = "\n".join(self.content)
+        block = nodes.literal_block(code, code)
+        block["language"] = "python"
+        tree = ast.parse(code)
+        last = tree.body.pop() if self.arguments else None
+        names = self.env.temp_data.setdefault("drawn", {})
+        exec(compile(tree, self.env.docname, "exec"), names)
+        if last is None:
+            return [block]
+        figure = eval(compile(ast.Expression(last.value), self.env.docname, "eval"), names)
+        place = Path(self.env.srcdir) / "_drawn"
+        place.mkdir(exist_ok=True)
+        figure.savefig(place / f"{self.arguments[0]}.png", dpi=60)
+        image = nodes.image(uri=f"/_drawn/{self.arguments[0]}.png", alt=self.options["alt"], width="32em")
+        return [block, image]
+
+
+class CommandHelp(Directive):
+    """``.. command-help:: measure`` shows what ``hisigma measure --help`` prints."""
+
+    optional_arguments = 10
+
+    def run(self) -> list[nodes.Node]:
+        """Return a literal block."""
+        chosen = parser()
+        for name in self.arguments:
+            actions = chosen._actions  # noqa: SLF001 - argparse shows its commands nowhere else
+            (commands,) = (action.choices for action in actions if isinstance(action.choices, dict))
+            chosen = commands[name]
+            if chosen.fill is not None:  # options are made when their command is called
+                chosen.fill(chosen)
+                chosen.fill = None
+        text = chosen.format_help()
+        block = nodes.literal_block(text, text)
+        block["language"] = "text"
+        return [block]
+
+
+def without_substitutions(*found: Any) -> None:
+    """Escape the bar of p(x|m), which reStructuredText takes for a substitution, outside of code."""
+    lines: list[str] = found[-1]  # to be changed in place; before it what they describe
+    for k, line in enumerate(lines):
+        if not line.lstrip().startswith((">>>", "...")):
+            pieces = line.split("`")
+            lines[k] = "`".join(piece if j % 2 else piece.replace("|", r"\|") for j, piece in enumerate(pieces))
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Register what is above."""
+    app.add_directive("drawn", Drawn)
+    app.add_directive("command-help", CommandHelp)
+    app.connect("autodoc-process-docstring", without_substitutions)
+    return {"parallel_read_safe": False}

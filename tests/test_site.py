@@ -1,0 +1,43 @@
+"""The documentation's site lists what there is: every public name, every command, every page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import hisigma_zfit as hz
+from hisigma_zfit.cli import parser
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def test_the_reference_has_every_public_name_once():
+    objects = re.findall(r"auto(?:class|function):: hisigma_zfit\.(\w+)", page("reference.md"))
+    modules = re.findall(r"^### hz\.(\w+)", page("reference.md"), flags=re.MULTILINE)
+    assert sorted([*objects, *modules, "__version__"]) == sorted(hz.__all__)
+
+
+def test_every_command_shows_its_help():
+    (commands,) = re.findall(r"{([\w,-]+)}", parser().format_usage())
+    assert re.findall(r"^## hisigma (\S+)", page("commands.md"), flags=re.MULTILINE) == commands.split(",")
+    assert re.findall(r"command-help:: (\S+)", page("commands.md")) == commands.split(",")
+
+
+def test_every_page_is_in_a_table_of_contents():
+    listed = [
+        line
+        for block in re.findall(r"```{toctree}\n(.*?)```", page("index.md"), flags=re.DOTALL)
+        for line in block.split()
+    ]
+    pages = [path.relative_to(DOCS).with_suffix("") for path in [*DOCS.glob("*.md"), *DOCS.glob("notebooks/*.ipynb")]]
+    assert all(listed.count(str(name)) == 1 for name in pages if str(name) != "index")
+
+
+def test_links_between_pages_lead_somewhere():
+    for path in DOCS.glob("*.md"):
+        for link in re.findall(r"\]\((?!http)([^)#\s]+)", path.read_text(encoding="utf-8")):
+            assert (path.parent / link).exists(), (path.name, link)
