@@ -231,7 +231,7 @@ def test_as_many_bins_are_kept_as_were_asked_for(simulation):
     assert 2 <= scarce.ratio.size <= 15
 
 
-@pytest.mark.parametrize("kind", ["trees", "net"])
+@pytest.mark.parametrize("kind", ["trees", pytest.param("net", marks=pytest.mark.slow)])
 def test_trained_classifiers_learn_the_ratio(kind):
     signal, background = events(10_000, 0, 10), events(0, 15_000, 11)
     classifier = train_classifier(signal, background, ["x"], kind=kind, seed=8)

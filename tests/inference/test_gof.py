@@ -77,7 +77,7 @@ def test_neighbours_of_separate_samples_are_of_their_own_kind():
 
 
 @pytest.mark.statistical
-@pytest.mark.parametrize(("method", "toys"), [("energy", 60), ("neighbours", 60)])
+@pytest.mark.parametrize(("method", "toys"), [("energy", 60), pytest.param("neighbours", 60, marks=pytest.mark.slow)])
 def test_p_values_of_an_exactly_known_model_are_flat(method, toys):
     """KS test of data sets in one dimension; false alarm 1e-6 for each of two.
 

@@ -142,6 +142,7 @@ def test_the_learned_yield_is_the_maximum_of_the_extended_likelihood():
     assert learned_yield(rng.normal(-4, 0.1, 500)).interval_68[0] == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.statistical
 def test_bets_on_nothing_win_nothing():
     """Ville: e > 20 has a probability of at most 5 %; that more than 6 of 14 have it, 2e-6."""

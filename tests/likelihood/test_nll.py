@@ -37,8 +37,15 @@ def assert_same_loss(ours, theirs):
     )
 
 
-@pytest.mark.parametrize("sidebands", ["mass-only", "full"])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("sidebands", "weighted"),
+    [
+        ("mass-only", False),
+        ("full", True),
+        pytest.param("mass-only", True, marks=pytest.mark.slow),
+        pytest.param("full", False, marks=pytest.mark.slow),
+    ],
+)
 def test_value_gradient_and_hessian_equal_zfit(sidebands, weighted):
     model = models.model(sidebands=sidebands)
     data = models.toy(model, seed=1)
