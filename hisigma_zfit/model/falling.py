@@ -307,11 +307,11 @@ def _linear_shape(
             starts = 0.9 * starts
     else:
         found = nnls(shares @ matrix * weights[:, None], counts * weights)[0]
-        starts = np.maximum(found / found.max(), _LEAST)
+        starts = np.maximum(found / (found.max() or 1.0), _LEAST)
         for parameter in parameters.values():
             parameter.lower = 0.0
-        held = parameters[f"c{int(np.argmax(found))}"]
-        held.floating = False
+        starts[int(np.argmax(found))] = 1.0
+        parameters[f"c{int(np.argmax(found))}"].floating = False
     for parameter, start in zip(parameters.values(), starts.tolist(), strict=True):
         parameter.set_value(start)
     return pdf
