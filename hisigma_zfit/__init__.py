@@ -25,6 +25,8 @@ _PUBLIC = {
     "train_flow": "density.training",
     "ExpQuadratic": "model.shapes",
     "fit_shape": "model.shapes",
+    "falling_shape": "model.falling",
+    "peak_shape": "model.peaks",
     "FlowProductPDF": "model.pdfs",
     "signal_plus_background": "model.compose",
     "ConditionalVariation": "model.systematics",

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.model.compose import SignalPlusBackground
 
-__all__ = ["Combination", "Method", "bootstrap_profilers", "combination"]
+__all__ = ["Combination", "Method", "absolute_minima", "bootstrap_profilers", "combination"]
 
 Method = Literal["nuisance", "envelope", "mixture", "discrete", "weights"]
 
@@ -56,11 +56,29 @@ class Combination:
         method: Name of the combination.
         profilers: One for each member, on the same data.
         offsets: What is added to each member's t, shape (D,), smallest zero.
+        groups: Which trained member each profile is of; one each by default.  Those of one member are of several shapes
+            of the background, see `hisigma_zfit.inference.shape_envelope`.
+        shapes: Which shape it is of.
     """
 
     method: str
     profilers: tuple[Profiler, ...]
     offsets: Array
+    groups: tuple[int, ...] = ()
+    shapes: tuple[int, ...] = ()
+
+    def _members(self) -> list[tuple[tuple[Profiler, ...], Array]]:
+        """Profiles and offsets of each trained member."""
+        groups = np.array(self.groups or range(len(self.profilers)))
+        return [
+            (tuple(self.profilers[k] for k in np.flatnonzero(groups == g)), self.offsets[groups == g])
+            for g in np.unique(groups)
+        ]
+
+    def shape_at(self, value: float) -> int:
+        """Which shape has the least t at one value."""
+        t = [p.t(value) + o for p, o in zip(self.profilers, self.offsets, strict=True)]
+        return self.shapes[int(np.argmin(t))] if self.shapes else 0
 
     @property
     def poi(self) -> str:
@@ -76,7 +94,7 @@ class Combination:
     def best(self) -> float:
         """Best value: the mean of the members for the envelope (paper), else that of the best member."""
         if self.method == "envelope":
-            return float(np.mean([p.best for p in self.profilers]))
+            return float(np.mean([own[int(np.argmin(offsets))].best for own, offsets in self._members()]))
         return self.profilers[int(np.argmin(self.offsets))].best
 
     def t(self, value: float) -> float:
@@ -106,8 +124,10 @@ class Combination:
             FitError: A fit did not converge, or the likelihood is zero without signal.
         """
         q0 = self.t(0.0)
-        if any(p.best <= 0 and o <= q0 for p, o in zip(self.profilers, self.offsets, strict=True)):
-            q0 = 0.0
+        for own, offsets in self._members():
+            first = int(np.argmin(offsets))
+            if own[first].best <= 0 and offsets[first] <= q0:
+                q0 = 0.0
         return as_discovery(self.poi, q0, weighted=self.weighted)
 
     def upper_limit(self, *, cl: float, seed: int = 0) -> UpperLimit:
@@ -123,7 +143,7 @@ class Combination:
         """
         asimov = background_t(self.profilers[int(np.argmin(self.offsets))], seed=seed)
         if self.method == "envelope":
-            limit = max(cls_limit([p], np.zeros(1), cl=cl, asimov=asimov) for p in self.profilers)
+            limit = max(cls_limit(own, offsets, cl=cl, asimov=asimov) for own, offsets in self._members())
         else:
             limit = cls_limit(self.profilers, self.offsets, cl=cl, asimov=asimov)
         form = "CLs" if asimov is not None else "CLs, Wald"
@@ -152,6 +172,14 @@ class Combination:
             method=self.method,
             weights_corrected=self.weighted,
         )
+
+
+def absolute_minima(members: Sequence[Profiler]) -> Array:
+    """-2 log L of several models of the same data at their best fits, shape (D,); only differences mean anything."""
+    minima = np.array([2.0 * float(p.minimum.value + p.loss.data_constant()) for p in members])
+    # weighted events tell members apart as little as they tell signals; one factor, because these numbers are large
+    minima /= float(np.mean([p.inflation for p in members]))
+    return minima
 
 
 def combination(
@@ -200,9 +228,7 @@ def combination(
         )
     if method == "envelope":
         return Combination(method, tuple(members), np.zeros(len(members)))
-    minima = np.array([2.0 * float(p.minimum.value + p.loss.data_constant()) for p in members])
-    # weighted events tell members apart as little as they tell signals; one factor, because these numbers are large
-    minima /= float(np.mean([p.inflation for p in members]))
+    minima = absolute_minima(members)
     minima += 0.0 if penalties is None else np.asarray(penalties, dtype=np.float64)
     return Combination(method, tuple(members), minima - minima.min())
 

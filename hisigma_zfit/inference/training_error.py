@@ -32,7 +32,7 @@ from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.shapes import evaluate
 from hisigma_zfit.model.systematics import nuisance
 from hisigma_zfit.model.terms import Term
-from hisigma_zfit.model.uncertain_yields import shifted_yield
+from hisigma_zfit.model.uncertain_yields import LogNormalYield, shifted_yield
 from hisigma_zfit.toys.proposal import parameters_restored
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def training_bias(
     taught: Mapping[str, Taught] | None = None,
     seed: int = 0,
 ) -> float | None:
-    """Events by which the fitted yield is too large because no more events could be trained with.
+    """By how much the fitted parameter of interest is too large because no more events could be trained with.
 
     Args:
         model: As for `redrawn_profilers`.
@@ -150,7 +150,7 @@ def _taught_pair(models: Sequence[SignalPlusBackground], taught: Mapping[str, Ta
 def _unseen(
     whole: Profiler, region: Any, pair: tuple[Term, Term], taught: Mapping[str, Taught], seed: int
 ) -> list[float]:
-    """Signal that the halves' densities find unseen beyond the hypothesis of the fit, in events of the yield."""
+    """Signal that the halves' densities find unseen beyond the hypothesis of the fit, in units of the parameter."""
     parameters = whole.loss.parameters
     with parameters_restored(parameters):
         zfit.param.assign_values(parameters, whole.minimum.theta)
@@ -166,8 +166,13 @@ def _unseen(
             sidebands, simulation = (taught[term.name].unseen(k) for term in pair)
             rng = stream(seed, Purpose.UNSEEN, k)
             fitted = unseen_yield(p_b, p_s, sidebands, simulation, hypothesis, rng=rng)
-            found.append((fitted - n_signal) / shares[1])
+            found.append((fitted - n_signal) / shares[1] / _events_per_unit(pair[1].extended))
     return found
+
+
+def _events_per_unit(size: Any) -> float:
+    """What multiplies the parameter of interest in the signal's yield, as that of a signal strength."""
+    return size.number if isinstance(size, LogNormalYield) and size.base is not None else 1.0
 
 
 def _halves(flow: ConditionalFlow) -> tuple[ConditionalFlow, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
+
+from hisigma_zfit.model.linear_families import ShareSize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -13,10 +15,11 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.likelihood.cached import Columns
     from hisigma_zfit.model.families import ExponentialFamily
+    from hisigma_zfit.model.linear_families import LinearFamily
     from hisigma_zfit.model.variation_weights import MorphForm, MorphWeights
     from hisigma_zfit.model.yields import Size
 
-__all__ = ["CompiledTerm", "ComposedYield", "TermOnData", "bases_of"]
+__all__ = ["CompiledTerm", "ComposedYield", "TermOnData", "bases_of", "split_linear"]
 
 
 @runtime_checkable
@@ -47,6 +50,7 @@ class CompiledTerm:
         shape: Parameters of the family, q of them.
         morph: The systematic variations, or None.
         nuisances: Their parameters, J of them.
+        linear: The mass shape, if it is linear in its parameters; see `split_linear`.
     """
 
     extended: tuple[int, ...]
@@ -55,12 +59,42 @@ class CompiledTerm:
     shape: tuple[int, ...]
     morph: MorphForm | None
     nuisances: tuple[int, ...]
+    linear: LinearFamily | None = None
+
+    def split(self) -> tuple[CompiledTerm, ...]:
+        """The frozen shapes that a linear one is the sum of, each with a yield that its coefficients decide."""
+        if self.linear is None:
+            return (self,)
+        sources = (*self.extended, *self.shape)
+        sizes = (
+            ShareSize(self.composed, len(self.extended), self.linear, j)  # of a plain yield it has one source
+            for j in range(self.linear.size)
+        )
+        return tuple(replace(self, extended=sources, composed=size, shape=(), linear=None) for size in sizes)
 
     def size(self, theta: Array) -> tuple[float, Array, Array]:
         """The yield with its gradient and Hessian with respect to the parameters in `extended`."""
         if self.composed is None:
             return float(theta[self.extended[0]]), np.ones(1), np.zeros((1, 1))
         return self.composed.derivatives(theta[list(self.extended)])
+
+
+def split_linear(terms: Sequence[CompiledTerm], columns: Columns) -> tuple[tuple[CompiledTerm, ...], Columns]:
+    """Terms and columns in which every mass shape is frozen or of the exponential family; the same if they are already.
+
+    Args:
+        terms: K terms.
+        columns: Theirs.
+    """
+    if all(term.linear is None for term in terms) or columns.mass is None:
+        return tuple(terms), columns
+    split, rows, morphs = list[CompiledTerm](), list["Array"](), []
+    for term, ratio, morph in zip(terms, columns.ratio, columns.morphs, strict=True):
+        parts = term.split()
+        split += parts
+        rows += [ratio] if term.linear is None else list(ratio * term.linear.basis(columns.mass))
+        morphs += [morph] * len(parts)
+    return tuple(split), replace(columns, ratio=np.stack(rows), morphs=tuple(morphs))
 
 
 class TermOnData:

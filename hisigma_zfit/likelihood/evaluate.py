@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from hisigma_zfit.likelihood.compiled import CompiledTerm, TermOnData
+from hisigma_zfit.likelihood.compiled import CompiledTerm, TermOnData, split_linear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,6 +99,7 @@ class ColumnEvaluator:
     """
 
     def __init__(self, terms: Sequence[CompiledTerm], columns: Columns, *, far: FarEvents | None = None) -> None:
+        terms, columns = split_linear(terms, columns)
         self._compiled, self._far = tuple(terms), far
         # events where variations act come first: the others are spared their weights
         acting = [morph.active for morph in columns.morphs if morph is not None]

@@ -45,7 +45,7 @@ class RegionYield:
         region: The region, inside the range of the mass.
 
     Raises:
-        InputError: A mass shape floats that is not of the exponential family, or a component has none.
+        InputError: A mass shape floats that the quick likelihood does not know, or a component has none.
     """
 
     def __init__(self, model: Any, parameters: tuple[Any, ...], region: SignalRegion) -> None:
@@ -53,12 +53,16 @@ class RegionYield:
         compiled = compiled_terms(terms, parameters)
         if compiled is None or any(term.mass is None for term in terms):
             raise InputError.from_parts(
-                expected="mass shapes that are frozen, hz.ExpQuadratic or zfit.pdf.Exponential",
+                expected="mass shapes that are frozen, hz.ExpQuadratic, zfit.pdf.Exponential or from hz.falling_shape",
                 got=", ".join(type(term.mass).__name__ for term in terms),
                 do="choose such a shape for a fit without the signal region",
             )
         self._parts: list[tuple[CompiledTerm, ExponentialFamily | None, float]] = []
         for term, plain in zip(terms, compiled, strict=True):
+            if plain.linear is not None:
+                shares = plain.linear.shares(region.lower, region.upper).tolist()
+                self._parts += [(part, None, own) for part, own in zip(plain.split(), shares, strict=True)]
+                continue
             inside = plain.family and replace(plain.family, lower=region.lower, upper=region.upper)
             share = 0.0 if inside is not None else _frozen_share(term, region)
             self._parts.append((plain, inside, share))

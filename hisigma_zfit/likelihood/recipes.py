@@ -48,7 +48,9 @@ def compiled_terms(terms: Sequence[Term], parameters: tuple[Any, ...]) -> tuple[
     Returns:
         None if one of the shapes or yields is outside of what the quick path knows.
     """
-    from hisigma_zfit.model.shapes import exponential_family  # needs zfit, which finished columns do not
+    # these need zfit, which finished columns do not
+    from hisigma_zfit.model.falling import linear_family
+    from hisigma_zfit.model.shapes import exponential_family
 
     index = {parameter: k for k, parameter in enumerate(parameters)}
     compiled = []
@@ -58,16 +60,19 @@ def compiled_terms(terms: Sequence[Term], parameters: tuple[Any, ...]) -> tuple[
         if not all(source in index for source in sources):
             return None  # a yield composed of other parameters
         family = None if term.frozen else exponential_family(term.mass)
-        if family is None and not term.frozen:
+        linear = None if term.frozen or family is not None else linear_family(term.mass)
+        shape: Any = family or linear
+        if shape is None and not term.frozen:
             return None
         compiled.append(
             CompiledTerm(
                 extended=tuple(index[p] for p in sources),
                 composed=None if composed is None else composed.size,
                 family=None if family is None else replace(family, parameters=()),
-                shape=() if family is None else tuple(index[p] for p in family.parameters),
+                shape=() if shape is None else tuple(index[p] for p in shape.parameters),
                 morph=None if term.morph is None else term.morph.form,
                 nuisances=() if term.morph is None else tuple(index[p] for p in term.morph.nuisances),
+                linear=None if linear is None else replace(linear, parameters=()),
             )
         )
     return tuple(compiled)

@@ -13,6 +13,7 @@ from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import bootstrap_profilers, combination
 from hisigma_zfit.inference.hypotests import discovery
 from hisigma_zfit.inference.response import enough_events, signal_response
+from hisigma_zfit.inference.shape_envelope import shape_envelope
 from hisigma_zfit.inference.training_error import (
     redrawn_profilers,
     training_bias,
@@ -23,6 +24,7 @@ from hisigma_zfit.inference.unseen import Taught
 from hisigma_zfit.inference.weights import weights_profiler
 from hisigma_zfit.learn.resampling import held_out_events
 from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.measurement.falling import require_positive, shape_fits
 from hisigma_zfit.measurement.streams import Stream, stream_seed
 from hisigma_zfit.model.projections import sample_model
 from hisigma_zfit.results import ClosureReport, ConfidenceLevels, Estimate, FitSummary, MemberFit
@@ -34,12 +36,23 @@ if TYPE_CHECKING:
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.inference.combine import Combination
     from hisigma_zfit.measurement.densities import Densities
+    from hisigma_zfit.measurement.falling import Choice
     from hisigma_zfit.measurement.inputs import Inputs
     from hisigma_zfit.measurement.options import AskOptions
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.results import LikelihoodScan, Projection, SignalResponse
 
-__all__ = ["Answers", "ask", "bootstrap_fits", "closure", "combine", "response", "with_training"]
+__all__ = [
+    "Answers",
+    "Others",
+    "ask",
+    "bootstrap_fits",
+    "closure",
+    "combine",
+    "others_of",
+    "response",
+    "with_training",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -174,6 +187,49 @@ def with_training(
     return with_training_error(models, sigma, bias=bias or 0.0), sigma, bias
 
 
+@dataclass(frozen=True)
+class Others:
+    """The falling shapes but the best, as they are fitted; see `hisigma_zfit.measurement.falling`.
+
+    Attributes:
+        models: Of each shape those of all categories, with the error of the training.
+        members: The fits of the bootstraps with each shape; empty where the combination does not ask them.
+    """
+
+    models: tuple[list[SignalPlusBackground], ...] = ()
+    members: tuple[tuple[Profiler, ...], ...] = ()
+
+
+def others_of(
+    shapes: Sequence[Choice],
+    options: AskOptions,
+    data: Sequence[Dataset],
+    *,
+    sigma: float | None,
+    bias: float | None,
+) -> Others:
+    """Prepare the falling shapes but the first.
+
+    The error of the training is that of the features' densities, and taken from the fits with the best shape.
+
+    Args:
+        shapes: All shapes, the best first.
+        options: How the bootstraps are combined.
+        data: The events that are fitted, of each category.
+        sigma: What the training adds to the error, in units of the parameter of interest; None where it is none of it.
+        bias: What was subtracted for it.
+
+    Raises:
+        FitError: A fit did not converge.
+    """
+    rest = [list(choice.models) for choice in shapes[1:]]
+    asked = options.combine in {"envelope", "discrete"}
+    members = tuple(bootstrap_fits(models, data, options) for models in rest) if asked else ()
+    if sigma is not None:
+        rest = [with_training_error(models, sigma, bias=bias or 0.0) for models in rest]
+    return Others(tuple(rest), members)
+
+
 def combine(
     nominal: Profiler,
     models: Sequence[SignalPlusBackground],
@@ -206,7 +262,8 @@ def ask(
     options: AskOptions,
     *,
     members: tuple[Profiler, ...],
-    mass_only: Sequence[Any],
+    shapes: Sequence[Choice],
+    others: Others,
     seed: int,
 ) -> Answers:
     """Answer every question that a measurement is asked.
@@ -217,20 +274,37 @@ def ask(
         inputs: All events of each category by its name, for what the training has seen and has not.
         options: How the bootstraps are combined.
         members: Their fits.
-        mass_only: The models of all categories without the features, and so without an error of what was learned.
+        shapes: The falling shapes with the models as they were composed, the best first, which `result` has.
+        others: The others.
         seed: Seed of every random step.
 
     Raises:
-        FitError: A fit did not converge.
+        FitError: A fit did not converge, or a fitted shape is no density.
     """
     models: list[SignalPlusBackground] = list(result.loss.model)
     first, events = next(iter(inputs.values())), list(data)
     poi = str(models[0].poi.name)
     profiler = Profiler(result.loss, poi)
-    combined = combine(profiler, models, events, members, first.training.events, options)
-    without = Profiler(ExtendedNLL(list(mass_only), events), poi)
+    if len(shapes) == 1:
+        combined = combine(profiler, models, events, members, first.training.events, options)
+    else:
+        rest = (Profiler(ExtendedNLL(other, events), poi) for other in others.models)
+        combined = shape_envelope(
+            options.combine,
+            [profiler, *rest],
+            [members, *others.members],
+            penalties=[choice.penalty for choice in shapes],
+            member_penalties=options.penalties or None,
+        )
+    for each in combined.profilers:
+        require_positive(each.loss.model, each.loss.parameters, each.minimum.theta)
+    without = _mass_only(shapes, events, poi)
     returned = response(profiler, inputs, seed=seed)
     values, scan = _summarise(result, profiler, combined, members, without, seed=seed)
+    if len(shapes) > 1:
+        values["falling"] = shape_fits(combined, shapes, scan.values)
+        best = tuple(shapes[combined.shape_at(float(value))].name for value in scan.values)
+        scan = replace(scan, shapes=best)
     samples = {
         category: sample_model(result, seed=stream_seed(seed, Stream.SAMPLE, category), category=k)
         for k, category in enumerate(inputs)
@@ -246,6 +320,25 @@ def ask(
     )
 
 
+def _mass_only(shapes: Sequence[Choice], data: Sequence[Dataset], poi: str) -> Combination:
+    """The fits without the features, and so without an error of what was learned."""
+    profilers = [
+        Profiler(ExtendedNLL([model.mass_only() for model in choice.models], list(data)), poi) for choice in shapes
+    ]
+    if len(profilers) == 1:
+        return combination("mixture", profilers[0])
+    return shape_envelope("mixture", profilers, penalties=[choice.penalty for choice in shapes])
+
+
+def _alone(combined: Combination) -> FitSummary:
+    """Value, error and significance of a fit; of several shapes the error is half of the interval."""
+    if len(combined.profilers) == 1:
+        (only,) = combined.profilers
+        return FitSummary(only.best, only.error, discovery(only, only.name).z)
+    found = combined.interval(cl=ONE_SIGMA)
+    return FitSummary(found.value, found.error, combined.discovery().z)
+
+
 def _of(category: str, projection: Projection) -> Projection:
     """The same with the category among the words that say which events are shown."""
     if not category:
@@ -259,17 +352,17 @@ def _summarise(
     profiler: Profiler,
     combined: Combination,
     members: tuple[Profiler, ...],
-    mass_only: Profiler,
+    mass_only: Combination,
     *,
     seed: int,
 ) -> tuple[dict[str, Any], LikelihoodScan]:
     """Answers of the combined likelihood, with the nominal and the mass-only fit beside it."""
     one, two = combined.interval(cl=ONE_SIGMA), combined.interval(cl=0.95)
-    found, found_by_mass = combined.discovery(), discovery(mass_only, profiler.name)
+    found = combined.discovery()
     grid = _scan_grid(profiler, one.lower, one.upper)
     constrained = [p.name for p in profiler.loss.parameters if getattr(p, "constraint_term", None) is not None]
     statistical = Profiler(profiler.loss, profiler.name, held=constrained) if constrained else profiler
-    scan = combined.scan(grid, statistical=statistical.scan(grid), reference=mass_only.scan(grid))
+    scan = combined.scan(grid, statistical=statistical.scan(grid), reference=mass_only.scan(grid).combined)
     if combined.method == "nuisance":
         # what is combined is one profile; beside it those whose spread is the nuisance
         scan = replace(scan, members=np.stack([member.scan(grid) for member in members]))
@@ -290,7 +383,7 @@ def _summarise(
         "parameters": {
             p.name: Estimate(float(v["value"]), float(v["hesse"]["error"])) for p, v in result.params.items()
         },
-        "mass_only": FitSummary(mass_only.best, mass_only.error, found_by_mass.z),
+        "mass_only": _alone(mass_only),
         "members": tuple(MemberFit(k, p.best, p.error, discovery(p, p.name).z) for k, p in enumerate(members)),
     }
     return values, scan

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import Dataset
+    from hisigma_zfit.fitting.newton import Minimum
     from hisigma_zfit.inference.forecast import Forecast
     from hisigma_zfit.likelihood.nll import ExtendedNLL
     from hisigma_zfit.measurement.options import MeasureOptions
@@ -110,6 +111,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     seed = settings.seed
     with stages("score"):
         models, data = prepared.models(), prepared.data()
+        models, shapes = _best_shapes(models, data, prepared)
         loss = ExtendedNLL(list(models.values()), data)
         checks = closure(prepared.inputs, prepared.densities, seed=seed)
     with stages("fit"):
@@ -149,8 +151,31 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         signal_response=returned,
         training_error=sigma,
         training=choices(prepared.densities.values()),
+        falling=shapes,
     )
     return BlindResults(measurement, sidebands, scan, prepared.histories)
+
+
+def _best_shapes(
+    models: dict[str, SignalPlusBackground], data: list[Dataset], prepared: Prepared
+) -> tuple[dict[str, SignalPlusBackground], tuple[str, ...]]:
+    """The models with the falling shapes that the sidebands like best with their penalties, and all, best first.
+
+    What is expected is that of the best one alone: where the others fit as well, the data will say a little less.
+    """
+    from hisigma_zfit.likelihood.nll import ExtendedNLL
+    from hisigma_zfit.measurement.falling import choices as falling_choices
+
+    settings = prepared.settings
+    if len(settings.falling) == 1:
+        return models, ()
+    known = {}
+    for choice in falling_choices(models, prepared.inputs, settings):
+        loss = ExtendedNLL(list(choice.models), data)
+        found = _sideband_minimum(loss, settings)[0]
+        known[choice.name] = 2.0 * (found.value + loss.data_constant()) + choice.penalty, choice
+    order = sorted(known, key=lambda name: known[name][0])
+    return dict(zip(models, known[order[0]][1].models, strict=True)), tuple(order)
 
 
 def _fit_sidebands(loss: ExtendedNLL, settings: MeasureOptions) -> tuple[Array, dict[str, Estimate], Estimate]:
@@ -164,6 +189,23 @@ def _fit_sidebands(loss: ExtendedNLL, settings: MeasureOptions) -> tuple[Array, 
     """
     import zfit
 
+    from hisigma_zfit.likelihood.protocol import names_of
+    from hisigma_zfit.measurement.falling import require_positive
+
+    found, free, inside = _sideband_minimum(loss, settings)
+    require_positive(loss.model, loss.parameters, found.theta)
+    names = names_of(loss.parameters)
+    zfit.param.assign_values([loss.parameters[k] for k in free], found.theta[free])
+    covariance = found.covariance()
+    parameters = {names[k]: Estimate(float(found.theta[k]), float(np.sqrt(covariance[k, k]))) for k in free}
+    numbers = [number.evaluate(found.theta) for number in inside]
+    slope, known = sum(number.gradient for number in numbers), np.nan_to_num(covariance)
+    background = Estimate(sum(number.value for number in numbers), float(np.sqrt(slope @ known @ slope)))
+    return found.theta, parameters, background
+
+
+def _sideband_minimum(loss: ExtendedNLL, settings: MeasureOptions) -> tuple[Minimum, list[int], tuple[Any, ...]]:
+    """The fit of the sidebands, the indices of what floats in it, and what is expected in the region."""
     from hisigma_zfit.fitting.newton import minimise
     from hisigma_zfit.likelihood.outside import outside_likelihood
     from hisigma_zfit.likelihood.protocol import limits_of, names_of
@@ -173,14 +215,7 @@ def _fit_sidebands(loss: ExtendedNLL, settings: MeasureOptions) -> tuple[Array, 
     held = {settings.poi, *(f"n_{name}" for name, own in settings.backgrounds.items() if own.uncertainty == "free")}
     free = [k for k, p in enumerate(loss.parameters) if p.floating and names[k] not in held]
     found = minimise(likelihood, likelihood.theta(), free, limits=limits_of(loss.parameters))
-    found.required("the fit of the sidebands")
-    zfit.param.assign_values([loss.parameters[k] for k in free], found.theta[free])
-    covariance = found.covariance()
-    parameters = {names[k]: Estimate(float(found.theta[k]), float(np.sqrt(covariance[k, k]))) for k in free}
-    numbers = [number.evaluate(found.theta) for number in inside]
-    slope, known = sum(number.gradient for number in numbers), np.nan_to_num(covariance)
-    background = Estimate(sum(number.value for number in numbers), float(np.sqrt(slope @ known @ slope)))
-    return found.theta, parameters, background
+    return found.required("the fit of the sidebands"), free, inside
 
 
 def _with_training_error(loss: ExtendedNLL, theta: Array, poi: str, **options: Any) -> tuple[float, ExtendedNLL, Array]:
@@ -203,7 +238,8 @@ def _expected(forecast: Forecast, prepared: Prepared) -> tuple[ExpectedMeasureme
     settings = prepared.settings
     signals = {"none": 0.0} | {f"{z} sigma": forecast.signal_for(z) for z in _WANTED}
     if settings.weight is not None:
-        signals["simulation"] = sum(part.signal.size for part in prepared.inputs.values())
+        events = sum(part.signal.size for part in prepared.inputs.values())
+        signals["simulation"] = events / settings.events_per_unit
     if settings.inject is not None:
         signals["injected"] = settings.inject
     return tuple(forecast.expect(name, signal) for name, signal in signals.items())

@@ -9,17 +9,19 @@ import zfit
 
 from hisigma_zfit.measurement.streams import Stream, stream_seed
 from hisigma_zfit.model import compose as joining
+from hisigma_zfit.model.falling import falling_shape
 from hisigma_zfit.model.pdfs import FlowProductPDF
-from hisigma_zfit.model.shapes import ExpQuadratic, fit_shape
+from hisigma_zfit.model.peaks import peak_shape
 from hisigma_zfit.model.systematics import ShapeVariation, nuisance
 from hisigma_zfit.model.uncertain_yields import lognormal_yield, scaled_yield
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from hisigma_zfit.data import Dataset
     from hisigma_zfit.measurement.densities import Densities, Learned
     from hisigma_zfit.measurement.inputs import Inputs, Sample
-    from hisigma_zfit.measurement.options import BackgroundOptions, ModelOptions
+    from hisigma_zfit.measurement.options import BackgroundOptions, MeasureOptions
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.model.systematics import Nuisance
 
@@ -31,20 +33,27 @@ class Shared:
     """Parameters that all categories have in common.
 
     Attributes:
-        poi: Parameter of interest, the signal in all categories together.
+        poi: Parameter of interest.
+        signal: Number of signal events in all categories together: the same, or a multiple of it.
         nuisances: One for each name, whatever it changes.
         yields: Of the backgrounds from simulation, in all categories together.
         sizes: Weighted simulated events in all categories together, by component.
     """
 
     poi: zfit.Parameter
+    signal: Any
     nuisances: dict[str, Nuisance]
     yields: dict[str, Any]
     sizes: dict[str, float]
 
 
 def share_parameters(
-    poi: str, nuisances: Iterable[str], backgrounds: Mapping[str, BackgroundOptions], inputs: Iterable[Inputs]
+    poi: str,
+    nuisances: Iterable[str],
+    backgrounds: Mapping[str, BackgroundOptions],
+    inputs: Iterable[Inputs],
+    *,
+    events_per_unit: float = 1.0,
 ) -> Shared:
     """Make the parameters that all categories have in common.
 
@@ -53,6 +62,7 @@ def share_parameters(
         nuisances: Names of the nuisances.
         backgrounds: What is known of the backgrounds from simulation.
         inputs: Events of all categories.
+        events_per_unit: Signal events by unit of the parameter of interest.
     """
     made = {name: nuisance(name) for name in nuisances}
     yields = {}
@@ -63,7 +73,14 @@ def share_parameters(
         yields[name] = number
     samples = [{"signal": part.signal, **part.backgrounds} for part in inputs]
     sizes = {name: sum(part[name].size for part in samples) for name in samples[0]}
-    return Shared(zfit.Parameter(poi, 0.0, stepsize=10.0), made, yields, sizes)
+    interest = zfit.Parameter(poi, 0.0, stepsize=10.0 / events_per_unit)
+    signal = interest if events_per_unit == 1.0 else scaled_yield(interest, events_per_unit, name=f"n_signal_{poi}")
+    return Shared(interest, signal, made, yields, sizes)
+
+
+def _total(events: Dataset) -> float:
+    """Sum of the weights."""
+    return float(len(events) if events.weights is None else events.weights.sum())
 
 
 def _number(name: str, own: BackgroundOptions) -> Any:
@@ -82,7 +99,7 @@ def _number(name: str, own: BackgroundOptions) -> Any:
 
 
 def compose(
-    inputs: Inputs, densities: Densities, shared: Shared, options: ModelOptions, *, seed: int, category: str = ""
+    inputs: Inputs, densities: Densities, shared: Shared, options: MeasureOptions, *, seed: int, category: str = ""
 ) -> SignalPlusBackground:
     """Give the densities of one category their mass shapes, variations and yields, and add them.
 
@@ -112,7 +129,10 @@ def compose(
         return scaled_yield(number, sample.size / shared.sizes[component], name=f"n_{component}{end}")
 
     def simulated(name: str, sample: Sample, learned: Learned, number: Any, prefix: str) -> FlowProductPDF:
-        peak = fit_shape(zfit.pdf.DoubleCB, sample.events, inputs.mass, prefix=prefix)
+        shape, start = (
+            (options.peak, options.peak_start) if name == "signal" else (options.backgrounds[name].peak, None)
+        )
+        peak = peak_shape(shape, sample.events, inputs.mass, start=start, prefix=prefix)
         return FlowProductPDF(
             peak,
             learned.flow,
@@ -122,17 +142,16 @@ def compose(
             seed=stream_seed(seed, Stream.NORMALISATION, name, category),
         )
 
-    n_sig = part_of(shared.poi, "signal", inputs.signal)
-    for name, factor in options.yield_systematic.items():
+    n_sig = part_of(shared.signal, "signal", inputs.signal)
+    for name, factor in options.signal_factors().items():
         n_sig = lognormal_yield(n_sig, shared.nuisances[name], factor)
     label = f"signal{end}_" if category else ""
     signal = simulated("signal", inputs.signal, densities.signal, n_sig, f"peak_{label}")
-    p1, p2 = (zfit.Parameter(f"{name}{end}", start, stepsize=0.1) for name, start in (("p1", 1.0), ("p2", 0.0)))
     falling = FlowProductPDF(
-        ExpQuadratic(inputs.mass, p1, p2, name="falling"),
+        falling_shape(options.falling[0], inputs.data, inputs.mass, region=inputs.region, suffix=end),
         densities.background.flow,
         variations=variations(densities.background),
-        extended=zfit.Parameter(f"n_bkg{end}", float(len(inputs.data)), 0.0, stepsize=10.0),
+        extended=zfit.Parameter(f"n_bkg{end}", _total(inputs.data), 0.0, stepsize=10.0),
         name="background",
         seed=stream_seed(seed, Stream.NORMALISATION, "background", category),
     )

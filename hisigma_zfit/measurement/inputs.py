@@ -166,8 +166,10 @@ def read(options: InputOptions) -> Inputs:
             {k: (load((u,), **weighted), load((d,), **weighted)) for k, (u, d) in varied.items()},
         )
 
+    counted = {} if options.data_weight is None else {"weight": options.data_weight, "nonnegative_weights": True}
+
     def observed(files: tuple[str, ...]) -> Dataset:
-        return _outside(load(files), options) if options.blind else load(files)
+        return _outside(load(files, **counted), options) if options.blind else load(files, **counted)
 
     events = observed(options.data)
     signal = simulated(options.signal, options.systematic)

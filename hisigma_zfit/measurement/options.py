@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from hisigma_zfit.configuration.arguments import Flag
 from hisigma_zfit.configuration.options import Files, Names, Options, Pair
 from hisigma_zfit.data import SignalRegion
+from hisigma_zfit.measurement.shape_options import Peak, PoiOptions, ShapeOptions
+from hisigma_zfit.model.shape_names import DEFAULT_PEAK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +52,7 @@ class BackgroundOptions(Options):
     yield_systematic: dict[str, float] = Field(
         {}, description="nuisances that change its expected number by a factor, as those of the signal"
     )
+    peak: Peak = Field(DEFAULT_PEAK, description="shape of its mass, fitted to its simulation; as that of the signal")
 
     @model_validator(mode="after")
     def _factors(self) -> Self:
@@ -106,6 +109,15 @@ class EventOptions(Options):
     )
     cut: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(None, description="selection applied to every file")
 
+    @field_validator("signal_region", mode="before")
+    @classmethod
+    def _one_region(cls, value: Any) -> Any:
+        if isinstance(value, (list, tuple)) and any(isinstance(each, (list, tuple)) for each in value):
+            raise ValueError(
+                f"expected one window, got {len(value)}; name the one that spans all peaks, or measure them one by one"
+            )
+        return value
+
     @model_validator(mode="after")
     def _columns_and_ranges(self) -> Self:
         repeated = sorted({f for f in self.features if self.features.count(f) > 1})
@@ -154,6 +166,11 @@ class InputOptions(EventOptions):
         {}, description="more backgrounds by name, learned from simulation, with numbers that are known beforehand"
     )
     weight: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(None, description="weight of simulated events")
+    data_weight: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(
+        None,
+        description="weight of the events of data and sideband training, not negative; errors, intervals and limits "
+        "take their fluctuation into account (arXiv:1911.01303)",
+    )
 
 
 class TrainOptions(Options):
@@ -174,10 +191,9 @@ class TrainOptions(Options):
     )
 
 
-class ModelOptions(Options):
+class ModelOptions(ShapeOptions, PoiOptions):
     """What is fitted."""
 
-    poi: Annotated[str, Flag(metavar="NAME")] = Field("n_sig", description="name of the parameter of interest")
     yield_systematic: Annotated[
         dict[str, float], Flag(metavar="NAME:FACTOR", split=":", example="lumi:1.02 for 2 %")
     ] = Field(
@@ -241,6 +257,10 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
         }
         return type(self)(**{name: getattr(self, name) for name in type(self).model_fields} | own | {"categories": {}})
 
+    def signal_factors(self) -> dict[str, float]:
+        """Factors on the signal's yield by nuisance."""
+        return self.yield_systematic | self.interest_factors()
+
     @property
     def value(self) -> Literal["members", "bootstraps"]:
         """What the densities are, see `train_flow`: combinations of before average the bootstraps themselves."""
@@ -248,7 +268,7 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
 
     def nuisances(self) -> tuple[str, ...]:
         """Names of all nuisances but those of the backgrounds' numbers; each is one parameter, whatever it changes."""
-        groups: list[Mapping[str, Any]] = [self.systematic, self.background_systematic, self.yield_systematic]
+        groups: list[Mapping[str, Any]] = [self.systematic, self.background_systematic, self.signal_factors()]
         groups += [own.yield_systematic for own in self.categories.values()]
         groups += [group for own in self.backgrounds.values() for group in (own.systematic, own.yield_systematic)]
         return tuple(dict.fromkeys(name for group in groups for name in group))
@@ -265,7 +285,8 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
                         f"{name!r}; choose another"
                     )
         simulated = ["signal", *self.backgrounds]
-        parameters = [self.poi, "training", *(f"{p}{end}" for p in ("n_bkg", "p1", "p2") for end in suffixes)]
+        falling = ("n_bkg", *self.falling_parameters())
+        parameters = [self.poi, "training", *(f"{p}{end}" for p in falling for end in suffixes)]
         parameters += [name for own in self.backgrounds for name in (f"n_{own}", f"{own}_yield")]
         if self.categories:
             parameters += [f"n_{component}{end}" for component in simulated for end in suffixes]
@@ -305,6 +326,32 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
         return self
 
     @model_validator(mode="after")
+    def _shapes_and_weights(self) -> Self:
+        powers = [name for name in self.falling if name.startswith(("power-law", "laurent"))]
+        if powers and not self.range[0] > 0.0:
+            raise ValueError(
+                f"falling: expected a range of positive masses for {powers[0]}, got one from {self.range[0]:g}; choose "
+                "another shape"
+            )
+        if len(self.falling) > 1 and self.combine == "weights":
+            raise ValueError(
+                "falling: expected one shape for combine weights, got "
+                f"{', '.join(self.falling)}; name one, or combine by nuisance"
+            )
+        if self.data_weight is not None and self.blind:
+            raise ValueError(
+                "data_weight: expected events without weights in a blind run, whose expected errors are those of such, "
+                f"got {self.data_weight!r}; leave one of the two out"
+            )
+        for name in self.interest_factors():
+            if name in self.yield_systematic:
+                raise ValueError(
+                    f"yield-systematic: expected the uncertainty of the {name} once, got it here and as "
+                    f"{name}_uncertainty; leave one of them out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _categories(self) -> Self:
         for name, own in self.categories.items():
             try:
@@ -334,8 +381,12 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
         for name, own in self.backgrounds.items():
             del plain["backgrounds"][name]["files"]
             plain["backgrounds"][name]["systematic"] = sorted(own.systematic)
+            if own.peak == DEFAULT_PEAK:
+                del plain["backgrounds"][name]["peak"]
         # left out where they are not used: runs of before they were options stay what they are
-        for name in ("yield_systematic", "penalties", "backgrounds", "categories", "blind", "inject"):
-            if not plain[name]:
+        late = {"yield_systematic", "penalties", "backgrounds", "categories", "blind", "inject"}
+        late |= {*ShapeOptions.model_fields, *PoiOptions.model_fields, "data_weight"} - {"poi"}
+        for name in late:
+            if getattr(self, name) == type(self).model_fields[name].default:
                 del plain[name]
         return plain | {name: sorted(getattr(self, name)) for name in varied}

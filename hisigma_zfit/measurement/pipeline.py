@@ -170,8 +170,10 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     # only now: these import TensorFlow, which a mistake in the files need not wait for
     from hisigma_zfit.fitting.minimizer import fit
     from hisigma_zfit.likelihood.nll import ExtendedNLL
-    from hisigma_zfit.measurement.answers import ask, bootstrap_fits, closure, with_training
+    from hisigma_zfit.measurement.answers import ask, bootstrap_fits, closure, others_of, with_training
     from hisigma_zfit.measurement.densities import choices
+    from hisigma_zfit.measurement.falling import best_first
+    from hisigma_zfit.measurement.falling import choices as falling_choices
     from hisigma_zfit.model.stored import save_model
 
     inputs, densities = prepared.inputs, prepared.densities
@@ -179,14 +181,15 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         models, data = prepared.models(), prepared.data()
         checks = closure(inputs, densities, seed=settings.seed)
     with stages("fit"):
-        composed = list(models.values())
+        shapes = best_first(falling_choices(models, inputs, settings), data, settings.poi)
+        composed = list(shapes[0].models)
         members = bootstrap_fits(composed, data, settings)
         fitted, sigma, bias = with_training(composed, data, members, settings, inputs=inputs, seed=settings.seed)
         result = fit(ExtendedNLL(fitted, data))
         for category, model in zip(models, fitted, strict=True):
             save_model(model, run.folder / "model" / category)
-        alone = [model.mass_only() for model in composed]
-        answers = ask(result, data, inputs, settings, members=members, mass_only=alone, seed=settings.seed)
+        others = others_of(shapes, settings, data, sigma=sigma, bias=bias)
+        answers = ask(result, data, inputs, settings, members=members, shapes=shapes, others=others, seed=settings.seed)
     measurement = Measurement(
         **answers.values,
         n_events=_counts([events.report for events in data], inputs, settings),

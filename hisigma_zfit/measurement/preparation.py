@@ -43,7 +43,13 @@ class Prepared:
         from hisigma_zfit.measurement.composition import compose, share_parameters
 
         settings, parts = self.settings, self.settings.parts()
-        shared = share_parameters(settings.poi, settings.nuisances(), settings.backgrounds, self.inputs.values())
+        shared = share_parameters(
+            settings.poi,
+            settings.nuisances(),
+            settings.backgrounds,
+            self.inputs.values(),
+            events_per_unit=settings.events_per_unit,
+        )
         return {
             category: compose(
                 part, self.densities[category], shared, parts[category], seed=settings.seed, category=category
@@ -88,8 +94,10 @@ def prepare(settings: MeasureOptions, run: RunFolder, stages: Stages) -> Prepare
         inputs = {category: read(part) for category, part in settings.parts().items()}
     # only now: it imports TensorFlow, which a mistake in the files need not wait for
     from hisigma_zfit.measurement.densities import require_learnable, train
+    from hisigma_zfit.model.peaks import require_starts
 
     with stages("train"):
+        require_starts(settings.peak, settings.peak_start)
         for category, part in inputs.items():
             require_learnable(part, category=category)
         densities = {

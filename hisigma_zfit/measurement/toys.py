@@ -59,11 +59,19 @@ def study_toys(
         FitError: Too many toys could not be fitted.
     """
     from hisigma_zfit.measurement import load_models
+    from hisigma_zfit.measurement.stored import load_results
     from hisigma_zfit.toys.summary import summarise
     from hisigma_zfit.toys.toys import make_pool, run_toys
 
     if seed < 0:
         raise InputError.from_parts(expected="a seed of 0 or more", got=str(seed), do="correct it")
+    weight = load_results(folder).measurement.options.get("data_weight")
+    if weight is not None:
+        raise InputError.from_parts(
+            expected="a run of data without weights, as pseudo-experiments are",
+            got=f"data_weight {weight!r}",
+            do="measure without it to study the fit",
+        )
     models = list(load_models(folder).values())
     poi = str(models[0].poi.name)
     inject = float(models[0].poi.value()) if inject is None else inject

@@ -30,7 +30,7 @@ def quadrature(lower: Any, upper: Any) -> tuple[Any, Any]:
 class ExponentialFamily:
     """A shape f(m) = exp(theta . T(m) - A(theta)), normalised on [lower, upper], with a polynomial in the exponent.
 
-    T_j(m) = sign_j t^j for j = 1 ... q, with t = (m - origin) / width.
+    T_j(m) = sign_j t^j for j = 1 ... q, with t = (m - origin) / width, or (log m - origin) / width for powers of m.
 
     Attributes:
         signs: Signs of the powers, q of them.
@@ -39,6 +39,7 @@ class ExponentialFamily:
         lower: Lower edge of the normalisation range.
         upper: Upper edge.
         parameters: theta as zfit parameters; left out in copies for other processes.
+        logarithmic: Whether it is the logarithm of the mass that t is linear in.
     """
 
     signs: tuple[float, ...]
@@ -47,11 +48,12 @@ class ExponentialFamily:
     lower: float
     upper: float
     parameters: tuple[Any, ...] = ()
+    logarithmic: bool = False
 
     def powers(self, m: Array) -> Array:
         """t, t^2, ..., t^q at masses of shape (n,), shape (q, n)."""
         out = np.empty((len(self.signs), m.size))
-        np.divide(m - self.origin, self.width, out=out[0])
+        np.divide((np.log(m) if self.logarithmic else m) - self.origin, self.width, out=out[0])
         for below, row in itertools.pairwise(out):
             np.multiply(below, out[0], out=row)
         return out

@@ -7,7 +7,7 @@ fast likelihood by `exponential_family`: their derivatives follow from the momen
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import Dataset
 
-__all__ = ["ExpQuadratic", "ExponentialFamily", "exponential_family", "fit_shape", "sample_mass"]
+__all__ = [
+    "ExpQuadratic",
+    "ExponentialFamily",
+    "KnownExponent",
+    "exponential_family",
+    "fit_shape",
+    "fit_to_simulation",
+    "parameter_names",
+    "sample_mass",
+    "starts",
+]
 
 _TABLE = 20_001  # points of the tabulated mass density: 4.5 MeV apart on 90 GeV
 
@@ -97,11 +107,22 @@ ExpQuadratic.register_analytic_integral(
 )
 
 
+@runtime_checkable
+class KnownExponent(Protocol):
+    """A shape that says itself which member of the exponential family it is."""
+
+    def exponent(self) -> tuple[tuple[str, ...], tuple[float, ...], tuple[float, float], bool]:
+        """Names of the parameters, signs of the powers of t, where t is 0 and 1, and whether of log m instead of m."""
+
+
 def exponential_family(pdf: zfit.pdf.BasePDF) -> ExponentialFamily | None:
     """Describe `pdf` as a member of the exponential family, or return None if it is not known to be one."""
     names: tuple[str, ...]
     signs: tuple[float, ...]
-    if type(pdf) is ExpQuadratic:
+    logarithmic = False
+    if isinstance(pdf, KnownExponent):
+        names, signs, (origin, end), logarithmic = pdf.exponent()
+    elif type(pdf) is ExpQuadratic:
         names, signs = ("p1", "p2"), (-1.0, 1.0)
         origin, end = pdf.unit_interval
     elif type(pdf) is zfit.pdf.Exponential:
@@ -116,7 +137,7 @@ def exponential_family(pdf: zfit.pdf.BasePDF) -> ExponentialFamily | None:
     parameters = tuple(pdf.params[name] for name in names)
     if not all(p.independent for p in parameters) or len(set(parameters)) < len(parameters):
         return None
-    return ExponentialFamily(signs, origin, end - origin, lower, upper, parameters)
+    return ExponentialFamily(signs, origin, end - origin, lower, upper, parameters, logarithmic)
 
 
 def finite_limits(space: zfit.Space) -> tuple[float, float]:
@@ -188,6 +209,53 @@ def fit_shape(
         >>> peak.params["mu"].floating
         False
     """
+    known = starts(data, mass) | {"p1": (1.0, -50.0, 50.0), "p2": (0.0, -50.0, 50.0)} | dict(start or {})
+    names = parameter_names(shape)
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise InputError.from_parts(
+            expected=f"a start value for each parameter of {shape.__name__}",
+            got=f"none for {', '.join(missing)}",
+            do=f"pass start={{{missing[0]!r}: (value, lower, upper)}}",
+        )
+    parameters = {name: zfit.Parameter(f"{prefix}{name}", *known[name]) for name in names}
+    pdf = shape(obs=mass, **parameters)
+    if shape is zfit.pdf.DoubleCB and minimizer is None:
+        m, weights = _simulated(data, mass)
+        values, converged = fit_double_crystal_ball(m, weights, finite_limits(mass), known)
+        for name, parameter in parameters.items():
+            parameter.set_value(values[name])
+        if not converged:
+            raise not_converged(shape.__name__, m.size)
+    else:
+        fit_to_simulation(pdf, data, mass, minimizer=minimizer)
+    if freeze:
+        for parameter in parameters.values():
+            parameter.floating = False
+    return pdf
+
+
+def not_converged(shape: str, events: int) -> FitError:
+    """What is said of a fit to simulation that did not converge."""
+    return FitError(f"the fit of {shape} to {events} simulated events did not converge; pass start values")
+
+
+def fit_to_simulation(pdf: zfit.pdf.BasePDF, data: Dataset, mass: zfit.Space, *, minimizer: Any = None) -> None:
+    """Fit any shape to simulation by zfit's own likelihood, and leave its parameters at the minimum.
+
+    Raises:
+        FitError: The fit did not converge.
+    """
+    m, weights = _simulated(data, mass)
+    sample = zfit.Data.from_numpy(obs=mass, array=m[:, None], weights=None if data.weights is None else weights)
+    loss = zfit.loss.UnbinnedNLL(pdf, sample)
+    result = (minimizer or zfit.minimize.Minuit(gradient="zfit")).minimize(loss)
+    if not (result.converged and np.isfinite(result.fminopt)):
+        raise not_converged(type(pdf).__name__, m.size)
+
+
+def _simulated(data: Dataset, mass: zfit.Space) -> tuple[Array, Array]:
+    """Masses within the limits and their weights."""
     lower, upper = finite_limits(mass)
     m = data[mass.obs[0]]
     weights = np.ones(len(m)) if data.weights is None else data.weights
@@ -199,36 +267,19 @@ def fit_shape(
             got="none",
             do="check the range and the unit of the mass",
         )
-    known = _crystal_ball_start(m, weights, lower, upper) | {"p1": (1.0, -50.0, 50.0), "p2": (0.0, -50.0, 50.0)}
-    known |= dict(start or {})
-    names = _parameter_names(shape)
-    missing = [name for name in names if name not in known]
-    if missing:
-        raise InputError.from_parts(
-            expected=f"a start value for each parameter of {shape.__name__}",
-            got=f"none for {', '.join(missing)}",
-            do=f"pass start={{{missing[0]!r}: (value, lower, upper)}}",
-        )
-    parameters = {name: zfit.Parameter(f"{prefix}{name}", *known[name]) for name in names}
-    pdf = shape(obs=mass, **parameters)
-    if shape is zfit.pdf.DoubleCB and minimizer is None:
-        values, converged = fit_double_crystal_ball(m, weights, (lower, upper), known)
-        for name, parameter in parameters.items():
-            parameter.set_value(values[name])
-    else:
-        sample = zfit.Data.from_numpy(obs=mass, array=m[:, None], weights=None if data.weights is None else weights)
-        loss = zfit.loss.UnbinnedNLL(pdf, sample)
-        result = (minimizer or zfit.minimize.Minuit(gradient="zfit")).minimize(loss)
-        converged = result.converged and np.isfinite(result.fminopt)
-    if not converged:
-        raise FitError(f"the fit of {shape.__name__} to {m.size} simulated events did not converge; pass start values")
-    if freeze:
-        for parameter in parameters.values():
-            parameter.floating = False
-    return pdf
+    return m, weights
 
 
-def _parameter_names(shape: type[zfit.pdf.BasePDF]) -> list[str]:
+def starts(data: Dataset, mass: zfit.Space) -> dict[str, tuple[float, float, float]]:
+    """Value and limits of the parameters of peaks by the names that zfit gives them, from simulation.
+
+    Raises:
+        InputError: No events in the range.
+    """
+    return _crystal_ball_start(*_simulated(data, mass), *finite_limits(mass))
+
+
+def parameter_names(shape: type[zfit.pdf.BasePDF]) -> list[str]:
     """Names of the shape's own parameters: the required arguments of its constructor but the observable."""
     import inspect
 

@@ -21,9 +21,11 @@ from hisigma_zfit.density.loading import load_flow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_folder, write_text
 from hisigma_zfit.model.compose import SignalPlusBackground
+from hisigma_zfit.model.falling import Bernstein, Chebyshev, ExpPolynomial, Laurent, PowerLaw
 from hisigma_zfit.model.interpolation import PolynomialExponential, Quadratic
 from hisigma_zfit.model.kappa import PolynomialYield
 from hisigma_zfit.model.pdfs import FlowProductPDF
+from hisigma_zfit.model.peaks import PEAK_SHAPES
 from hisigma_zfit.model.shapes import ExpQuadratic, finite_limits
 from hisigma_zfit.model.systematics import ConditionalVariation, Nuisance, ShapeVariation, Variation, nuisance
 from hisigma_zfit.model.terms import Term
@@ -44,10 +46,12 @@ _LONGEST = 100  # letters of a folder's name; file systems end at 255 bytes
 _SHAPES = {
     "ExpQuadratic": ExpQuadratic,
     "Exponential": zfit.pdf.Exponential,
-    "Gauss": zfit.pdf.Gauss,
-    "CrystalBall": zfit.pdf.CrystalBall,
-    "DoubleCB": zfit.pdf.DoubleCB,
-    "GeneralizedCB": zfit.pdf.GeneralizedCB,
+    "ExpPolynomial": ExpPolynomial,
+    "PowerLaw": PowerLaw,
+    "Bernstein": Bernstein,
+    "Chebyshev": Chebyshev,
+    "Laurent": Laurent,
+    **PEAK_SHAPES,
 }
 
 _FORMS = {PolynomialExponential: "polyexp", Quadratic: "quadratic"}
@@ -97,6 +101,9 @@ class _Writer:
 
     def shape(self, pdf: zfit.pdf.BasePDF) -> dict[str, Any]:
         """Describe a mass shape."""
+        if type(pdf) is zfit.pdf.SumPDF and not pdf.is_extended:
+            fractions = [self.parameter(fraction) for fraction in list(pdf.params.values())[: len(pdf.pdfs) - 1]]
+            return {"shape": "sum", "parameters": {}, "parts": [*map(self.shape, pdf.pdfs)], "fractions": fractions}
         kind = next((name for name, known in _SHAPES.items() if type(pdf) is known), None)
         if kind is None:
             raise _unknown(f"mass shapes among {', '.join(_SHAPES)}", type(pdf).__name__)
@@ -301,12 +308,18 @@ class _Reader:
             return ShapeVariation(own, up, down, form=described["form"])
         return ConditionalVariation(own, load_flow(self.folder / described["flow"]), nodes=described["nodes"])
 
+    def _shape(self, described: Mapping[str, Any], space: zfit.Space) -> zfit.pdf.BasePDF:
+        if described["shape"] == "sum":
+            parts = [self._shape(part, space) for part in described["parts"]]
+            return zfit.pdf.SumPDF(parts, fracs=[self.parameters[name] for name in described["fractions"]])
+        parameters = {name: self._size(own) for name, own in described["parameters"].items()}
+        return _SHAPES[described["shape"]](obs=space, **parameters)
+
     def _component(self, described: Mapping[str, Any]) -> Term:
         mass = self.content["mass"]
         space = zfit.Space(mass["name"], *mass["range"])
-        parameters = {name: self._size(own) for name, own in described["parameters"].items()}
         pdf = FlowProductPDF(
-            _SHAPES[described["shape"]](obs=space, **parameters),
+            self._shape(described, space),
             load_flow(self.folder / described["flow"]),
             variations=[self._variation(v) for v in described["variations"]],
             name=described["name"],

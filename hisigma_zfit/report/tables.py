@@ -102,6 +102,8 @@ def measurement(what: Measurement) -> str:
     lines += section("Result", listing(_result_facts(what)))
     parameters = [(name, pair(p.value, p.error)) for name, p in what.parameters.items()]
     lines += section("Fitted parameters", listing(parameters))
+    if what.falling:
+        lines += section("Falling shapes (discrete profiling)", _shapes(what))
     if what.members:
         lines += section(f"Members ({len(what.members)})", members(what).splitlines())
     lines += section("Training", listing([(name, str(choice)) for name, choice in what.training.items()]))
@@ -154,11 +156,28 @@ def blind_measurement(what: BlindMeasurement) -> str:
     parameters = [(name, pair(p.value, p.error)) for name, p in what.parameters.items()]
     parameters.append(("background in the region", pair(what.region_background.value, what.region_background.error)))
     lines += section("Fit of the sidebands", listing(parameters))
+    if what.falling:
+        best, *rest = what.falling
+        lines.append(f"  with {best}, which the sidebands like best; then {', '.join(rest)}")
     if what.training_error is not None:
         lines.append(f"  training  +- {number(what.training_error, 2)} in the error")
     lines += section("Training", listing([(name, str(choice)) for name, choice in what.training.items()]))
     lines += section("Closure", listing(_closure_facts(what.closure, what.signal_response)))
     return "\n".join([*lines, *_origin(what)])
+
+
+def _shapes(what: Measurement) -> list[str]:
+    """One line for each falling shape of which the data chose."""
+    numbers = ([f.value for f in what.falling], [f.error for f in what.falling], [f.z for f in what.falling])
+    values, errors, z = map(column, numbers)
+    head = ["shape", "parameters", "-2 log L + penalty", what.poi, "error", "Z", f"best for {what.poi}"]
+    best = ["-" if f.best_for is None else " to ".join(number(edge, 3) for edge in f.best_for) for f in what.falling]
+    first = zip([f.shape for f in what.falling], [str(f.n_parameters) for f in what.falling], strict=True)
+    rows = [
+        [name, n, f"+{f.offset:.2f}", *rest]
+        for (name, n), f, rest in zip(first, what.falling, zip(values, errors, z, best, strict=True), strict=True)
+    ]
+    return grid([head, *rows])
 
 
 def members(what: Measurement) -> str:

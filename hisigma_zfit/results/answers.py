@@ -96,6 +96,7 @@ class LikelihoodScan(Answer):
         statistical: t of the nominal model alone, shape (n,), or None.
         reference: t of another fit for comparison (mass only), shape (n,), or None.
         method: Name of the combination.
+        shapes: Name of the background's shape that is the best at each point, where there are several.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/scan/1"
@@ -106,6 +107,7 @@ class LikelihoodScan(Answer):
     statistical: JsonArray | None = None
     reference: JsonArray | None = None
     method: str = "envelope"
+    shapes: tuple[str, ...] = ()
 
     @classmethod
     def average(cls, scans: Sequence[LikelihoodScan]) -> Self:

@@ -94,6 +94,8 @@ class BlindMeasurement(Result):
         training_error: Spread of the yields that redrawn trainings find, one standard deviation of the nuisance
             ``training``; None where the combination has no such nuisance.
         training: How long each density was trained, by its name.
+        falling: Falling mass shapes in the order in which the sidebands like them; all that is expected is that of the
+            first.  None where one was given.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/blind-measurement/1"
@@ -115,6 +117,7 @@ class BlindMeasurement(Result):
     signal_response: SignalResponse | None = None
     training_error: float | None = None
     training: dict[str, TrainingChoice] = field(default_factory=dict)
+    falling: tuple[str, ...] = ()
 
     def shown(self) -> dict[str, Any]:
         """See `Result.shown`; what only says where the numbers come from is left out."""

@@ -19,6 +19,7 @@ __all__ = [
     "ConfidenceLevels",
     "Estimate",
     "EventCounts",
+    "FallingShape",
     "FitSummary",
     "Measurement",
     "MemberFit",
@@ -55,6 +56,33 @@ class MemberFit(Result):
     value: float
     error: float
     z: float
+
+
+@dataclass(frozen=True)
+class FallingShape(Result):
+    """One of several falling mass shapes of which the data chose, alone.
+
+    Attributes:
+        shape: Its name, or those of all categories.
+        n_parameters: Its free parameters.
+        penalty: What was added to its -2 log L for them.
+        offset: Its -2 log L with the penalty beyond that of the best, at the best fit of each.
+        value: Best value of the parameter of interest with this shape.
+        error: Its error, from the Hessian.
+        z: Significance.
+        best_for: Least and largest value of the parameter of interest at which it is the best of all, as far as the
+            scan goes; None where it never is.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/falling-shape/1"
+    shape: str
+    n_parameters: int
+    penalty: float
+    offset: float
+    value: float
+    error: float
+    z: float
+    best_for: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -211,6 +239,7 @@ class Measurement(Result):
             the whole.  None where there are no halves.
         training: How long each density was trained, by its name.
         unblinding: When and after which blind result the signal region was opened; None where it was never closed.
+        falling: The falling mass shapes of which the data chose, best first; none where one was given.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/measurement/2"
@@ -240,6 +269,7 @@ class Measurement(Result):
     training_bias: float | None = None
     training: dict[str, TrainingChoice] = field(default_factory=dict)
     unblinding: Unblinding | None = None
+    falling: tuple[FallingShape, ...] = ()
 
     def shown(self) -> dict[str, Any]:
         """See `Result.shown`; what only says where the numbers come from is left out."""

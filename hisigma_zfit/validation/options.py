@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from hisigma_zfit.configuration.arguments import Flag
 from hisigma_zfit.configuration.options import Names  # noqa: TC001 - pydantic reads it
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.measurement.options import MeasureOptions
+from hisigma_zfit.measurement.shape_options import PoiOptions
 
 __all__ = ["VARIANTS", "ValidateOptions"]
 
@@ -51,6 +52,14 @@ class ValidateOptions(MeasureOptions):
             raise ValueError(
                 f"variants: expected some of {', '.join(VARIANTS)}, got {unknown[0]!r}; correct or leave it out"
             )
+        if len(self.falling) > 1:
+            raise ValueError(
+                f"falling: expected one shape for a validation, got {', '.join(self.falling)}; validate each alone"
+            )
+        if self.data_weight is not None:
+            raise ValueError(
+                f"data_weight: expected data without weights for a validation, got {self.data_weight!r}; leave it out"
+            )
         if self.categories and self.category not in self.categories:
             raise ValueError(
                 f"category: expected one of {', '.join(self.categories)}, got {self.category or 'none'!r}; each learns "
@@ -71,7 +80,11 @@ class ValidateOptions(MeasureOptions):
             )
         part = parts[self.category or ""]
         own = {name: getattr(part, name) for name in MeasureOptions.model_fields}
-        return MeasureOptions(**own | {name: {} for name in (*_NOT_TRIED, "categories")})
+        # signal is injected as events, so that the yield is what is measured
+        plain: dict[str, Any] = {name: None for name in PoiOptions.model_fields if name not in {"poi", "poi_kind"}}
+        return MeasureOptions(
+            **own | {name: {} for name in (*_NOT_TRIED, "categories")} | plain | {"poi_kind": "yield"}
+        )
 
     def left_out(self) -> tuple[str, ...]:
         """Words for what `measured` has not."""
