@@ -95,7 +95,7 @@ class Source(ABC):
                 )
 
     def chunks(self, names: Sequence[str], chunk_bytes: int, stop: int) -> Iterator[Chunk]:
-        """Yield one or more columns in chunks of rows: floats as float64, integers as int64, booleans as they are.
+        """Yield one or more columns in chunks of rows: floats as float64, integers of 64 bits, booleans as they are.
 
         One number type per kind makes expressions give the same values from every format.
         """
@@ -108,8 +108,9 @@ class Source(ABC):
 def _widen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if values.dtype.kind == "b":
         return values
-    integer = values.dtype.kind == "i" or (values.dtype.kind == "u" and values.dtype.itemsize < 8)
-    return values.astype(np.int64 if integer else np.float64, copy=False)
+    if values.dtype == np.uint64:
+        return values
+    return values.astype(np.int64 if values.dtype.kind in "iu" else np.float64, copy=False)
 
 
 def _first_line(error: BaseException) -> str:
