@@ -55,8 +55,8 @@ def header_of(file: str, tree: str | None) -> tuple[Header, ...]:
         InputError: One is missing, damaged, or has no such tree.
     """
     found = []
-    for path in expand(file):
-        with closing(open_source(path, tree)) as source:
+    for place in expand(file):
+        with closing(open_source(place.path, place.tree or tree)) as source:
             names = tuple(source.scalar_names())
             found.append(Header(source.where, names, source.n_rows(names[:1])))
     return tuple(found)

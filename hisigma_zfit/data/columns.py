@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import glob
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from hisigma_zfit.data.expressions import Expression, compile_expression
 from hisigma_zfit.data.formats import open_source
+from hisigma_zfit.data.places import Files, expand
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from hisigma_zfit.arrays import Array, Integers
     from hisigma_zfit.data.source import Chunk, Source
 
-__all__ = ["DEFAULT_CHUNK_BYTES", "Columns", "Files", "Loaded", "SourceReport", "load"]
+__all__ = ["DEFAULT_CHUNK_BYTES", "Columns", "Files", "Loaded", "SourceReport", "expand", "load"]
 
-Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Columns = Mapping[str, str] | Sequence[str]
 
 DEFAULT_CHUNK_BYTES = 64 * 2**20  # large enough to hide the cost per chunk, small beside the columns themselves
@@ -138,7 +133,7 @@ def load(
     max_events: int | None,
 ) -> Loaded:
     """Read columns; the arguments are those of `hisigma_zfit.data.read`."""
-    paths = expand(files)
+    found = expand(files)
     wanted = None if columns is None else _named(columns)
     for option, value in (("chunk_bytes", chunk_bytes), ("max_events", max_events)):
         if value is not None and value < 1:
@@ -146,16 +141,16 @@ def load(
     parts = _Parts()
     loaded = Loaded()
     left = max_events
-    with _progress_bar(progress, sum(path.stat().st_size for path in paths)) as advance:
-        for path in paths:
+    with _progress_bar(progress, sum(place.path.stat().st_size for place in found)) as advance:
+        for place in found:
             if left == 0:
                 break
-            with closing(open_source(path, tree)) as source:
+            with closing(open_source(place.path, place.tree or tree)) as source:
                 if wanted is None:
                     wanted = {name: name for name in _all_scalars(source)}
                 plan = _bind(source, wanted, cut, weight, identity)
                 report = _read_source(source, plan, parts, chunk_bytes, left, advance)
-            loaded.sources[str(path)] = report
+            loaded.sources[str(place)] = report
             left = None if left is None else left - report.n_read
     _require_events(loaded, cut)
     loaded.rows = np.concatenate(parts.rows)
@@ -243,48 +238,6 @@ def _require_events(loaded: Loaded, cut: str | None) -> None:
     raise InputError.from_parts(
         expected="events", got=f"no rows in {', '.join(loaded.sources)}", do="check how the files were made"
     )
-
-
-def expand(files: Files) -> list[Path]:
-    """Expand wildcards; every path exists, is a file, and is named once."""
-    given: Iterable[str | os.PathLike[str]] = [files] if isinstance(files, (str, os.PathLike)) else files
-    paths: list[Path] = []
-    for entry in given:
-        path = Path(entry).expanduser()
-        if path.exists():
-            paths.append(path)
-        else:
-            paths.extend(_matches(path))
-    if not paths:
-        raise InputError.from_parts(expected="at least one file", got="none", do="name the files to read")
-    seen: set[Path] = set()
-    for path in paths:
-        if not path.is_file():
-            raise InputError.from_parts(
-                expected="a file", got=f"the folder {path}", do=f"name the files in it, for example {path}/*.root"
-            )
-        if path.resolve() in seen:
-            raise InputError.from_parts(
-                expected="each file once", got=f"{path} twice", do="remove it from the list, or narrow the wildcard"
-            )
-        seen.add(path.resolve())
-    return paths
-
-
-def _matches(path: Path) -> list[Path]:
-    pattern = str(path)
-    if glob.has_magic(pattern):
-        found = sorted(Path(match) for match in glob.glob(pattern, recursive=True))  # noqa: PTH207 - pattern may be absolute
-        if not found:
-            raise InputError.from_parts(
-                expected=f"files that match {pattern}", got="none", do="check the wildcard and the folder"
-            )
-        return found
-    do = "check the path"
-    file, colon, tree = pattern.rpartition(":")
-    if colon and Path(file).is_file():
-        do = f"give the tree apart, as tree={tree!r}"
-    raise InputError.from_parts(expected=f"a file {pattern}", got="nothing there", do=do)
 
 
 class _Advance(Protocol):

@@ -76,8 +76,13 @@ class Source(ABC):
         """Close the file."""
 
     def scalar_names(self) -> list[str]:
-        """All columns that hold one number per row."""
-        return [name for name in self.names if self.obstacle(name) is None]
+        """All columns that hold one number per row.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        with readable(self.path, self.kind):
+            return [name for name in self.names if self.obstacle(name) is None]
 
     def require(self, names: Sequence[str]) -> None:
         """Check that columns can be used.
@@ -86,7 +91,8 @@ class Source(ABC):
             InputError: A column holds something else than one number per row.
         """
         for name in names:
-            obstacle = self.obstacle(name)
+            with readable(self.path, self.kind):
+                obstacle = self.obstacle(name)
             if obstacle is not None:
                 raise InputError.from_parts(
                     expected=f"one number per event in branch {name!r} of {self.where}",
@@ -100,9 +106,21 @@ class Source(ABC):
         One number type per kind makes expressions give the same values from every format.
         """
         rows = max(1, chunk_bytes // (8 * len(names)))
+        left = stop
         with readable(self.path, self.kind):
             for chunk in self._chunks(names, rows, stop):
+                found = len(chunk[names[0]])
+                # a header may promise rows that are not there
+                if not found or any(len(chunk[name]) != found for name in names):
+                    break
+                left -= found
                 yield {name: _widen(chunk[name]) for name in names}
+        if left:
+            raise InputError.from_parts(
+                expected=f"{stop} rows in {self.where}",
+                got=f"{stop - left}, of columns of one length",
+                do="it is truncated or damaged: copy or write it again",
+            )
 
 
 def _widen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -193,7 +193,7 @@ def fit_shape(
     weights = np.ones(len(m)) if data.weights is None else data.weights
     kept = (m >= lower) & (m <= upper)
     m, weights = m[kept], weights[kept]
-    if not m.size:
+    if not weights.sum() > 0.0:
         raise InputError.from_parts(
             expected=f"simulated events with {mass.obs[0]} in [{lower:g}, {upper:g}]",
             got="none",
@@ -216,7 +216,9 @@ def fit_shape(
         for name, parameter in parameters.items():
             parameter.set_value(values[name])
     else:
-        sample = zfit.Data.from_numpy(obs=mass, array=m[:, None], weights=None if data.weights is None else weights)
+        sample = zfit.Data.from_numpy(
+            obs=mass, array=m[:, None], weights=None if data.weights is None else weights / weights.mean()
+        )
         loss = zfit.loss.UnbinnedNLL(pdf, sample)
         result = (minimizer or zfit.minimize.Minuit(gradient="zfit")).minimize(loss)
         converged = result.converged and np.isfinite(result.fminopt)

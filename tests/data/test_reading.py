@@ -19,7 +19,7 @@ from tables import RNG, TABLE, WRITERS, N, one_line, write_hdf5, write_rntuple, 
 
 from hisigma_zfit.data import SignalRegion, read
 from hisigma_zfit.data.digest import file_digest
-from hisigma_zfit.data.formats import PUBLISHED_COLUMNS
+from hisigma_zfit.data.hdf5 import PUBLISHED_COLUMNS
 from hisigma_zfit.errors import InputError
 
 
@@ -240,8 +240,8 @@ def test_missing_file_and_empty_wildcard(tmp_path, root_file):
         read([])
     with pytest.raises(InputError, match="the folder"):
         read(tmp_path)
-    with pytest.raises(InputError, match="tree='events'"):
-        read(f"{root_file}:events")
+    with pytest.raises(InputError, match=r"a tree 'other'.*choose one of 'events'"):
+        read(f"{root_file}:other")
 
 
 def test_not_a_root_file(tmp_path):
