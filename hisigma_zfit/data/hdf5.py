@@ -37,6 +37,7 @@ class Hdf5(Source):
         import h5py
 
         self._file = h5py.File(self.path, "r")
+        self._raw: dict[str, Any] = {}  # names as h5py has them: those that are no text are bytes
 
     def choose(self, tree: str | None) -> None:
         """See `Source.choose`."""
@@ -44,7 +45,7 @@ class Hdf5(Source):
 
         wanted = tree.strip("/") if tree is not None else None
         self.tree = choose_table(wanted, self.tables(), self.path, "dataset or group")
-        found = self._file[self.tree] if self.tree else self._file
+        found = self._file[self._raw[self.tree]] if self.tree else self._file
         self._table = None if isinstance(found, h5py.Group) else found
         if self._table is None:
             self._columns = dict(_datasets(found))
@@ -56,18 +57,18 @@ class Hdf5(Source):
         """Names of all tables, and of all groups that hold one-dimensional datasets."""
         import h5py
 
-        found: dict[str, None] = {}
-
-        def visit(name: str, item: Any) -> None:
+        def visit(name: Any, item: Any) -> None:
             if not isinstance(item, h5py.Dataset):
                 return
             if item.dtype.names or item.ndim == 2:
-                found[name] = None
+                self._raw[_text(name)] = name
             elif item.ndim == 1:
-                found[name.rpartition("/")[0]] = None
+                group = name.rpartition(b"/" if isinstance(name, bytes) else "/")[0]
+                self._raw[_text(group)] = group
 
+        self._raw.clear()
         self._file.visititems(visit)  # which follows no link
-        return list(found)
+        return list(self._raw)
 
     def _column_names(self, table: Any) -> tuple[str, ...]:
         if table.dtype.names:
@@ -142,12 +143,13 @@ def _datasets(group: Any) -> Iterator[tuple[str, Any]]:
     import h5py
 
     for name in group:
-        if isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raw = name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
+        if group.id.links.get_info(raw).type == h5py.h5l.TYPE_HARD:
             item = group[name]
             if isinstance(item, h5py.Dataset):
-                yield name, item
+                yield _text(name), item
         else:
-            yield name, "a link, perhaps to another file"
+            yield _text(name), "a link, perhaps to another file"
 
 
 def _elsewhere(dataset: Any, size: int) -> str | None:

@@ -13,8 +13,9 @@ import textwrap
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from hisigma_zfit.data.account import ReadReport
 from hisigma_zfit.data.columns import DEFAULT_CHUNK_BYTES, Columns, load
-from hisigma_zfit.data.dataset import Dataset, ReadReport
+from hisigma_zfit.data.dataset import Dataset
 from hisigma_zfit.data.formats import open_file
 from hisigma_zfit.data.immutable import read_only
 from hisigma_zfit.data.places import Files, expand

@@ -23,7 +23,7 @@ from hisigma_zfit.runs.stages import Stages
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from hisigma_zfit.data.dataset import ReadReport
+    from hisigma_zfit.data.account import ReadReport
     from hisigma_zfit.measurement.inputs import Inputs
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.results import BlindMeasurement, Unblinding

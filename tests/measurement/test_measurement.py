@@ -265,6 +265,28 @@ def test_sideband_training_adds_to_the_sidebands_only(event_files, tmp_path, mon
     assert both.weights is None
 
 
+@pytest.mark.parametrize("how", ["the file", "hard link", "copy"])
+def test_data_are_no_sideband_training(event_files, tmp_path, how):
+    data, other = event_files / "data.root", tmp_path / "other.root"
+    if how == "hard link":
+        os.link(data, other)
+    elif how == "copy":
+        shutil.copy(data, other)
+    else:
+        other = data
+    files = {"data": data, "signal": event_files / "signal.root", "sideband_training": other}
+    with pytest.raises(
+        InputError, match=r"each event once, got the same content in .*data\.root \(data\) and .*training"
+    ):
+        hz.measure(out=tmp_path / "out", **files, **OPTIONS)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_column_that_nothing_uses_is_told(event_files, tmp_path, monkeypatch, caplog):
+    trained_on(monkeypatch, tmp_path, event_files, columns={"aa": "d"})
+    assert "columns: expected only those that are used, got 'aa'; did you mean 'a'?" in caplog.text
+
+
 def test_the_cut_and_the_columns_hold_for_every_file(event_files, tmp_path, monkeypatch):
     data = trained_on(
         monkeypatch, tmp_path, event_files, cut="c > 1.5", columns={"a": "d", "half": "b / 2"}, features=["a", "half"]
