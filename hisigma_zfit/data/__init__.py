@@ -1,7 +1,6 @@
 """Files, expressions and arrays in; an immutable `Dataset` out, which knows what became of every event."""
 
-from hisigma_zfit.data.account import ReadReport
-from hisigma_zfit.data.columns import SourceReport
+from hisigma_zfit.data.account import ReadReport, SourceReport
 from hisigma_zfit.data.dataset import Dataset
 from hisigma_zfit.data.digest import file_digest
 from hisigma_zfit.data.reading import describe, feature_space, read

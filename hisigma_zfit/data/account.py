@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hisigma_zfit.data.columns import SourceReport
+__all__ = ["ReadReport", "SourceReport"]
 
-__all__ = ["ReadReport"]
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What one file gave: its format, the tree or dataset in it, rows read and rows used."""
+
+    format: str
+    tree: str
+    n_read: int
+    n_used: int
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hisigma_zfit.data.hdf5 import Hdf5
+from hisigma_zfit.data.memory import Memory, is_held
 from hisigma_zfit.data.parquet import Parquet
 from hisigma_zfit.data.root import Root
 from hisigma_zfit.data.source import Source, readable
@@ -45,7 +46,7 @@ def open_file(path: Path) -> Source:
     Raises:
         InputError: The file is of no known format, truncated or damaged.
     """
-    kind = _format(path)
+    kind = Memory if is_held(path) else _format(path)
     with readable(path, kind.kind):
         return kind(path)
 

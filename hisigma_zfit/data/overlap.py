@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hisigma_zfit.data.digest import file_digest
@@ -30,7 +29,7 @@ def require_other_content(groups: Mapping[str, Files]) -> None:
     by_size: dict[int, list[tuple[str, Place]]] = defaultdict(list)
     for role, files in groups.items():
         for place in expand(files) if files else ():
-            by_size[Path(place).stat().st_size].append((role, place))
+            by_size[place.n_bytes].append((role, place))
     for same in by_size.values():
         if len(same) == 1:
             continue

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hisigma_zfit.data.memory import held_at, is_held
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ class Place:
         """The same without the folder."""
         return self.path.name if self.tree is None else f"{self.path.name}:{self.tree}"
 
+    @property
+    def n_bytes(self) -> int:
+        """Size of the file."""
+        return held_at(self.path).n_bytes if is_held(self.path) else self.path.stat().st_size
+
     def resolve(self) -> Place:
         """The same behind all symbolic links."""
         return Place(self.path.resolve(), self.tree)
@@ -68,6 +74,8 @@ def expand(files: Files) -> list[Place]:
         raise InputError.from_parts(expected="at least one file", got="none", do="name the files to read")
     seen: dict[tuple[int, int], list[Place]] = {}
     for place in found:
+        if is_held(place.path):
+            continue
         if place.path.is_dir():
             raise InputError.from_parts(
                 expected="a file",
@@ -101,6 +109,9 @@ def _readable(text: str) -> list[Place]:
 
 
 def _of(text: str) -> list[Place]:
+    if is_held(text):
+        held_at(text)
+        return [Place(Path(text))]
     if _ADDRESS.match(text):
         raise InputError.from_parts(
             expected="local files only", got=f"the address {text}", do="copy it first, for example with xrdcp or curl"

@@ -91,7 +91,9 @@ def read(
     )
     n_read = sum(source.n_read for source in loaded.sources.values())
     n_used = sum(source.n_used for source in loaded.sources.values())
-    dropped = {f"cut {cut}": n_read - n_used} if n_read > n_used else {}
+    dropped = dict(loaded.dropped)
+    if n_cut := n_read - n_used - sum(dropped.values()):
+        dropped[f"cut {cut}"] = n_cut
     data = Dataset(
         {name: read_only(values) for name, values in loaded.columns.items()},
         None if loaded.weights is None else read_only(loaded.weights),
@@ -148,7 +150,7 @@ def describe(path: str | os.PathLike[str]) -> str:
         with closing(open_file(place.path)) as source:
             with readable(place.path, source.kind):
                 tables = source.tables()
-            lines.append(f"{place.path}: {source.kind}, {place.path.stat().st_size:,} bytes")
+            lines.append(f"{place.path}: {source.kind}, {place.n_bytes:,} bytes")
             for table in tables if place.tree is None else [place.tree]:
                 lines += _describe_table(source, table)
             if not tables:

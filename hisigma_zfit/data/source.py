@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["Chunk", "Source", "choose_table", "is_number", "readable"]
@@ -28,11 +29,17 @@ class Source(ABC):
         kind: Format in words, for messages and reports.
         tree: Name of the table inside the file, or an empty string.
         names: All columns, in the file's order.
+        weight_column: Column that is the weight unless another is asked for; None where events have none of their own.
+        identity_column: The same of the identity.
+        dropped: Reason -> events that are missing already.
     """
 
     kind: str
     tree: str = ""
     names: tuple[str, ...]
+    weight_column: str | None = None
+    identity_column: str | None = None
+    dropped: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, path: Path) -> None:
         self.path = path
