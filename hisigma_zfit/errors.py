@@ -25,7 +25,9 @@ class InputError(HiSigmaError, ValueError):
             got: What it was given instead.
             do: What the user can do about it, as an imperative.
         """
-        return cls(f"expected {expected}, got {got}; {do}")
+        # names in files need not be text, and the message must be printed
+        text = f"expected {expected}, got {got}; {do}".encode("utf-8", "backslashreplace").decode()
+        return cls(text)
 
 
 class RunFolderError(InputError):

@@ -14,8 +14,7 @@ from hisigma_zfit.data.columns import expand
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from hisigma_zfit.data.places import Place
     from hisigma_zfit.measurement.options import EventOptions
 
 __all__ = ["FamilyText"]
@@ -71,7 +70,7 @@ class FamilyText:
         return cls(kind, parts[0], _pairs(scale), values, (), ())
 
     @property
-    def paths(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Place, ...]:
         """The files."""
         return tuple(expand(self.files))
 

@@ -13,7 +13,9 @@ from hisigma_zfit.anomaly.family import FamilyText
 from hisigma_zfit.data.columns import expand
 from hisigma_zfit.data.digest import file_digest
 from hisigma_zfit.data.expressions import compile_expression
+from hisigma_zfit.data.overlap import require_other_content
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.measurement.inputs import warn_of_unused_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,6 +79,9 @@ def read(options: SearchOptions) -> SearchInputs:
             truth is neither 0 nor 1.
     """
     region, (low, high) = options.region, options.range
+    require_other_content({"data": options.data, "sideband training": options.sideband_training})
+    family = () if options.family is None else FamilyText.parse(options.family).theta
+    warn_of_unused_columns(options.columns, {options.mass, *options.features, options.truth or options.mass, *family})
 
     def within(files: tuple[str, ...], *, closed: bool) -> Dataset:
         found = data.read(files, tree=options.tree, columns=options.column_expressions(), cut=options.cut)

@@ -25,8 +25,8 @@ class Paths:
     """Marks a field whose texts are paths of files: ``Annotated[..., Paths()]``."""
 
     def resolved(self, text: str, folder: Path) -> str:
-        """The text with its path taken from a folder."""
-        return str(folder / Path(text).expanduser())
+        """The text with its path taken from a folder; an address such as root://host//file stays as it is."""
+        return text if "://" in text else str(folder / Path(text).expanduser())
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hisigma_zfit.crosssection.nuisance_options import WeightsOptions
 from hisigma_zfit.data.columns import expand
-from hisigma_zfit.data.expressions import compile_expression
+from hisigma_zfit.data.expressions import compile_expression, names_in
 from hisigma_zfit.data.formats import open_source
 from hisigma_zfit.errors import InputError
 
@@ -56,8 +55,8 @@ def header_of(file: str, tree: str | None) -> tuple[Header, ...]:
         InputError: One is missing, damaged, or has no such tree.
     """
     found = []
-    for path in expand(file):
-        with closing(open_source(path, tree)) as source:
+    for place in expand(file):
+        with closing(open_source(place.path, place.tree or tree)) as source:
             names = tuple(source.scalar_names())
             found.append(Header(source.where, names, source.n_rows(names[:1])))
     return tuple(found)
@@ -145,20 +144,10 @@ def made_columns(options: CrossSectionOptions) -> dict[str, str]:
     return {
         name: text
         for name, text in given.items()
-        if not text.strip().isidentifier() and (used := _names_in(text)) and used <= {*given} - {name}
+        if not text.strip().isidentifier() and (used := names_in(text)) and used <= {*given} - {name}
     }
 
 
 def _read_columns(options: CrossSectionOptions) -> dict[str, str]:
     made = made_columns(options)
     return {name: text for name, text in options.columns.items() if name not in made}
-
-
-def _names_in(text: str) -> set[str]:
-    """Names in an expression that are no functions; none if it cannot be taken apart."""
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except SyntaxError:
-        return set()
-    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called}

@@ -27,12 +27,12 @@ from hisigma_zfit.crosssection.sanity import (
 from hisigma_zfit.crosssection.shifted import file_events, prepare
 from hisigma_zfit.data.columns import expand
 from hisigma_zfit.data.digest import file_digest
+from hisigma_zfit.data.places import Place
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.streams import Purpose, hashed_uniform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from hisigma_zfit.arrays import Array, Float32, Integers
     from hisigma_zfit.crosssection.nuisances import ShapeNuisance
@@ -109,7 +109,7 @@ def _named(what: str) -> Iterator[None]:
         raise InputError(f"{what}: {error}") from error
 
 
-def input_files(options: CrossSectionOptions) -> tuple[Path, ...]:
+def input_files(options: CrossSectionOptions) -> tuple[Place, ...]:
     """Every file whose content changes the answer, each once; files of functions too.
 
     Raises:
@@ -122,7 +122,7 @@ def input_files(options: CrossSectionOptions) -> tuple[Path, ...]:
     if options.data is not None:
         groups.append(options.data.files)
     paths = [path for group in groups for path in expand(group)]
-    paths += [function_file(text) for text in options.functions()]
+    paths += [Place(function_file(text)) for text in options.functions()]
     return tuple(dict.fromkeys(paths))
 
 
@@ -268,7 +268,7 @@ def require_other_files(options: CrossSectionOptions) -> None:
                 )
     for name, own in options.nuisances.items():
         if isinstance(own, FilesOptions):
-            seen: dict[Path, float] = {}
+            seen: dict[Place, float] = {}
             for setting, by_process in own.files.items():
                 for path in (path for files in by_process.values() for path in expand(files)):
                     if seen.setdefault(path.resolve(), setting) != setting:

@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-import glob
-import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hisigma_zfit.data.account import SourceReport
 from hisigma_zfit.data.expressions import Expression, compile_expression
 from hisigma_zfit.data.formats import open_source
+from hisigma_zfit.data.places import Files, expand
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from hisigma_zfit.arrays import Array, Integers
     from hisigma_zfit.data.source import Chunk, Source
 
-__all__ = ["DEFAULT_CHUNK_BYTES", "Columns", "Files", "Loaded", "SourceReport", "load"]
+__all__ = ["DEFAULT_CHUNK_BYTES", "Columns", "Files", "Loaded", "expand", "load"]
 
-Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Columns = Mapping[str, str] | Sequence[str]
 
 DEFAULT_CHUNK_BYTES = 64 * 2**20  # large enough to hide the cost per chunk, small beside the columns themselves
 _WEIGHT = ""  # the weight travels with the columns under the one name that no column can have
 _EXACT = 2.0**53  # below it every whole number is one of 64 bits
-
-
-@dataclass(frozen=True)
-class SourceReport:
-    """What one file gave: its format, the tree or dataset in it, rows read and rows used."""
-
-    format: str
-    tree: str
-    n_read: int
-    n_used: int
 
 
 @dataclass
@@ -54,12 +42,14 @@ class Loaded:
         rows: Identity of each event, shape (n,): the number of its row before the cut, counted on from file to file,
             unless a column has it.
         sources: Path -> what that file gave.
+        dropped: Reason -> events that were missing before they were read.
     """
 
     columns: dict[str, Array] = field(default_factory=dict)
     weights: Array | None = None
     rows: Integers = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     sources: dict[str, SourceReport] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -138,7 +128,7 @@ def load(
     max_events: int | None,
 ) -> Loaded:
     """Read columns; the arguments are those of `hisigma_zfit.data.read`."""
-    paths = expand(files)
+    found = expand(files)
     wanted = None if columns is None else _named(columns)
     for option, value in (("chunk_bytes", chunk_bytes), ("max_events", max_events)):
         if value is not None and value < 1:
@@ -146,17 +136,18 @@ def load(
     parts = _Parts()
     loaded = Loaded()
     left = max_events
-    with _progress_bar(progress, sum(path.stat().st_size for path in paths)) as advance:
-        for path in paths:
+    with _progress_bar(progress, sum(place.n_bytes for place in found)) as advance:
+        for place in found:
             if left == 0:
                 break
-            with closing(open_source(path, tree)) as source:
+            with closing(open_source(place.path, place.tree or tree)) as source:
                 if wanted is None:
                     wanted = {name: name for name in _all_scalars(source)}
                 plan = _bind(source, wanted, cut, weight, identity)
-                report = _read_source(source, plan, parts, chunk_bytes, left, advance)
-            loaded.sources[str(path)] = report
-            left = None if left is None else left - report.n_read
+                report = _read_source(source, plan, parts, chunk_bytes, left, partial(_part, advance, place.n_bytes))
+                loaded.dropped.update(source.dropped)
+            loaded.sources[str(place)] = report
+            left = None if left is None else left - (report.n_read - sum(source.dropped.values()))
     _require_events(loaded, cut)
     loaded.rows = np.concatenate(parts.rows)
     while parts.columns:
@@ -174,12 +165,11 @@ def _read_source(
     """Append the columns of one file to `parts`."""
     n_rows = source.n_rows(plan.branches)
     stop = n_rows if limit is None else min(n_rows, limit)
-    size = source.path.stat().st_size
     n_used = 0
     for chunk, n_chunk in _rows(source, plan.branches, chunk_bytes, stop):
         n_used += parts.append(*plan.apply(chunk, n_chunk, parts.n_read), n_chunk)
-        advance(size * n_chunk / max(n_rows, 1))
-    return SourceReport(source.kind, source.tree, stop, n_used)
+        advance(n_chunk / max(n_rows, 1))
+    return SourceReport(source.kind, source.tree, stop + sum(source.dropped.values()), n_used)
 
 
 def _rows(source: Source, branches: list[str], chunk_bytes: int, stop: int) -> Iterator[tuple[Chunk, int]]:
@@ -197,10 +187,17 @@ def _bind(
     plan = _Plan(
         {name: compile_expression(text, source.names, source.where) for name, text in texts.items()},
         None if cut is None else compile_expression(cut, source.names, source.where),
-        None if identity is None else compile_expression(identity, source.names, source.where),
+        _own(source.identity_column) if identity is None else compile_expression(identity, source.names, source.where),
     )
+    if weight is None and (own := _own(source.weight_column)):
+        plan.columns[_WEIGHT] = own
     source.require(plan.branches)
     return plan
+
+
+def _own(column: str | None) -> Expression | None:
+    """A column that events bring along."""
+    return None if column is None else Expression(column, (column,), None, {})
 
 
 def _all_scalars(source: Source) -> list[str]:
@@ -245,50 +242,12 @@ def _require_events(loaded: Loaded, cut: str | None) -> None:
     )
 
 
-def expand(files: Files) -> list[Path]:
-    """Expand wildcards; every path exists, is a file, and is named once."""
-    given: Iterable[str | os.PathLike[str]] = [files] if isinstance(files, (str, os.PathLike)) else files
-    paths: list[Path] = []
-    for entry in given:
-        path = Path(entry).expanduser()
-        if path.exists():
-            paths.append(path)
-        else:
-            paths.extend(_matches(path))
-    if not paths:
-        raise InputError.from_parts(expected="at least one file", got="none", do="name the files to read")
-    seen: set[Path] = set()
-    for path in paths:
-        if not path.is_file():
-            raise InputError.from_parts(
-                expected="a file", got=f"the folder {path}", do=f"name the files in it, for example {path}/*.root"
-            )
-        if path.resolve() in seen:
-            raise InputError.from_parts(
-                expected="each file once", got=f"{path} twice", do="remove it from the list, or narrow the wildcard"
-            )
-        seen.add(path.resolve())
-    return paths
-
-
-def _matches(path: Path) -> list[Path]:
-    pattern = str(path)
-    if glob.has_magic(pattern):
-        found = sorted(Path(match) for match in glob.glob(pattern, recursive=True))  # noqa: PTH207 - pattern may be absolute
-        if not found:
-            raise InputError.from_parts(
-                expected=f"files that match {pattern}", got="none", do="check the wildcard and the folder"
-            )
-        return found
-    do = "check the path"
-    file, colon, tree = pattern.rpartition(":")
-    if colon and Path(file).is_file():
-        do = f"give the tree apart, as tree={tree!r}"
-    raise InputError.from_parts(expected=f"a file {pattern}", got="nothing there", do=do)
+def _part(advance: _Advance, n_bytes: int, share: float) -> None:
+    advance(n_bytes * share)
 
 
 class _Advance(Protocol):
-    def __call__(self, n_bytes: float, /) -> None: ...
+    def __call__(self, amount: float, /) -> None: ...
 
 
 @contextmanager

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from hisigma_zfit.data.expressions import name_hint
+from hisigma_zfit.data.account import ReadReport
 from hisigma_zfit.data.immutable import read_only, real_numbers, whole_numbers
+from hisigma_zfit.data.names import name_hint
+from hisigma_zfit.data.ranges import Range, described, inside, ranges
+from hisigma_zfit.data.tables import Table, columns_of
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,81 +21,10 @@ if TYPE_CHECKING:
 
     import zfit
 
-    from hisigma_zfit.arrays import Array, Integers, Mask
-    from hisigma_zfit.data.columns import SourceReport
+    from hisigma_zfit.arrays import Array, Integers
+    from hisigma_zfit.data.region import SignalRegion
 
-__all__ = ["Dataset", "ReadReport", "SignalRegion"]
-
-
-@dataclass(frozen=True)
-class SignalRegion:
-    """Window in the resonance mass, half-open: ``lower <= m < upper``.
-
-    Attributes:
-        lower: Lower edge, in the unit of the mass column.
-        upper: Upper edge.
-
-    Raises:
-        InputError: The edges are not finite or not in order.
-
-    Example:
-        >>> hz.SignalRegion(118.0, 132.0).contains([117.9, 118.0, 132.0])
-        array([False,  True, False])
-    """
-
-    lower: float
-    upper: float
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.lower) and math.isfinite(self.upper) and self.lower < self.upper):
-            raise InputError.from_parts(
-                expected="a signal region with finite lower < upper",
-                got=str(self),
-                do="give its edges in this order",
-            )
-
-    def __str__(self) -> str:
-        return f"[{self.lower:g}, {self.upper:g})"
-
-    def contains(self, m: npt.ArrayLike) -> Mask:
-        """Tell which masses lie inside; the mask has the shape of `m`."""
-        values = np.asarray(m)
-        return (values >= self.lower) & (values < self.upper)
-
-
-@dataclass(frozen=True)
-class ReadReport:
-    """Account of all events: ``n_read == n_used + sum(dropped.values())``.
-
-    Attributes:
-        n_read: Events read from files or given as arrays.
-        n_used: Events in the dataset.
-        dropped: Reason -> number of events that it removed.
-        sources: Path -> what that file gave when it was read.
-    """
-
-    n_read: int
-    n_used: int
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    sources: Mapping[str, SourceReport] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The counts in plain types, as in the ``n_events`` of a run folder's ``result.json``."""
-        return {"read": self.n_read, "used": self.n_used, "dropped": dict(self.dropped)}
-
-    def after(self, dropped: Mapping[str, int]) -> ReadReport:
-        """The report with as many events less, by reason."""
-        total = dict(Counter(self.dropped) + Counter(dropped))
-        return replace(self, n_used=self.n_used - sum(dropped.values()), dropped=total)
-
-    def plus(self, other: ReadReport) -> ReadReport:
-        """The report of both data sets together."""
-        return ReadReport(
-            n_read=self.n_read + other.n_read,
-            n_used=self.n_used + other.n_used,
-            dropped=dict(Counter(self.dropped) + Counter(other.dropped)),
-            sources={**self.sources, **other.sources},
-        )
+__all__ = ["Dataset"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +40,9 @@ class Dataset:
 
     An array that somebody else could still write into is copied on its way in, whatever the way.
 
+    ``data["m"]`` is a column, ``data[mask]`` the events of a boolean mask, ``data[10:20]`` those of a slice; each keeps
+    its identity, and the others are counted in the report.
+
     Attributes:
         columns: Name -> float64 array of shape (n,), read-only.
         weights: Event weights of shape (n,), read-only, or None.
@@ -124,8 +57,9 @@ class Dataset:
 
     Example:
         >>> data = hz.Dataset.from_arrays({"m": [110.0, 125.0, 140.0], "pt": [20.0, 60.0, 30.0]})
-        >>> data.select(data["pt"] > 25.0)["m"]
-        array([125., 140.])
+        >>> hard = data[data["pt"] > 25.0]
+        >>> hard["m"], hard.identity, hard.report.dropped
+        (array([125., 140.]), array([1, 2]), {'selection': 1})
     """
 
     columns: Mapping[str, Array]
@@ -162,24 +96,29 @@ class Dataset:
     @classmethod
     def from_arrays(
         cls,
-        columns: Mapping[str, npt.ArrayLike],
+        columns: Table,
         weights: npt.ArrayLike | None = None,
         *,
         identity: npt.ArrayLike | None = None,
     ) -> Dataset:
-        """Build a dataset from arrays in memory.
+        """Build a dataset from arrays in memory, of whatever holds columns with names.
 
         Args:
-            columns: Name -> values of shape (n,), of any real dtype.
+            columns: Mapping of names to values of shape (n,) of any real dtype, a pandas DataFrame, an awkward array of
+                records, or a structured array of numpy.
             weights: Event weights of shape (n,).
             identity: Integers of shape (n,) that tell the events apart, such as the `identity` of the dataset that
                 they are made from, or event numbers; the number of the row by default.
 
         Raises:
-            InputError: As for the class.
+            InputError: As for the class, or values are missing.
+
+        Example:
+            >>> hz.Dataset.from_arrays(np.array([(120.0, 35)], dtype=[("m", "f8"), ("pt", "i4")]))
+            Dataset(1 events, m, pt)
         """
         data = cls(
-            {name: np.asarray(values) for name, values in columns.items()},
+            columns_of(columns),
             None if weights is None else np.asarray(weights),
             ReadReport(0, 0),
             identity=None if identity is None else np.asarray(identity),  # type: ignore[arg-type]
@@ -189,12 +128,23 @@ class Dataset:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    def __getitem__(self, name: str) -> Array:
+    @overload
+    def __getitem__(self, key: str) -> Array: ...
+
+    @overload
+    def __getitem__(self, key: slice | npt.NDArray[np.bool_] | list[bool]) -> Dataset: ...
+
+    def __getitem__(self, key: Any) -> Array | Dataset:
+        """A column by its name, or the events of a boolean mask or of a slice."""
+        if isinstance(key, slice):
+            return self._taken(np.arange(len(self))[key], reason="slice")
+        if not isinstance(key, str):
+            return self.select(key)
         try:
-            return self.columns[name]
+            return self.columns[key]
         except KeyError:
             raise InputError.from_parts(
-                expected=f"a column {name!r}", got="none of that name", do=name_hint(name, self.columns)
+                expected=f"a column {key!r}", got="none of that name", do=name_hint(key, self.columns)
             ) from None
 
     def __repr__(self) -> str:
@@ -228,40 +178,50 @@ class Dataset:
                 got=f"{keep.dtype} of shape {keep.shape}",
                 do="compare a column of this dataset with something",
             )
+        return self._taken(np.flatnonzero(keep), reason=reason)
+
+    def _taken(self, rows: Integers, *, reason: str) -> Dataset:
         return replace(
             self,
-            columns={name: read_only(values[keep]) for name, values in self.columns.items()},
-            weights=None if self.weights is None else read_only(self.weights[keep]),
-            report=self.report.after({reason: int(np.count_nonzero(~keep))}),
-            identity=read_only(self.identity[keep]),
+            columns={name: read_only(values[rows]) for name, values in self.columns.items()},
+            weights=None if self.weights is None else read_only(self.weights[rows]),
+            report=self.report.after({reason: len(self) - len(rows)}),
+            identity=read_only(self.identity[rows]),
         )
 
     def within(self, space: zfit.Space) -> Dataset:
         """Drop the events outside the limits of a space (edges belong to it), counted by observable in the report.
 
+        Args:
+            space: One with several ranges, such as a mass space with a window cut out, keeps the events of all of them.
+
         Raises:
             InputError: A column of the space is missing.
         """
+        parts = ranges(space)
+        # observable by observable where there is one range, so that the report says which of them removed how many
+        steps: list[list[Range]] = [[{name: edges}] for name, edges in parts[0].items()] if len(parts) == 1 else [parts]
         data = self
-        for name, (lower, upper) in _limits(space).items():
-            outside = (data[name] < lower) | (data[name] > upper)
-            if outside.any():
-                data = data.select(~outside, reason=f"outside {name} in [{lower:g}, {upper:g}]")
+        for step in steps:
+            keep = inside({name: data[name] for name in step[0]}, step)
+            if not keep.all():
+                data = data.select(keep, reason=f"outside {described(step)}")
         return data
 
     def sidebands(self, mass: zfit.Space | str, region: SignalRegion, *, minimum: int = 1000) -> Dataset:
         """Keep the events outside the signal region, and inside the limits of the mass if it is a space.
 
         Args:
-            mass: One-dimensional space of the mass, or the name of its column; then the range is what the events span.
+            mass: One-dimensional space of the mass, which may have several ranges, or the name of its column; then the
+                range is what the events span.
             region: The window to cut out.
             minimum: Fewest events from which a density can be learned.
 
         Raises:
             InputError: The region is not inside the range, a side has no events, or there are fewer than `minimum`.
         """
-        name, inside = self._in_mass_range(mass, region)
-        masses = inside[name]
+        name, within = self._in_mass_range(mass, region)
+        masses = within[name]
         below = int(np.count_nonzero(masses < region.lower))
         above = int(np.count_nonzero(masses >= region.upper))
         if not below or not above:
@@ -276,7 +236,7 @@ class Dataset:
                 got=f"{below + above}",
                 do="add sideband events for training, or lower minimum= if that few are meant",
             )
-        outside = inside.select(~region.contains(masses), reason=f"signal region {name} in {region}")
+        outside = within.select(~region.contains(masses), reason=f"signal region {name} in {region}")
         return replace(outside, region=region, mass=name)
 
     def signal_region(self, mass: zfit.Space | str, region: SignalRegion) -> Dataset:
@@ -285,8 +245,8 @@ class Dataset:
         Raises:
             InputError: The region is not inside the range.
         """
-        name, inside = self._in_mass_range(mass, region)
-        return inside.select(region.contains(inside[name]), reason=f"sidebands {name} outside {region}")
+        name, within = self._in_mass_range(mass, region)
+        return within.select(region.contains(within[name]), reason=f"sidebands {name} outside {region}")
 
     def _in_mass_range(self, mass: zfit.Space | str, region: SignalRegion) -> tuple[str, Dataset]:
         if isinstance(mass, str):
@@ -302,7 +262,8 @@ class Dataset:
                     do='write zfit.Space("m", lower, upper)',
                 )
             name, data = mass.obs[0], self.within(mass)
-            lower, upper = _limits(mass)[name]
+            edges = [part[name] for part in ranges(mass)]
+            lower, upper = min(low for low, _ in edges), max(high for _, high in edges)
         if region.lower < lower or region.upper > upper:
             raise InputError.from_parts(
                 expected=f"a signal region inside {name} in [{lower:g}, {upper:g}]",
@@ -385,11 +346,3 @@ class Dataset:
                 do="drop them with within(space)",
             )
         return zfit.Data(self.array(space), obs=space, weights=self.weights)
-
-
-def _limits(space: zfit.Space) -> dict[str, tuple[float, float]]:
-    """Observable -> limits; without those that have none."""
-    if not space.has_limits:
-        return {}
-    edges = np.asarray(space.v1.lower, dtype=np.float64), np.asarray(space.v1.upper, dtype=np.float64)
-    return {name: (float(lower), float(upper)) for name, lower, upper in zip(space.obs, *edges, strict=True)}

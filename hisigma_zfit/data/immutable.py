@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read_only", "real_numbers", "whole_numbers"]
 
+LARGEST = 1e100  # of a value: squares and their inverses stay finite, and nothing that is measured comes near
+
 
 def real_numbers(values: npt.ArrayLike, what: str) -> Array:
     """Check and keep a column: float64, shape (n,).
@@ -24,7 +26,7 @@ def real_numbers(values: npt.ArrayLike, what: str) -> Array:
         what: What they are, for the message.
 
     Raises:
-        InputError: They are not one-dimensional, real and finite.
+        InputError: They are not one-dimensional, real and finite, or so large or small that their squares are none.
     """
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "biuf":
@@ -42,6 +44,13 @@ def real_numbers(values: npt.ArrayLike, what: str) -> Array:
             expected=f"finite values in {what}",
             got=f"{nans} NaN and {bad - nans} infinite in {len(array)} events",
             do="cut those events away, or correct the column's expression",
+        )
+    largest = max(array.max(initial=0.0), -array.min(initial=0.0))
+    if largest > LARGEST or 0.0 < largest < 1.0 / LARGEST:
+        raise InputError.from_parts(
+            expected=f"values between {1.0 / LARGEST:g} and {LARGEST:g} in {what}",
+            got=f"a largest magnitude of {largest:g}",
+            do="cut wrong events away, or change the unit",
         )
     return _kept(array)
 

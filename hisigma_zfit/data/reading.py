@@ -13,10 +13,13 @@ import textwrap
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from hisigma_zfit.data.columns import DEFAULT_CHUNK_BYTES, Columns, Files, expand, load
-from hisigma_zfit.data.dataset import Dataset, ReadReport
+from hisigma_zfit.data.account import ReadReport
+from hisigma_zfit.data.columns import DEFAULT_CHUNK_BYTES, Columns, load
+from hisigma_zfit.data.dataset import Dataset
 from hisigma_zfit.data.formats import open_file
 from hisigma_zfit.data.immutable import read_only
+from hisigma_zfit.data.places import Files, expand
+from hisigma_zfit.data.source import readable
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,7 +91,9 @@ def read(
     )
     n_read = sum(source.n_read for source in loaded.sources.values())
     n_used = sum(source.n_used for source in loaded.sources.values())
-    dropped = {f"cut {cut}": n_read - n_used} if n_read > n_used else {}
+    dropped = dict(loaded.dropped)
+    if n_cut := n_read - n_used - sum(dropped.values()):
+        dropped[f"cut {cut}"] = n_cut
     data = Dataset(
         {name: read_only(values) for name, values in loaded.columns.items()},
         None if loaded.weights is None else read_only(loaded.weights),
@@ -141,28 +146,32 @@ def describe(path: str | os.PathLike[str]) -> str:
         InputError: The file is missing, damaged or of an unknown format.
     """
     lines = []
-    for file in expand(path):
-        with closing(open_file(file)) as source:
-            tables = source.tables()
-            lines.append(f"{file}: {source.kind}, {file.stat().st_size:,} bytes")
-            for table in tables:
+    for place in expand(path):
+        with closing(open_file(place.path)) as source:
+            with readable(place.path, source.kind):
+                tables = source.tables()
+            lines.append(f"{place.path}: {source.kind}, {place.n_bytes:,} bytes")
+            for table in tables if place.tree is None else [place.tree]:
                 lines += _describe_table(source, table)
             if not tables:
                 lines.append("  no tree or dataset")
-    return "\n".join(lines)
+    # names that are no text of any alphabet could not be printed
+    return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
 
 
 def _describe_table(source: Source, table: str) -> list[str]:
     try:
-        source.choose(table)
-        head = f"  {table or 'top level'}: {source.n_rows(()):,} events, {len(source.names)} columns ({source.kind})"
-        usable = source.scalar_names()
+        with readable(source.path, source.kind):
+            source.choose(table)
+            size = f"{source.n_rows(()):,} events, {len(source.names)} columns"
+            usable = source.scalar_names()
     except InputError as error:
         return [f"  {table or 'top level'}: {error}"]
     others = [name for name in source.names if name not in usable]
     lines = textwrap.wrap(", ".join(usable), width=96)
     if others:
         lines += textwrap.wrap(f"not one number per event: {', '.join(others)}", width=96)
+    head = f"  {table or 'top level'}: {size} ({source.kind})"
     return [head, *(f"    {line}" for line in lines)]
 
 

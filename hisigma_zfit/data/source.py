@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["Chunk", "Source", "choose_table", "is_number", "readable"]
@@ -28,11 +29,17 @@ class Source(ABC):
         kind: Format in words, for messages and reports.
         tree: Name of the table inside the file, or an empty string.
         names: All columns, in the file's order.
+        weight_column: Column that is the weight unless another is asked for; None where events have none of their own.
+        identity_column: The same of the identity.
+        dropped: Reason -> events that are missing already.
     """
 
     kind: str
     tree: str = ""
     names: tuple[str, ...]
+    weight_column: str | None = None
+    identity_column: str | None = None
+    dropped: Mapping[str, int] = MappingProxyType({})
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -76,8 +83,13 @@ class Source(ABC):
         """Close the file."""
 
     def scalar_names(self) -> list[str]:
-        """All columns that hold one number per row."""
-        return [name for name in self.names if self.obstacle(name) is None]
+        """All columns that hold one number per row.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        with readable(self.path, self.kind):
+            return [name for name in self.names if self.obstacle(name) is None]
 
     def require(self, names: Sequence[str]) -> None:
         """Check that columns can be used.
@@ -86,7 +98,8 @@ class Source(ABC):
             InputError: A column holds something else than one number per row.
         """
         for name in names:
-            obstacle = self.obstacle(name)
+            with readable(self.path, self.kind):
+                obstacle = self.obstacle(name)
             if obstacle is not None:
                 raise InputError.from_parts(
                     expected=f"one number per event in branch {name!r} of {self.where}",
@@ -95,21 +108,34 @@ class Source(ABC):
                 )
 
     def chunks(self, names: Sequence[str], chunk_bytes: int, stop: int) -> Iterator[Chunk]:
-        """Yield one or more columns in chunks of rows: floats as float64, integers as int64, booleans as they are.
+        """Yield one or more columns in chunks of rows: floats as float64, integers of 64 bits, booleans as they are.
 
         One number type per kind makes expressions give the same values from every format.
         """
         rows = max(1, chunk_bytes // (8 * len(names)))
+        left = stop
         with readable(self.path, self.kind):
             for chunk in self._chunks(names, rows, stop):
+                found = len(chunk[names[0]])
+                # a header may promise rows that are not there
+                if not found or any(len(chunk[name]) != found for name in names):
+                    break
+                left -= found
                 yield {name: _widen(chunk[name]) for name in names}
+        if left:
+            raise InputError.from_parts(
+                expected=f"{stop} rows in {self.where}",
+                got=f"{stop - left}, of columns of one length",
+                do="it is truncated or damaged: copy or write it again",
+            )
 
 
 def _widen(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if values.dtype.kind == "b":
         return values
-    integer = values.dtype.kind == "i" or (values.dtype.kind == "u" and values.dtype.itemsize < 8)
-    return values.astype(np.int64 if integer else np.float64, copy=False)
+    if values.dtype == np.uint64:
+        return values
+    return values.astype(np.int64 if values.dtype.kind in "iu" else np.float64, copy=False)
 
 
 def _first_line(error: BaseException) -> str:

@@ -116,17 +116,17 @@ def scaled_columns(expressions: Sequence[str], features: tuple[str, ...], signal
         InputError: An expression names no feature, is not linear in the one that it replaces, or not positive.
     """
     compiled = [compile_expression(text, features, "the features") for text in expressions]
-    taken = [expression.branches[0] for expression in compiled if expression.code is None]
+    taken = [expression.branches[0] for expression in compiled if expression.is_branch]
     found = []
-    for expression in sorted(compiled, key=lambda e: e.code is not None):
+    for expression in sorted(compiled, key=lambda e: not e.is_branch):
         free = [name for name in expression.branches if name not in taken]
-        if expression.code is not None and not free:
+        if not expression.is_branch and not free:
             raise InputError.from_parts(
                 expected="a scaled expression of a feature that nothing else scales",
                 got=repr(expression.text),
                 do="leave one of the two out",
             )
-        name = expression.branches[0] if expression.code is None else free[-1]
+        name = expression.branches[0] if expression.is_branch else free[-1]
         taken.append(name)
         column = ScaledColumn(expression, features.index(name), features)
         offset, slope = column.line(signal)
@@ -215,7 +215,7 @@ class SignalCoordinates:
     def closed(self) -> bool:
         """Whether every point has features in the domain: magnitudes that are scaled as they are."""
         return all(
-            column.expression.code is None
+            column.expression.is_branch
             and self.frame.domain[column.replaces, 0] <= 0.0
             and np.isinf(self.frame.domain[column.replaces, 1])
             for column in self.columns

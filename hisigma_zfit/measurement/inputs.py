@@ -12,17 +12,28 @@ import numpy as np
 from hisigma_zfit import data
 from hisigma_zfit.data.columns import expand
 from hisigma_zfit.data.digest import file_digest
+from hisigma_zfit.data.names import name_hint
+from hisigma_zfit.data.overlap import require_other_content
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     import zfit
 
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.measurement.options import InputOptions
 
-__all__ = ["Inputs", "Sample", "Varied", "input_digests", "read", "require_disjoint", "warn_of_other_events"]
+__all__ = [
+    "Inputs",
+    "Sample",
+    "Varied",
+    "input_digests",
+    "read",
+    "require_disjoint",
+    "warn_of_other_events",
+    "warn_of_unused_columns",
+]
 
 Varied = dict[str, tuple["Dataset", "Dataset"]]  # nuisance -> events at +1 and -1
 
@@ -110,6 +121,20 @@ def warn_of_other_events(nominal: Dataset, varied: Varied) -> None:
                 )
 
 
+def warn_of_unused_columns(defined: Mapping[str, str], used: Collection[str]) -> None:
+    """Say so where a column is defined that nothing uses: its name may be misspelt, and a branch be taken instead.
+
+    Args:
+        defined: Columns with their expressions.
+        used: Names of the columns that are read.
+    """
+    for name in defined:
+        if name not in used:
+            others = [own for own in used if own not in defined]
+            hint = name_hint(name, others) if others else "name it among the features, or leave it out"
+            _log.warning("columns: expected only those that are used, got %r; %s", name, hint)
+
+
 def require_disjoint(options: InputOptions, cuts: Mapping[str, str]) -> None:
     """Check that no event of the data or of the simulated signal is in two categories, where it would count twice.
 
@@ -155,6 +180,7 @@ def read(options: InputOptions) -> Inputs:
     Raises:
         InputError: Files or columns are wrong, or no event is in the signal region of what is not blind.
     """
+    require_other_content({"data": options.data, "sideband training": options.sideband_training})
     weighted = {"weight": options.weight, "nonnegative_weights": True}
 
     def load(files: tuple[str, ...], **more: Any) -> Dataset:

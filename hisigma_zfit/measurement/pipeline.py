@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hisigma_zfit.data.memory import mounted
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.measurement.blind import measure_blind
+from hisigma_zfit.measurement.in_memory import with_addresses
 from hisigma_zfit.measurement.inputs import input_digests
 from hisigma_zfit.measurement.options import MeasureOptions
 from hisigma_zfit.measurement.preparation import prepare
@@ -23,7 +25,7 @@ from hisigma_zfit.runs.stages import Stages
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from hisigma_zfit.data.dataset import ReadReport
+    from hisigma_zfit.data.account import ReadReport
     from hisigma_zfit.measurement.inputs import Inputs
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.results import BlindMeasurement, Unblinding
@@ -43,7 +45,7 @@ def measure(
     reuse: str | Path | None = None,
     **options: Any,
 ) -> Measurement | BlindMeasurement:
-    """Measure a signal yield from files and keep everything in a run folder.
+    """Measure a signal yield from files, or from events in memory, and keep everything in a run folder.
 
     An interrupted run resumes when it is called again; a complete one with the same inputs and options is read back.
 
@@ -53,7 +55,8 @@ def measure(
         quiet: Do not announce the stages on stderr.
         reuse: A complete run with the same events, seed and training, whose members need not be trained again: to add
             systematic uncertainties to a measurement.
-        **options: See `MeasureOptions`.
+        **options: See `MeasureOptions`.  In the place of a file may be a `Dataset`, a pandas DataFrame, an awkward
+            array of records or a mapping of names to arrays; columns, cut and weight are expressions of its columns.
 
     Returns:
         The measurement, as in the folder's ``result.json``; with ``blind=True`` what may be known before the signal
@@ -73,10 +76,12 @@ def measure(
         >>> abs(result.value - 60) < 3 * result.error  # doctest: +SKIP
         True
     """
-    settings = MeasureOptions.load(config, **options)
-    if settings.blind:
-        return measure_blind(settings, out=out, quiet=quiet, reuse=reuse)
-    return measure_open(settings, out=out, quiet=quiet, reuse=reuse)
+    plain, events = with_addresses(options)
+    settings = MeasureOptions.load(config, **plain)
+    with mounted(events):
+        if settings.blind:
+            return measure_blind(settings, out=out, quiet=quiet, reuse=reuse)
+        return measure_open(settings, out=out, quiet=quiet, reuse=reuse)
 
 
 def measure_open(

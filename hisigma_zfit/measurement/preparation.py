@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hisigma_zfit.measurement.inputs import read, require_disjoint
+from hisigma_zfit.measurement.inputs import read, require_disjoint, warn_of_unused_columns
 
 if TYPE_CHECKING:
     from hisigma_zfit.data import Dataset
@@ -89,9 +89,11 @@ def prepare(settings: MeasureOptions, run: RunFolder, stages: Stages) -> Prepare
         InputError: The files are wrong, or no density can be learned from their events.
     """
     with stages("read"):
+        parts = settings.parts()
+        warn_of_unused_columns(settings.columns, {settings.mass, *(f for own in parts.values() for f in own.features)})
         if settings.categories:
             require_disjoint(settings, {name: own.cut for name, own in settings.categories.items()})
-        inputs = {category: read(part) for category, part in settings.parts().items()}
+        inputs = {category: read(part) for category, part in parts.items()}
     # only now: it imports TensorFlow, which a mistake in the files need not wait for
     from hisigma_zfit.measurement.densities import require_learnable, train
     from hisigma_zfit.model.peaks import require_starts

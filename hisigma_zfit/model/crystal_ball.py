@@ -65,7 +65,7 @@ def fit_double_crystal_ball(
 
     Args:
         m: Masses within the limits, shape (n,).
-        weights: Of the events, shape (n,).
+        weights: Of the events, shape (n,); their scale does not matter.
         limits: Range in which the shape is normalised.
         start: Value and limits (value, lower, upper) by parameter.
 
@@ -73,6 +73,8 @@ def fit_double_crystal_ball(
         The values by name, and whether the fit converged.
     """
     from iminuit import Minuit
+
+    weights = weights / weights.mean()  # Minuit stops at a distance from the minimum that is the same for all scales
 
     def loss(values: Array) -> float:
         return float(-(weights @ log_double_crystal_ball(m, tuple(values), limits)))

@@ -247,7 +247,8 @@ def fit_to_simulation(pdf: zfit.pdf.BasePDF, data: Dataset, mass: zfit.Space, *,
         FitError: The fit did not converge.
     """
     m, weights = _simulated(data, mass)
-    sample = zfit.Data.from_numpy(obs=mass, array=m[:, None], weights=None if data.weights is None else weights)
+    relative = None if data.weights is None else weights / weights.mean()
+    sample = zfit.Data.from_numpy(obs=mass, array=m[:, None], weights=relative)
     loss = zfit.loss.UnbinnedNLL(pdf, sample)
     result = (minimizer or zfit.minimize.Minuit(gradient="zfit")).minimize(loss)
     if not (result.converged and np.isfinite(result.fminopt)):
@@ -261,7 +262,7 @@ def _simulated(data: Dataset, mass: zfit.Space) -> tuple[Array, Array]:
     weights = np.ones(len(m)) if data.weights is None else data.weights
     kept = (m >= lower) & (m <= upper)
     m, weights = m[kept], weights[kept]
-    if not m.size:
+    if not weights.sum() > 0.0:
         raise InputError.from_parts(
             expected=f"simulated events with {mass.obs[0]} in [{lower:g}, {upper:g}]",
             got="none",

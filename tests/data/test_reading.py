@@ -19,7 +19,7 @@ from tables import RNG, TABLE, WRITERS, N, one_line, write_hdf5, write_rntuple, 
 
 from hisigma_zfit.data import SignalRegion, read
 from hisigma_zfit.data.digest import file_digest
-from hisigma_zfit.data.formats import PUBLISHED_COLUMNS
+from hisigma_zfit.data.hdf5 import PUBLISHED_COLUMNS
 from hisigma_zfit.errors import InputError
 
 
@@ -97,21 +97,21 @@ def test_branch_names_that_are_functions_dotted_or_odd(tmp_path):
     ("text", "part"),
     [
         ("m +", "invalid syntax"),
-        ("m && tight", "invalid syntax"),
+        ("m && (tight", "never closed"),
         ("", "write one"),
         ("m > 1 & pt < 2", "bind more tightly"),
         ("__import__('os').getcwd()", "__import__('os').getcwd()"),
         ("m.__class__", "'m.__class__'"),
-        ("[m][0]", "Subscript"),
-        ("m if tight else pt", "IfExp"),
-        ("'text'", "not a number"),
-        ("m is pt", "only <"),
-        ("sqrt(x=m)", "no keywords"),
+        ("[m][0]", "'[' is not allowed"),
+        ("m if tight else pt", "'if' is not allowed"),
+        ("'text'", "is not allowed"),
+        ("m is pt", "'is' is not allowed"),
+        ("sqrt(m=pt)", "no keywords"),
         ("sum(m)", "function"),
-        ("m & tight", "and_"),
+        ("m & tight", "put comparisons in parentheses"),
         ("m // 2", "FloorDiv"),
         ("n_jets << 2", "LShift"),
-        ("sqrt(m, pt)", "sqrt(m, pt)"),
+        ("sqrt(m, pt)", "sqrt() takes 1 arguments, not 2"),
     ],
 )
 def test_malformed_expressions(root_file, text, part):
@@ -240,8 +240,8 @@ def test_missing_file_and_empty_wildcard(tmp_path, root_file):
         read([])
     with pytest.raises(InputError, match="the folder"):
         read(tmp_path)
-    with pytest.raises(InputError, match="tree='events'"):
-        read(f"{root_file}:events")
+    with pytest.raises(InputError, match=r"a tree 'other'.*choose one of 'events'"):
+        read(f"{root_file}:other")
 
 
 def test_not_a_root_file(tmp_path):
@@ -363,7 +363,7 @@ def test_progress_bar_goes_to_stderr_only_when_asked(root_file, capfd):
 
 
 def test_importing_the_room_is_light():
-    heavy = "{'tensorflow', 'zfit', 'uproot', 'h5py', 'pyarrow', 'numexpr'}"
+    heavy = "{'tensorflow', 'zfit', 'uproot', 'h5py', 'pyarrow'}"
     code = f"import sys, hisigma_zfit.data; print(*({heavy} & sys.modules.keys()))"
     assert not subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 

@@ -20,7 +20,7 @@ from scipy.stats import norm
 
 import hisigma_zfit as hz
 from hisigma_zfit.density import training
-from hisigma_zfit.errors import InputError
+from hisigma_zfit.errors import InputError, RunFolderError
 from hisigma_zfit.learn import members, schedule
 from hisigma_zfit.measurement import load_model
 from hisigma_zfit.measurement.stored import load_results
@@ -247,7 +247,9 @@ def trained_on(monkeypatch, tmp_path, inputs, **options):
 
     monkeypatch.setattr(training, "train_flow", train_flow)
     with pytest.raises(_StoppedError):
-        hz.measure(out=tmp_path / "out", data=inputs / "data.root", signal=inputs / "signal.root", **OPTIONS | options)
+        hz.measure(
+            out=tmp_path / "out", **{"data": inputs / "data.root", "signal": inputs / "signal.root"} | OPTIONS | options
+        )
     assert list(tmp_path.glob("out*")) == []
     return seen[0]
 
@@ -263,6 +265,56 @@ def test_sideband_training_adds_to_the_sidebands_only(event_files, tmp_path, mon
     np.testing.assert_array_equal(both["a"][len(own) :], more["a"][outside])
     assert not ((both["m"] >= 115) & (both["m"] < 135)).any()
     assert both.weights is None
+
+
+def test_events_in_memory_are_those_of_files(event_files, tmp_path, monkeypatch):
+    from_files = trained_on(monkeypatch, tmp_path, event_files, cut="c > 1.5", columns={"a": "a / 2"})
+    for make in (dict, hz.Dataset.from_arrays):
+        tables = {
+            name: make({c: hz.read(event_files / f"{name}.root")[c] for c in ("m", "a", "b", "c")})
+            for name in ("data", "signal")
+        }
+        seen = trained_on(monkeypatch, tmp_path, event_files, cut="c > 1.5", columns={"a": "a / 2"}, **tables)
+        np.testing.assert_array_equal(seen.array(seen.names), from_files.array(seen.names))
+        np.testing.assert_array_equal(seen.identity, from_files.identity)
+        assert seen.report.to_dict() == from_files.report.to_dict()
+
+
+@pytest.mark.slow
+def test_a_measurement_in_memory_has_the_numbers_of_one_from_files(finished_run, measured, tmp_path):
+    tables = {name: hz.read(finished_run.inputs / f"{name}.root") for name in ("data", "signal")}
+    found = hz.measure(out=tmp_path / "out", **tables, **OPTIONS)
+    assert (found.value, found.error) == (measured.value, measured.error)
+    assert set(found.inputs) == {"data", "signal"}
+    again = hz.measure(out=tmp_path / "out", **tables, **OPTIONS)  # read back
+    assert again.value == found.value
+    fewer = tables | {"data": tables["data"][:-1]}
+    with pytest.raises(RunFolderError, match="input 'data' with other content"):
+        hz.measure(out=tmp_path / "out", **fewer, **OPTIONS)
+    with pytest.raises(InputError, match=r"events in memory at memory://data, got none; give them again"):
+        hz.measure(out=tmp_path / "other", config=tmp_path / "out" / "config.yaml")
+
+
+@pytest.mark.parametrize("how", ["the file", "hard link", "copy"])
+def test_data_are_no_sideband_training(event_files, tmp_path, how):
+    data, other = event_files / "data.root", tmp_path / "other.root"
+    if how == "hard link":
+        os.link(data, other)
+    elif how == "copy":
+        shutil.copy(data, other)
+    else:
+        other = data
+    files = {"data": data, "signal": event_files / "signal.root", "sideband_training": other}
+    with pytest.raises(
+        InputError, match=r"each event once, got the same content in .*data\.root \(data\) and .*training"
+    ):
+        hz.measure(out=tmp_path / "out", **files, **OPTIONS)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_column_that_nothing_uses_is_told(event_files, tmp_path, monkeypatch, caplog):
+    trained_on(monkeypatch, tmp_path, event_files, columns={"aa": "d"})
+    assert "columns: expected only those that are used, got 'aa'; did you mean 'a'?" in caplog.text
 
 
 def test_the_cut_and_the_columns_hold_for_every_file(event_files, tmp_path, monkeypatch):

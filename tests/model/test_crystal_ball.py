@@ -9,7 +9,7 @@ import zfit
 from scipy import integrate
 
 from hisigma_zfit.data import Dataset
-from hisigma_zfit.model.crystal_ball import PARAMETERS, log_double_crystal_ball
+from hisigma_zfit.model.crystal_ball import PARAMETERS, fit_double_crystal_ball, log_double_crystal_ball
 from hisigma_zfit.model.shapes import evaluate, fit_shape
 
 LIMITS = (90.0, 180.0)
@@ -53,3 +53,15 @@ def test_same_minimum_as_zfit_with_weights():
     assert weights @ np.log(evaluate(ours, m)) > weights @ np.log(evaluate(theirs, m)) - 1e-3
     assert found["mu"] == pytest.approx(expected["mu"], abs=0.003)  # a tenth of its error
     assert found["sigma"] == pytest.approx(expected["sigma"], abs=0.004)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e9])
+def test_the_scale_of_weights_does_not_matter(scale):
+    rng = np.random.default_rng(3)
+    m, weights = rng.standard_t(4, 1500) * 1.5 + 125.0, rng.uniform(0.5, 1.5, 1500)
+    limits = [LIMITS, (0.1, 10.0), (0.1, 6.0), (1.01, 100.0), (0.1, 6.0), (1.01, 100.0)]
+    start = {name: (value, *own) for name, value, own in zip(PARAMETERS, VALUES[0], limits, strict=True)}
+    expected, _ = fit_double_crystal_ball(m, weights, LIMITS, start)
+    found, converged = fit_double_crystal_ball(m, scale * weights, LIMITS, start)
+    assert converged
+    assert found == pytest.approx(expected, rel=1e-6)
