@@ -272,7 +272,7 @@ class TestStudy:
         ]
         text = study.coverage_command(parser.parse_args(line))
         assert text.startswith("Coverage of the 68.27 % interval of mu")
-        assert text.endswith(f"written to {finished.run / 'toys'}")
+        assert text.endswith(f"written to {finished.run / 'toys'}: see {finished.run / 'toys' / 'report.html'}")
 
     def test_large_weights_are_told(self, finished, tmp_path, caplog, monkeypatch):
         monkeypatch.setattr("hisigma_zfit.report.coverage_figures.coverage_figures", lambda _: {})
