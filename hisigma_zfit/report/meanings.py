@@ -62,7 +62,7 @@ _FIGURES: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "the lumps were chosen by the same data.",
         ),
         "learned_*": (
-            "{} of the learned signal",
+            "Learned signal: {}",
             "Density of the learned signal (line) and of the learned background (filled), both of area one; points are "
             "the true signal, where it is known.",
         ),
@@ -125,8 +125,8 @@ _FIGURES: Mapping[str, Mapping[str, tuple[str, str]]] = {
         ),
         "toys_coverage": (
             "Coverage",
-            "Share of the pseudo-experiments whose interval holds the true value, with its binomial error, against "
-            "the level that the interval claims.",
+            "Share of the pseudo-experiments whose interval holds the true value, less the level that the interval "
+            "claims, against that level: zero is right, and the shaded region holds 95 % of what chance does.",
         ),
         "toys_expected": (
             "Expected results",
@@ -210,11 +210,14 @@ _TABLES: Mapping[str, Mapping[str, tuple[str, Mapping[str, str]]]] = {
         "Fit of the sidebands": (
             "Parameters of the mass spectrum and number of background events, fitted outside of the signal region, "
             "and what they say about its inside.",
-            _RESULT | {"background in the region": "Background events that this fit expects in the signal region."},
+            {
+                "training": "Spread of the yields of redrawn trainings, in events, which is in the errors above.",
+                "background in the region": "Background events that this fit expects in the signal region.",
+            },
         ),
     },
     "search": {
-        "Search for *": (
+        "Result": (
             "What was found in the window, and how likely background alone does that.",
             {
                 "background": "Events of the window that the mass spectrum of the sidebands expects, and those seen.",
@@ -232,9 +235,17 @@ _TABLES: Mapping[str, Mapping[str, tuple[str, Mapping[str, str]]]] = {
                 "local p*": "Share of background-only experiments, trained again, that find as much in this window.",
                 "extrapolated*": "The same by a Gumbel distribution fitted to the experiments.",
                 "sidebands": "Test statistics in windows where no signal is looked for: what background alone does.",
-                "search*": "How much a cut on the score improves significance; only where the truth is known.",
                 "unblinding": "When the window was opened for the first time, and after which result.",
             },
+        ),
+        "Properties of the learned signal": (
+            "Median of each observable of the learned signal with its error; in brackets where 68 % of the signal is.",
+            {},
+        ),
+        "Significance improvement": (
+            "How much a cut on each score improves the significance: signal efficiency by the root of the background "
+            "efficiency. Only where the true signal is known.",
+            {},
         ),
         "Signal known up to parameters": (
             "Fit of the signal that was named, whose parameters are free, with 68 % intervals and, in brackets, those "

@@ -144,7 +144,7 @@ _ZOOM = (
             ("close", "×", "Close", "Esc"),
         )
     )
-    + '</div><div class="view" tabindex="0"></div></dialog>\n'
+    + '</div><div class="view" tabindex="0" autofocus="autofocus"></div></dialog>\n'
 )
 
 

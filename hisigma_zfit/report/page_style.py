@@ -59,7 +59,8 @@ pre { background: var(--panel); padding: 0.75rem 1rem; overflow-x: auto; border-
 dl.columns { display: grid; grid-template-columns: max-content 1fr; gap: 0.05rem 0.9rem; font-size: 0.85rem;
   color: var(--soft); margin: 0.3rem 0 0.8rem; max-width: 60rem }
 dl.columns dt { font-weight: 600 } dl.columns dd { margin: 0 }
-.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); gap: 1.5rem }
+.figures { margin: 0.75rem 0 1.75rem; display: grid; gap: 1.5rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)) }
 figure { margin: 0; min-width: 0 }
 figure.wide { grid-column: 1 / -1 }
 .card { background: #fff; border: 1px solid var(--line); border-radius: 0.4rem; padding: 0.4rem; cursor: zoom-in }
@@ -72,7 +73,8 @@ figcaption strong { margin-right: 0.5rem }
 button { font: inherit; font-size: 0.82rem; color: var(--ink); background: var(--panel); border: 1px solid var(--line);
   border-radius: 0.3rem; padding: 0.1rem 0.55rem; cursor: pointer }
 summary { cursor: pointer; font-weight: 600; margin: 0.8rem 0 }
-dialog { border: 0; padding: 0; width: 100vw; height: 100vh; max-width: none; max-height: none; background: #fff;
+html:has(dialog[open]) { overflow: hidden }
+dialog { border: 0; padding: 0; width: 100%; height: 100%; max-width: none; max-height: none; background: #fff;
   color: #1f2328 }
 dialog::backdrop { background: rgba(0, 0, 0, 0.7) }
 dialog .bar { display: flex; flex-wrap: wrap; gap: 0.4rem; align-items: center; padding: 0.4rem 0.6rem; height: 3rem;
@@ -95,7 +97,8 @@ dialog .view > * { display: block; margin: auto; max-width: none; max-height: no
   body { font-size: 9.5pt; max-width: none; padding: 0; background: #fff }
   nav, button, dialog, .screen { display: none !important }
   h1 { font-size: 16pt } h2 { font-size: 12.5pt; break-after: avoid } h3 { font-size: 10.5pt; break-after: avoid }
-  h3 + p { break-after: avoid }
+  h3 + p { break-inside: avoid; break-after: avoid }
+  dl.columns { font-size: 7.5pt; break-inside: avoid } .code { font-size: 7pt }
   .lead { font-size: 11pt }
   .scroll { overflow: visible } table { font-size: 7.8pt } th, td { padding-right: 0.5rem }
   .number { white-space: normal } td.meaning, .value { min-width: 0 }

@@ -7,6 +7,7 @@ import html
 import inspect
 import re
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,7 +91,10 @@ def columns(
         first, *others = (escaped(cell) for cell in row)
         cells = "".join(f'<td class="number">{cell}</td>' for cell in others)
         rule = ' class="rule"' if k in rules else ""
-        body.append(f'<tr{rule}><th scope="row">{first}</th>{cells}</tr>')
+        # rows without a name belong to the one above
+        more = sum(1 for _ in takewhile(lambda below: not below[0], rows[k + 1 :]))
+        span = f' scope="rowgroup" rowspan="{more + 1}"' if more else ' scope="row"'
+        body.append(f"<tr{rule}>{f'<th{span}>{first}</th>' if first or k == 1 else ''}{cells}</tr>")
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(body)}</tbody></table>"
     # a table's rows may have meanings too, such as those of an error's budget
     names = dict.fromkeys([*rows[0], *(row[0] for row in rows[1:])])
@@ -179,7 +183,8 @@ def option_rows(configuration: Mapping[str, Any], meanings: Mapping[str, str]) -
     def written(value: Any) -> str:
         nested = isinstance(value, Mapping) and any(isinstance(own, (Mapping, list)) for own in value.values())
         flow = None if nested else True
-        text = yaml.safe_dump(value, default_flow_style=flow, sort_keys=False, width=70, allow_unicode=True)
+        width = 10**6 if flow else 70  # the browser breaks lines
+        text = yaml.safe_dump(value, default_flow_style=flow, sort_keys=False, width=width, allow_unicode=True)
         return str(text).removesuffix("\n...\n").strip()
 
     return [(name, written(value), meanings.get(name, "")) for name, value in configuration.items()]
@@ -202,7 +207,7 @@ def field_meanings(kind: type) -> dict[str, str]:
             meanings[name] += f" {line.strip()}"
         elif line.strip():
             break
-    return {name: words.replace("`", "").replace('"', "") for name, words in meanings.items()}
+    return {name: " ".join(words.replace("`", "").replace('"', "").split()) for name, words in meanings.items()}
 
 
 def fields(result: Result, name: str = "result.json", *, hidden: Sequence[str] = ()) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from hisigma_zfit.report.crosssection_tables import coverage_lines, cross_sectio
 from hisigma_zfit.report.page import Content
 from hisigma_zfit.report.page_tables import lines_of
 from hisigma_zfit.report.tables import blind_lines, measurement_lines
+from hisigma_zfit.report.text import Cells, Headline
 from hisigma_zfit.report.toy_tables import toy_lines
 
 if TYPE_CHECKING:
@@ -77,9 +78,22 @@ def search_content(what: Search) -> Content:
         title=title,
         lead=lead,
         result=what,
-        lines=lines_of(str(what)),
+        lines=_search_lines(what),
         warnings=_cautions(what.background.closure, None),
     )
+
+
+def _search_lines(what: Search) -> list[str]:
+    """The table of a search; what it says of the signal and of other scores in sections of their own."""
+    first, *others = [line for line in lines_of(str(what)) if isinstance(line, Headline)]
+    properties = () if what.found is None else tuple(what.found.properties)
+    groups: dict[str, list[tuple[str, ...]]] = {"Result": []}
+    for row in first.body.rows if isinstance(first.body, Cells) else ():
+        title = "Properties of the learned signal" if row[0] in properties else "Result"
+        title = "Significance improvement" if row[0] in what.comparison else title
+        groups.setdefault(title, []).append(row)
+    heads = [Headline(title, Cells(["  ".join(row) for row in rows], rows)) for title, rows in groups.items()]
+    return [line for head in (*heads, *others) for line in (head, *head.body)]
 
 
 def cross_section_content(what: CrossSectionResult) -> Content:

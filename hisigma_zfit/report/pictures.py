@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Picture", "Pictures"]
 
-_LARGE = 1_500_000  # bytes of a drawing above which points, not lines, are what it is made of
-_PAGE = 4_000_000  # bytes of all drawings of a page together
+_LARGE = 1_500_000  # a drawing of so many letters is made of points, not of lines
+_PAGE = 4_000_000  # letters of all drawings of a page together
 _DPI = 110  # of a drawing's picture element by element
 _DRAWN = {"svg", "g", "defs", "path", "use", "clipPath", "rect", "image", "circle", "ellipse", "line", "polygon",
           "polyline", "linearGradient", "radialGradient", "stop", "pattern", "filter", "feGaussianBlur"}  # fmt: skip
@@ -53,8 +53,8 @@ class Pictures:
     """The figures of one page.
 
     Attributes:
-        large: Bytes of a drawing above which it becomes a picture of pixels.
-        page: Bytes of all drawings above which the largest ones do.
+        large: Letters of a drawing's markup above which it becomes a picture of pixels.
+        page: Letters of all drawings above which the largest ones do.
     """
 
     large: int = _LARGE
@@ -68,19 +68,17 @@ class Pictures:
             figures: What to draw, by name.
             words: What each shows, for readers who do not see it.
         """
-        drawings = {name: _drawing(figure, name) for name, figure in figures.items()}
-        total, pixels = sum(map(len, drawings.values())), set()
-        for name in sorted(drawings, key=lambda name: -len(drawings[name])):
-            if len(drawings[name]) > self.large or total > self.page:
-                pixels.add(name)
-                total -= len(drawings[name])
+        labels = {name: html.escape(words[name]) for name in figures}
         made = {}
-        for number, (name, drawing) in enumerate(drawings.items(), start=1):
-            label = html.escape(words[name])
-            if name in pixels:
-                made[name] = Picture(f'<img alt="{label}" src="{_pixels(figures[name])}"/>', vector=False)
-            else:
-                made[name] = Picture(self._own(drawing, f"f{number}-", label), vector=True)
+        for number, (name, figure) in enumerate(figures.items(), start=1):
+            made[name] = Picture(self._own(_drawing(figure, name), f"f{number}-", labels[name]), vector=True)
+        total = sum(len(picture.markup) for picture in made.values())
+        for name, picture in sorted(made.items(), key=lambda item: -len(item[1].markup)):
+            if len(picture.markup) > self.large or total > self.page:
+                pixels = f'<img alt="{labels[name]}" src="{_pixels(figures[name])}"/>'
+                if len(pixels) < len(picture.markup):
+                    made[name] = Picture(pixels, vector=False)
+                    total -= len(picture.markup) - len(pixels)
         return made
 
     def letters(self) -> str:
