@@ -24,7 +24,23 @@ from hisigma_zfit.report.page_tables import field_meanings, lines_of
 from hisigma_zfit.report.pictures import Pictures
 from hisigma_zfit.report.text import Cells, Headline
 from hisigma_zfit.report.validation_page import validation_content
-from hisigma_zfit.results import Coverage, Estimate, EventCounts, Measurement, Quantiles, ToyParameter, ToySummary
+from hisigma_zfit.results import (
+    ClosureReport,
+    Coverage,
+    Estimate,
+    EValue,
+    EventCounts,
+    FiducialYield,
+    LearnedYield,
+    Measurement,
+    Quantiles,
+    Search,
+    SearchBackground,
+    SearchResult,
+    SignalProperty,
+    ToyParameter,
+    ToySummary,
+)
 
 HOSTILE = """<script>alert("1")</script>&'"""
 ORIGIN = Origin(
@@ -67,6 +83,25 @@ def toy_summary() -> ToySummary:
     )  # fmt: skip
 
 
+def searched(found: SearchResult | None) -> Search:
+    return Search(
+        signal_region=(118.0, 132.0), mass="m", features=("pt",), blind=found is None,
+        background=SearchBackground(1000.0, 30.0, None if found is None else 1100, 3, ClosureReport((), {"pt": 0.001})),
+        found=found, null=None, p_value=None, response=None, sideband_windows=None, family=None, scan=None,
+        comparison={}, n_events=EventCounts(5000, 5000, {}, 0, 3900), timings_s={"search": 12.0}, seed=1,
+    )  # fmt: skip
+
+
+def found_signal() -> SearchResult:
+    return SearchResult(
+        region=(118.0, 132.0), features=("pt",), given="m", n_events=1100, t=41.5, signal_yield=90.0, lumps=(),
+        useful=("pt",), optima=(), e_value=EValue(9.0, 8.5, 2e-4),
+        fiducial=FiducialYield(75.0, 19.0, 11.0, 0.5, 1.4, ()),
+        learned=LearnedYield(88.0, (77.0, 104.0), (70.0, 115.0), 6.0),
+        properties={"m": SignalProperty(125.2, 0.3, 124.0, 126.5)}, seed=1,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def contents(measured, foreseen, cross_section, toy_study) -> dict[str, Content]:
     return {
@@ -75,6 +110,7 @@ def contents(measured, foreseen, cross_section, toy_study) -> dict[str, Content]
         "cross-section": pages.cross_section_content(cross_section),
         "coverage": pages.coverage_content(toy_study),
         "toys": pages.toy_content(toy_summary()),
+        "search": pages.search_content(searched(found_signal())),
         "validate": validation_content(validations.validation()),
     }
 
@@ -228,6 +264,17 @@ def test_a_blind_page_knows_nothing_of_the_region(foreseen, measured):
         assert not re.search(found, shown), number
     opened = page(pages.blind_content(foreseen), {}, dataclasses.replace(ORIGIN, unblinding="was opened 2026-01-31"))
     assert "was opened 2026-01-31" in words(parsed(opened))
+
+
+def test_a_search_is_told_in_sections(contents):
+    content = contents["search"]
+    titles = [str(line) for line in content.lines if isinstance(line, Headline)]
+    assert titles == ["Result", "Properties of the learned signal"]
+    assert content.lead.startswith("Test statistic 41.5, its p-value needs toys; learned signal 88.0 [77.0, 104.0]")
+    assert "125.2 ± 0.3 (68 %: 124 to 126.5)" in words(parsed(page(content, {}, ORIGIN)))
+    blind = page(pages.search_content(searched(None)), {}, ORIGIN)
+    assert "The window is closed" in blind
+    assert not re.search(r"1100|41\.5", words(parsed(blind)))
 
 
 def test_dark_paper_and_narrow_screens_are_looked_after():
