@@ -75,13 +75,14 @@ button { font: inherit; font-size: 0.82rem; color: var(--ink); background: var(-
 summary { cursor: pointer; font-weight: 600; margin: 0.8rem 0 }
 html:has(dialog[open]) { overflow: hidden }
 dialog { border: 0; padding: 0; width: 100%; height: 100%; max-width: none; max-height: none; background: #fff;
-  color: #1f2328 }
+  color: #1f2328; color-scheme: light }
 dialog::backdrop { background: rgba(0, 0, 0, 0.7) }
 dialog .bar { display: flex; flex-wrap: wrap; gap: 0.4rem; align-items: center; padding: 0.4rem 0.6rem; height: 3rem;
   overflow: hidden; background: #f6f8fa; border-bottom: 1px solid #d1d9e0 }
 dialog .bar button { color: #1f2328; background: #fff; border-color: #d1d9e0; min-width: 2rem; font-size: 1rem }
 dialog .bar span { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
   font-size: 0.9rem }
+dialog .view:focus-visible { outline: none }
 dialog .view { overflow: auto; height: calc(100% - 3rem); cursor: zoom-out }
 dialog .view > * { display: block; margin: auto; max-width: none; max-height: none; height: auto }
 @media (max-width: 40rem) {

@@ -219,6 +219,7 @@ class TestStudy:
         assert (place / "table.txt").read_text().startswith("Coverage of the 68.27 % interval of mu")
         assert sorted(path.name for path in (place / "draws").iterdir()) == ["0000.json", "0001.json", "0002.json"]
         assert (place / "figures" / "toys_coverage.pdf").exists()
+        assert "true nuisances drawn from their priors" in (place / "report.html").read_text(encoding="utf-8")
         for own in toys.methods.values():
             assert own.toys + own.failed == 12
             assert own.width > 0.1
