@@ -124,9 +124,9 @@ def parser() -> argparse.ArgumentParser:
     toys.add_argument("--out", metavar="FOLDER", help="where to write; a folder in the run's own by default")
     toys.set_defaults(run=_toys)
 
-    plot = commands.add_parser("plot", help="draw the figures of a run folder again")
-    plot.add_argument("folder", metavar="FOLDER", help="a complete run folder")
-    plot.add_argument("--to", metavar="FOLDER", help="where to write; the run's own figures/ by default")
+    plot = commands.add_parser("plot", help="draw the figures of a run folder again, and write its page")
+    plot.add_argument("folder", metavar="FOLDER", help="a complete run folder, or one of pseudo-experiments")
+    plot.add_argument("--to", metavar="FOLDER", help="where to write; figures/ and report.html of the run by default")
     plot.set_defaults(run=_plot)
 
     info = commands.add_parser("info", help="show versions, or what a run folder or a data file holds")
@@ -152,7 +152,12 @@ def _measure(arguments: argparse.Namespace) -> str:
 
     options = given_options(arguments, MeasureOptions, required=("out",))
     measure(out=arguments.out, config=arguments.config, quiet=False, **options)
-    return f"{load_any(arguments.out).table()}\n\nwritten to {arguments.out}"
+    return _with_place(load_any(arguments.out).table(), arguments.out)
+
+
+def _with_place(table: str, place: str | Path) -> str:
+    """A table, and where the rest is."""
+    return f"{table}\n\nwritten to {place}: see {Path(place) / 'report.html'}"
 
 
 def _unblind(arguments: argparse.Namespace) -> str:
@@ -165,14 +170,14 @@ def _unblind(arguments: argparse.Namespace) -> str:
         from hisigma_zfit.crosssection.unblinding import unblind as unblind_section
 
         unblind_section(arguments.folder, out=place, quiet=False, processes=arguments.processes)
-        return f"{load_cross_section(place).table()}\n\nwritten to {place}"
+        return _with_place(load_cross_section(place).table(), place)
     if _task_of(arguments.folder) == "search":
         from hisigma_zfit.anomaly.unblinding import unblind as unblind_search
 
         found = unblind_search(arguments.folder, out=place, quiet=False, processes=arguments.processes)
-        return f"{found}\n\nwritten to {place}"
+        return _with_place(str(found), place)
     measurement = unblind(arguments.folder, out=place, quiet=False)
-    return f"{tables.measurement(measurement)}\n\nwritten to {place}"
+    return _with_place(tables.measurement(measurement), place)
 
 
 def _validate_arguments(validate: argparse.ArgumentParser) -> None:
@@ -195,7 +200,7 @@ def _validate(arguments: argparse.Namespace) -> str:
     options = given_options(arguments, ValidateOptions, required=("out",))
     where = {name: getattr(arguments, name) for name in ("out", "config", "processes", "scheduler")}
     found = validate(**where, quiet=False, **options)
-    return f"{as_text(found)}\n\nwritten to {arguments.out}: see validation.html"
+    return _with_place(as_text(found), arguments.out)
 
 
 def _cross_section_arguments(section: argparse.ArgumentParser) -> None:
@@ -222,7 +227,7 @@ def _cross_section(arguments: argparse.Namespace) -> str:
     from hisigma_zfit.crosssection.stored import load_cross_section
 
     run_cross_section(options, out=arguments.out, quiet=False, processes=arguments.processes)
-    return f"{load_cross_section(arguments.out).table()}\n\nwritten to {arguments.out}"
+    return _with_place(load_cross_section(arguments.out).table(), arguments.out)
 
 
 def _search_arguments(search: argparse.ArgumentParser) -> None:
@@ -243,7 +248,7 @@ def _search(arguments: argparse.Namespace) -> str:
 
     options = given_options(arguments, SearchOptions, required=("out",))
     where = {name: getattr(arguments, name) for name in ("out", "config", "processes", "scheduler")}
-    return f"{search(**where, quiet=False, **options)}\n\nwritten to {arguments.out}"
+    return _with_place(str(search(**where, quiet=False, **options)), arguments.out)
 
 
 def _toys(arguments: argparse.Namespace) -> str:
@@ -252,19 +257,22 @@ def _toys(arguments: argparse.Namespace) -> str:
 
     names = ("n", "inject", "seed", "limit", "events", "processes", "scheduler", "out")
     summary, place = study_toys(arguments.folder, **{name: getattr(arguments, name) for name in names})
-    return f"{toys(summary)}\n\nwritten to {place}"
+    return _with_place(toys(summary), place)
 
 
 def _plot(arguments: argparse.Namespace) -> str:
+    from hisigma_zfit.files import write_text
     from hisigma_zfit.report import plotting
 
-    results = _stored(arguments.folder)
-    target = Path(arguments.to) if arguments.to else Path(arguments.folder) / "figures"
+    results, folder = _stored(arguments.folder), Path(arguments.folder)
+    target = Path(arguments.to) if arguments.to else folder / "figures"
+    page = (target if arguments.to else folder) / "report.html"
     target.mkdir(parents=True, exist_ok=True)
     figures = results.figures()
     for name, figure in figures.items():
         plotting.save(figure, target / name)
-    return f"{len(figures)} figures written to {target}"
+    write_text(page, results.page(folder, figures))
+    return f"{len(figures)} figures written to {target}, all of them with the numbers to {page}"
 
 
 def _stored(folder: str | Path) -> Any:
@@ -278,6 +286,18 @@ def _stored(folder: str | Path) -> Any:
         from hisigma_zfit.crosssection.stored import load_cross_section
 
         return load_cross_section(folder)
+    if task == "validate":
+        from hisigma_zfit.validation.stored import ValidationResults, load_validation
+
+        return ValidationResults(load_validation(folder))
+    if task is None and (Path(folder) / "summary.json").exists():
+        from hisigma_zfit.runs.toys import ToyResults, load_toys
+
+        return ToyResults(load_toys(folder))
+    if task is None and (Path(folder) / "study.json").exists():
+        from hisigma_zfit.crosssection.coverage_results import load_coverage
+
+        return load_coverage(folder)
     from hisigma_zfit.measurement.stored import load_any
 
     return load_any(folder)
@@ -297,13 +317,7 @@ def _info(arguments: argparse.Namespace) -> str:
         return "\n".join([*lines, f"{'processor cores':24s} {os.cpu_count()}"])
     path = Path(arguments.path)
     if path.is_dir():
-        from hisigma_zfit.report import validation_page
-        from hisigma_zfit.runs.identity import stored_identity
-        from hisigma_zfit.validation import load_validation
-
-        if (stored_identity(path) or {}).get("task") == "validate":
-            return validation_page.as_text(load_validation(path))
-        return _stored(path).table()
+        return str(_stored(path).table())
     from hisigma_zfit.data import describe
 
     return describe(path)

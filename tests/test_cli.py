@@ -41,7 +41,7 @@ def test_measure_prints_the_table_and_says_what_it_does(finished_run):
     outcome, out = finished_run.outcome, finished_run.out
     assert outcome.code == 0
     assert outcome.out.startswith("HI-SIGMA measurement of n_sig\n")
-    assert outcome.out.endswith(f"written to {out}\n")
+    assert outcome.out.endswith(f"written to {out}: see {out / 'report.html'}\n")
     table = (out / "table.txt").read_text()
     assert table in outcome.out
     stages = [line.split()[1:3] for line in outcome.err.splitlines()]
@@ -78,12 +78,16 @@ def test_plot_draws_the_stored_results_again(finished_run, tmp_path):
     # the stored results decide what is drawn: a run with fewer of them is drawn faster
     shutil.copytree(finished_run.out, tmp_path / "out", ignore=shutil.ignore_patterns("projections*", "training*"))
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "figures").iterdir()}
-    for arguments, target in ((["--to", tmp_path / "again"], tmp_path / "again"), ([], tmp_path / "out" / "figures")):
+    places = ((["--to", tmp_path / "again"], "again", "again"), ([], "out/figures", "out"))
+    for arguments, figures, page in places:
         outcome = folders.hisigma("plot", tmp_path / "out", *arguments)
         assert outcome.code == 0
         assert outcome.err == ""
-        assert outcome.out == f"1 figures written to {target}\n"
-    assert entries(tmp_path / "again") == ["scan.pdf", "scan.png"]
+        target = tmp_path / page / "report.html"
+        expected = f"1 figures written to {tmp_path / figures}, all of them with the numbers to {target}\n"
+        assert outcome.out == expected
+        assert target.read_text().count("<figure") == 1
+    assert entries(tmp_path / "again") == ["report.html", "scan.pdf", "scan.png"]
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "figures").iterdir()}
     assert {name for name, changed in after.items() if changed != before[name]} == {"scan.pdf", "scan.png"}
 

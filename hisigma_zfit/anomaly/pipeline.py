@@ -117,10 +117,9 @@ def run_search(
         task = _Task(settings, inputs, named, family, run, stages, processes, scheduler)
         results = task.results(identity)
         results = replace(results, search=replace(results.search, unblinding=record))
-        with stages("draw"):
-            for name, figure in results.figures().items():
-                run.save_figure(name, figure)
         run.write_text("config.yaml", settings.document())
+        with stages("draw"):
+            run.save_page(results)
         run.write_text("table.txt", results.table() + "\n")
         run.write_results(results.stored())
     return results.search

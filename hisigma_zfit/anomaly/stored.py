@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hisigma_zfit.results import LearnedFeature, Projection, Search, ShareProfile, TrainingHistory
+from hisigma_zfit.runs.page import run_page
 from hisigma_zfit.runs.stored import RESULT, StoredResults, read_results
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -66,6 +68,13 @@ class SearchResults:
         from hisigma_zfit.report.search_figures import search_figures
 
         return search_figures(self.search, self.profile, self.learned, self.enriched, self.histories)
+
+    def page(self, folder: Path, figures: Mapping[str, Figure]) -> str:
+        """Content of ``report.html``; see `hisigma_zfit.runs.page`."""
+        from hisigma_zfit.anomaly.options import SearchOptions
+        from hisigma_zfit.report.pages import search_content
+
+        return run_page(folder, search_content(self.search), figures, SearchOptions)
 
 
 def load_search(path: str | Path) -> SearchResults:

@@ -103,10 +103,9 @@ def run_cross_section(
         task = _Task(settings, run, Stages(stages, quiet=quiet), processes)
         results = task.results(identity)
         results = replace(results, result=replace(results.result, unblinding=record))
-        with task.stages("draw"):
-            for name, figure in results.figures().items():
-                run.save_figure(name, figure)
         run.write_text("config.yaml", settings.document())
+        with task.stages("draw"):
+            run.save_page(results)
         run.write_text("table.txt", results.table() + "\n")
         run.write_results(results.stored())
     return results.result

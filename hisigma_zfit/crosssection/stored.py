@@ -26,9 +26,11 @@ from hisigma_zfit.results import (
     RatioMap,
     ShapeClosure,
 )
+from hisigma_zfit.runs.page import run_page
 from hisigma_zfit.runs.stored import RESULT, StoredResults, read_results
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -88,6 +90,13 @@ class CrossSectionResults:
             maps=self.maps,
             toys=self.toys,
         )
+
+    def page(self, folder: Path, figures: Mapping[str, Figure]) -> str:
+        """Content of ``report.html``; see `hisigma_zfit.runs.page`."""
+        from hisigma_zfit.crosssection.options import CrossSectionOptions
+        from hisigma_zfit.report.pages import cross_section_content
+
+        return run_page(folder, cross_section_content(self.result), figures, CrossSectionOptions)
 
 
 def load_cross_section(path: str | Path) -> CrossSectionResults:

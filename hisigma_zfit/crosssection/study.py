@@ -3,7 +3,7 @@
 toys/study.json          what decides the toys, and the versions used
 toys/draws/NUMBER.json   one draw of the nuisances with its toys
 toys/toys.json           what all of them say together
-toys/table.txt, toys/figures/
+toys/table.txt, toys/figures/, toys/report.html
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from hisigma_zfit.crosssection.coverage_results import CoverageResults
 from hisigma_zfit.crosssection.restoring import UNBINNED, require_methods, restored, stored_settings
 from hisigma_zfit.errors import InputError, RunFolderError
 from hisigma_zfit.files import disk_errors, take_lock, write_text
 from hisigma_zfit.results import CoverageDraw, CoverageStudy
 from hisigma_zfit.results.base import plain
 from hisigma_zfit.runs.identity import package_versions, stored_identity
+from hisigma_zfit.runs.page import PAGE
 from hisigma_zfit.runs.stored import LOCK
 from hisigma_zfit.statistics.coverage import coverage_study
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
@@ -278,15 +280,16 @@ def _write(place: Path, study: CoverageStudy) -> None:
     summary, text = place / "toys.json", f"{study.to_json()}\n"
     if summary.exists() and summary.read_text(encoding="utf-8") == text:
         return
-    from hisigma_zfit.report.coverage_figures import coverage_figures
-    from hisigma_zfit.report.crosssection_tables import coverage as table
     from hisigma_zfit.report.plotting import save
 
+    results = CoverageResults(study)
+    figures = results.figures()
     with disk_errors(place, "figures"):
         (place / "figures").mkdir(exist_ok=True)
-        for name, figure in coverage_figures(study).items():
+        for name, figure in figures.items():
             save(figure, place / "figures" / name)
-        write_text(place / "table.txt", f"{table(study)}\n")
+        write_text(place / "table.txt", f"{results.table()}\n")
+        write_text(place / PAGE, results.page(place, figures))
         write_text(summary, text)
 
 
@@ -342,4 +345,4 @@ def coverage_command(arguments: argparse.Namespace) -> str:
     methods = tuple(name.strip() for name in arguments.methods.split(",") if name.strip())
     options = {name: getattr(arguments, name) for name in names}
     study, place = study_coverage(arguments.folder, methods=methods, **options)
-    return f"{table(study)}\n\nwritten to {place}"
+    return f"{table(study)}\n\nwritten to {place}: see {place / PAGE}"

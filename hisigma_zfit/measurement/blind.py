@@ -79,10 +79,9 @@ def measure_blind(
             run.take_members(reuse)
         stages = Stages(_STAGES, quiet=quiet, counting=("read", "train"))
         results = _results(settings, identity, run, stages)
-        with stages("draw"):
-            for name, figure in results.figures().items():
-                run.save_figure(name, figure)
         run.write_text("config.yaml", settings.document())
+        with stages("draw"):
+            run.save_page(results)
         run.write_text("table.txt", results.table() + "\n")
         run.write_results(results.stored())
     return results.measurement

@@ -16,7 +16,6 @@ from hisigma_zfit.measurement.options import MeasureOptions
 from hisigma_zfit.measurement.preparation import prepare
 from hisigma_zfit.measurement.stored import TASK, MeasurementResults, load_any, load_results
 from hisigma_zfit.report import tables
-from hisigma_zfit.report.figures import measurement_figures
 from hisigma_zfit.results import EventCounts, Measurement
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
@@ -112,16 +111,9 @@ def measure_open(
         stages = Stages(_STAGES, quiet=quiet, counting=("read", "train"))
         results = _results(settings, identity, run, stages)
         results = replace(results, measurement=replace(results.measurement, unblinding=record))
-        with stages("draw"):
-            for name, figure in measurement_figures(
-                results.measurement,
-                results.projections,
-                results.projections_enriched,
-                results.scan,
-                results.histories,
-            ).items():
-                run.save_figure(name, figure)
         run.write_text("config.yaml", settings.document())
+        with stages("draw"):
+            run.save_page(results)
         run.write_text("table.txt", tables.measurement(results.measurement) + "\n")
         run.write_results(results.stored())
     return results.measurement

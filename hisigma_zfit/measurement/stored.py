@@ -20,9 +20,12 @@ from typing import TYPE_CHECKING
 from hisigma_zfit.report import tables
 from hisigma_zfit.results import BlindMeasurement, LikelihoodScan, Measurement, Projection, TrainingHistory
 from hisigma_zfit.runs.identity import stored_identity
+from hisigma_zfit.runs.page import run_page
 from hisigma_zfit.runs.stored import RESULT, StoredResults, read_results
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.figure import Figure
 
     from hisigma_zfit.results.base import Result
@@ -87,6 +90,13 @@ class MeasurementResults:
             self.measurement, self.projections, self.projections_enriched, self.scan, self.histories
         )
 
+    def page(self, folder: Path, figures: Mapping[str, Figure]) -> str:
+        """Content of ``report.html``; see `hisigma_zfit.runs.page`."""
+        from hisigma_zfit.measurement.options import MeasureOptions
+        from hisigma_zfit.report.pages import measurement_content
+
+        return run_page(folder, measurement_content(self.measurement), figures, MeasureOptions)
+
 
 @dataclass(frozen=True)
 class BlindResults:
@@ -114,6 +124,13 @@ class BlindResults:
         from hisigma_zfit.report.figures import blind_figures
 
         return blind_figures(self.measurement, self.sidebands, self.scan, self.histories)
+
+    def page(self, folder: Path, figures: Mapping[str, Figure]) -> str:
+        """Content of ``report.html``; see `hisigma_zfit.runs.page`."""
+        from hisigma_zfit.measurement.options import MeasureOptions
+        from hisigma_zfit.report.pages import blind_content
+
+        return run_page(folder, blind_content(self.measurement), figures, MeasureOptions)
 
 
 def load_results(path: str | Path) -> MeasurementResults:

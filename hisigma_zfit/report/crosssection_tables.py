@@ -13,7 +13,7 @@ from hisigma_zfit.results.numbers import number, pair
 if TYPE_CHECKING:
     from hisigma_zfit.results import CoverageStudy, CrossSectionResult, Impacts, PoiAnswer
 
-__all__ = ["coverage", "cross_section"]
+__all__ = ["coverage", "coverage_lines", "cross_section", "cross_section_lines"]
 
 _COLUMNS = 5  # nuisances side by side
 
@@ -27,6 +27,11 @@ def cross_section(what: CrossSectionResult) -> str:
     Returns:
         Lines of at most 100 characters, without a final newline.
     """
+    return "\n".join(cross_section_lines(what))
+
+
+def cross_section_lines(what: CrossSectionResult) -> list[str]:
+    """The same, of which the page of a run makes its tables."""
     title = f"Cross-section from unbinned data: {', '.join(what.poi)}"
     lines = [title, "=" * len(title)]
     lines += ["an Asimov set in place of data"] if what.data == "asimov" else []
@@ -49,7 +54,7 @@ def cross_section(what: CrossSectionResult) -> str:
     lines += section("Inputs", listing([(PurePath(name).name, digest) for name, digest in what.inputs.items()]))
     if what.unblinding is not None:
         lines += section("Unblinding", [str(what.unblinding)])
-    return "\n".join([*lines, "", f"seed {what.seed}"])
+    return [*lines, "", f"seed {what.seed}"]
 
 
 def _event_facts(what: CrossSectionResult) -> list[tuple[str, str]]:
@@ -257,6 +262,11 @@ def coverage(what: CoverageStudy) -> str:
     Returns:
         Lines of at most 100 characters, without a final newline.
     """
+    return "\n".join(coverage_lines(what))
+
+
+def coverage_lines(what: CoverageStudy) -> list[str]:
+    """The same, of which the page of the study makes its tables."""
     fixed = what.mu[0] == what.mu[1]
     how = {
         "random": "true nuisances drawn from their priors",
@@ -302,4 +312,4 @@ def coverage(what: CoverageStudy) -> str:
             rows.append([name, *("-" if each is None else f"{each[0]:+.2f}, {each[1]:.2f}" for each in found)])
         lines += section("Mean and rms of the pulls of nuisances", grid(rows))
     note = "toys made of the simulation that was learned from do not contain the error of that simulation"
-    return "\n".join([*lines, "", note, f"seed {what.seed}"])
+    return [*lines, "", note, f"seed {what.seed}"]

@@ -26,7 +26,17 @@ if TYPE_CHECKING:
     from hisigma_zfit.results.explanations import Impacts
     from hisigma_zfit.results.strategies import Expectation, StrategySummary
 
-__all__ = ["blind_measurement", "comparison", "expectations", "impacts", "measurement", "members", "strategies"]
+__all__ = [
+    "blind_lines",
+    "blind_measurement",
+    "comparison",
+    "expectations",
+    "impacts",
+    "measurement",
+    "measurement_lines",
+    "members",
+    "strategies",
+]
 
 
 def _event_facts(counts: EventCounts) -> list[tuple[str, str]]:
@@ -97,6 +107,11 @@ def measurement(what: Measurement) -> str:
     Returns:
         Lines of at most 100 characters, without a final newline.
     """
+    return "\n".join(measurement_lines(what))
+
+
+def measurement_lines(what: Measurement) -> list[str]:
+    """The same, of which the page of a run makes its tables."""
     lines = [f"HI-SIGMA measurement of {what.poi}", "=" * (24 + len(what.poi))]
     lines += section("Events", aligned(_event_facts(what.n_events)))
     lines += section("Result", listing(_result_facts(what)))
@@ -105,14 +120,14 @@ def measurement(what: Measurement) -> str:
     if what.falling:
         lines += section("Falling shapes (discrete profiling)", _shapes(what))
     if what.members:
-        lines += section(f"Members ({len(what.members)})", members(what).splitlines())
+        lines += section(f"Members ({len(what.members)})", _member_rows(what))
     lines += section("Training", listing([(name, str(choice)) for name, choice in what.training.items()]))
     lines += section("Closure", listing(_closure_facts(what.closure, what.signal_response)))
     if what.unblinding is not None:
         record = what.unblinding
         facts = [("signal region opened", record.time), ("after the blind result", record.blind_result)]
         lines += section("Unblinding", listing(facts))
-    return "\n".join([*lines, *_origin(what)])
+    return [*lines, *_origin(what)]
 
 
 def _origin(what: Measurement | BlindMeasurement) -> list[str]:
@@ -131,6 +146,11 @@ def blind_measurement(what: BlindMeasurement) -> str:
     Returns:
         Lines of at most 100 characters, without a final newline.
     """
+    return "\n".join(blind_lines(what))
+
+
+def blind_lines(what: BlindMeasurement) -> list[str]:
+    """The same, of which the page of a run makes its tables."""
     lower, upper = map(number, what.signal_region)
     title = f"HI-SIGMA blind measurement of {what.poi}"
     lines = [title, "=" * len(title), f"no data between {lower} and {upper} were used"]
@@ -163,7 +183,7 @@ def blind_measurement(what: BlindMeasurement) -> str:
         lines.append(f"  training  +- {number(what.training_error, 2)} in the error")
     lines += section("Training", listing([(name, str(choice)) for name, choice in what.training.items()]))
     lines += section("Closure", listing(_closure_facts(what.closure, what.signal_response)))
-    return "\n".join([*lines, *_origin(what)])
+    return [*lines, *_origin(what)]
 
 
 def _shapes(what: Measurement) -> list[str]:
@@ -186,12 +206,14 @@ def members(what: Measurement) -> str:
     Returns:
         A table, or an empty string where there are no members.
     """
-    if not what.members:
-        return ""
+    return "\n".join(_member_rows(what)) if what.members else ""
+
+
+def _member_rows(what: Measurement) -> list[str]:
     names = ("value", "error", "z")
     cells = [column([getattr(member, name) for member in what.members]) for name in names]
     first = [str(member.member) for member in what.members]
-    return "\n".join(grid([["member", *names], *map(list, zip(first, *cells, strict=True))]))
+    return grid([["member", *names], *map(list, zip(first, *cells, strict=True))])
 
 
 def comparison(what: Sequence[Measurement], *, names: Sequence[str] | None = None, truth: float | None = None) -> str:

@@ -1,19 +1,53 @@
-"""Plain monospaced text, at most 100 characters wide: columns, facts and sections of the tables."""
+"""Plain monospaced text, at most 100 characters wide: columns, facts and sections of the tables.
+
+The lines know the cells that they are made of (`Cells`, `Headline`), so that one description of a table serves the
+terminal and the page of a run, which has more room.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from hisigma_zfit.results.numbers import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["WIDTH", "aligned", "column", "grid", "listing", "section"]
+__all__ = ["WIDTH", "Cells", "Headline", "aligned", "column", "grid", "listing", "section"]
 
 WIDTH = 100
 _INDENT = 2
+
+
+class Cells(list[str]):
+    """The lines of a table, and its cells as they were before anything was cut or filled up.
+
+    Attributes:
+        rows: The cells of each row.
+        rules: Rows that a rule follows; the first of them is the head.  Empty for names with what belongs to them.
+    """
+
+    def __init__(self, lines: Sequence[str], rows: Sequence[Sequence[str]], rules: Sequence[int] = ()) -> None:
+        super().__init__(lines)
+        self.rows = [tuple(row) for row in rows]
+        self.rules = tuple(rules)
+
+
+class Headline(str):
+    """The title of a section.
+
+    Attributes:
+        body: The lines below it, `Cells` where they are a table.
+    """
+
+    body: Sequence[str]
+
+    def __new__(cls, title: str, body: Sequence[str]) -> Self:
+        """A title and the lines below it."""
+        made = super().__new__(cls, title)
+        made.body = body
+        return made
 
 
 def column(values: Sequence[Any]) -> list[str]:
@@ -31,7 +65,7 @@ def _clip(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def grid(rows: Sequence[Sequence[str]], *, rule_after: Sequence[int] = (0,)) -> list[str]:
+def grid(rows: Sequence[Sequence[str]], *, rule_after: Sequence[int] = (0,)) -> Cells:
     """Align columns: the first to the left, the others to the right; a rule below each row in `rule_after`."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     # a first column of long names gives way so that the numbers stay inside the page
@@ -44,21 +78,22 @@ def grid(rows: Sequence[Sequence[str]], *, rule_after: Sequence[int] = (0,)) -> 
         lines.append(_clip("  ".join(cells).rstrip(), WIDTH - _INDENT))
         if i in rule_after and i + 1 < len(rows):
             lines.append("-" * min(sum(widths) + 2 * (len(widths) - 1), WIDTH - _INDENT))
-    return lines
+    return Cells(lines, rows, rule_after)
 
 
 def section(title: str, lines: Sequence[str]) -> list[str]:
     """Lines below a title, after a blank one; nothing where there are none."""
-    return ["", title, *(f"  {line}" for line in lines)] if lines else []
+    return ["", Headline(title, lines), *(f"  {line}" for line in lines)] if lines else []
 
 
-def listing(pairs: Sequence[tuple[str, str]]) -> list[str]:
+def listing(pairs: Sequence[tuple[str, str]]) -> Cells:
     """Names and what belongs to them, below each other."""
     width = max((len(name) for name, _ in pairs), default=0)
-    return [_clip(f"{name:<{width}}  {text}", WIDTH - _INDENT) for name, text in pairs]
+    lines = [_clip(f"{name:<{width}}  {text}", WIDTH - _INDENT) for name, text in pairs]
+    return Cells(lines, [(name, text.strip()) for name, text in pairs])
 
 
-def aligned(pairs: Sequence[tuple[str, str]]) -> list[str]:
+def aligned(pairs: Sequence[tuple[str, str]]) -> Cells:
     """The same with numbers that end below each other: they are compared by their length."""
     width = max((len(text) for _, text in pairs), default=0)
     return listing([(name, text.rjust(width)) for name, text in pairs])

@@ -10,11 +10,16 @@ from hisigma_zfit.results.numbers import number, pair
 if TYPE_CHECKING:
     from hisigma_zfit.results import ToySummary
 
-__all__ = ["toys"]
+__all__ = ["toy_lines", "toys"]
 
 
 def toys(what: ToySummary) -> str:
     """What ``hisigma toys`` prints: expected results, coverage, and bias and pulls of every parameter."""
+    return "\n".join(toy_lines(what))
+
+
+def toy_lines(what: ToySummary) -> list[str]:
+    """The same, of which the page of the study makes its tables."""
     z = what.significance
     facts = [
         (f"injected {what.poi}", number(what.injected)),
@@ -53,4 +58,4 @@ def toys(what: ToySummary) -> str:
         for name, p in what.parameters.items()
     ]
     lines = [f"{number(what.n)} pseudo-experiments", *section("result", listing(facts))]
-    return "\n".join([*lines, *section("bias and pulls", grid([head, *rows]))])
+    return [*lines, *section("bias and pulls", grid([head, *rows]))]

@@ -1,9 +1,7 @@
-"""One page of a validation: as plain text, as HTML that needs no other file, and as PDF."""
+"""A validation: as plain text, as what its page says, and as PDF on one sheet."""
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import textwrap
 from typing import TYPE_CHECKING, Any
@@ -12,27 +10,21 @@ import matplotlib as mpl
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
+from hisigma_zfit.report.meanings import table_words
+from hisigma_zfit.report.page import Content
+from hisigma_zfit.report.page_tables import columns, escaped
 from hisigma_zfit.report.style import styled
 from hisigma_zfit.report.text import WIDTH, grid, section
 from hisigma_zfit.report.validation_figures import PANELS, STATE_COLOURS
 from hisigma_zfit.results.numbers import number, pair
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from hisigma_zfit.results import RetrainedFit, Validation
 
-__all__ = ["as_html", "as_pdf", "as_text", "sheet"]
+__all__ = ["as_pdf", "as_text", "sheet", "validation_content"]
 
-CAPTIONS = {
-    "spectrum": "Masses of the data in the sidebands, the shape that pseudo-experiments are drawn from, and the "
-    "pseudo-signal regions. The data of the signal region were not looked at.",
-    "shifts": "Every fit's distance from the right answer in units of the statistical error. Windows: the signal found "
-    "in data that have none, with its error. Injected: against a fit of the same events with the densities they were "
-    "drawn from. Below: against the same fit with another training.",
-    "injection": "Found against injected signal, after training again, and with the true densities.",
-    "closure": "Misfit of the background's density, feature by feature, in events that did not train it.",
-}
 _HEAD = ("fit", "region", "injected", "found", "Z", "true densities", "shift", "events", "training", "p")
 
 
@@ -82,61 +74,32 @@ def as_text(what: Validation) -> str:
     return "\n".join(lines)
 
 
-_STYLE = """
-body { font: 16px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-h1 { margin-bottom: 0.2rem } table { border-collapse: collapse; margin: 1rem 0; font-size: 0.88rem }
-th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.7rem; border-bottom: 1px solid #ddd }
-td.number, th.number { text-align: right; white-space: nowrap } .scroll { overflow-x: auto }
-.state { color: white; border-radius: 0.3rem; padding: 0.1rem 0.5rem; font-weight: 600; white-space: nowrap }
-.verdict { font-size: 1.15rem; border-left: 0.4rem solid; padding: 0.5rem 1rem; background: #f6f6f6 }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem }
-figure { margin: 0 } figure img { width: 100% } figcaption { font-size: 0.85rem; color: #444 }
-"""
-
-
-def as_html(what: Validation, figures: Mapping[str, Figure]) -> str:
-    """A page that needs no other file: the figures are in it.
-
-    Args:
-        what: The validation.
-        figures: Those of `validation_figures`, by name.
-    """
-
-    def escaped(text: str) -> str:
-        return html.escape(text.replace("+-", "±"))
+def validation_content(what: Validation) -> Content:
+    """What a validation has to say on the page of its run."""
 
     def state(name: str) -> str:
-        return f'<span class="state" style="background:{STATE_COLOURS[name]}">{name}</span>'
+        return f'<span class="state state-{escaped(name)}">{escaped(name)}</span>'
 
-    def cells(row: Sequence[str], tag: str) -> str:
-        first, *others = (escaped(cell) for cell in row)
-        return f"<{tag}>{first}</{tag}>" + "".join(f'<{tag} class="number">{cell}</{tag}>' for cell in others)
-
-    checks = "".join(
-        f"<tr><td>{escaped(c.name)}</td><td>{state(c.state)}</td><td>{escaped(c.words)}</td></tr>" for c in what.checks
+    heads = "".join(f'<th scope="col">{text}</th>' for text in ("Question", "State", "Answer"))
+    rows = "".join(
+        f'<tr><th scope="row">{escaped(c.name)}</th><td>{state(c.state)}</td><td>{escaped(c.words)}</td></tr>'
+        for c in what.checks
     )
-    jobs = "".join(f"<tr>{cells(_row(job), 'td')}</tr>" for job in what.jobs)
-    drawn = "".join(
-        f'<figure><img alt="{name}" src="data:image/png;base64,{_png(figure)}">'
-        f"<figcaption>{escaped(CAPTIONS.get(name, ''))}</figcaption></figure>"
-        for name, figure in figures.items()
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    scroll = f'<div class="scroll" tabindex="0" role="region" aria-label="Questions">{table}</div>'
+    words, _ = table_words("validate", "Questions")
+    _, meanings = table_words("validate", "Fits")
+    fits = columns("Fits", [_HEAD, *map(_row, what.jobs)], meanings)
+    return Content(
+        kind="validate",
+        title=f"Validation of {what.poi}",
+        lead=what.verdict,
+        result=what,
+        parts=[("Questions", f"<p>{escaped(words)}</p>{scroll}"), ("Fits", fits)],
+        notes=_notes(what),
+        state=what.state,
+        poi=what.poi,
     )
-    notes = "".join(f"<li>{escaped(note)}</li>" for note in _notes(what))
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Validation of {escaped(what.poi)}'
-        f"</title><style>{_STYLE}</style></head><body>\n<h1>Validation of {escaped(what.poi)}</h1>\n"
-        f'<p class="verdict" style="border-color:{STATE_COLOURS[what.state]}">{state(what.state)} '
-        f"{escaped(what.verdict)}</p>\n<table><tr><th>Question</th><th></th><th>Answer</th></tr>{checks}</table>\n"
-        f'<div class="figures">{drawn}</div>\n<h2>Fits</h2>\n<div class="scroll"><table><tr>{cells(_HEAD, "th")}</tr>'
-        f"{jobs}</table></div>\n<ul>{notes}</ul>\n</body></html>\n"
-    )
-
-
-def _png(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    with styled():
-        figure.savefig(buffer, format="png", dpi=70, metadata={"Software": None})
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 _A4 = (8.27, 11.69)

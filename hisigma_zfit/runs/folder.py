@@ -19,6 +19,7 @@ from hisigma_zfit.errors import InputError, RunFolderError
 from hisigma_zfit.files import disk_errors, disk_full, is_disk_full, sync_directory, take_lock, write_bytes
 from hisigma_zfit.results.base import plain
 from hisigma_zfit.runs.identity import stored_identity
+from hisigma_zfit.runs.page import PAGE
 from hisigma_zfit.runs.stored import LOCK, is_empty_folder, require_complete, what_is_there
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hisigma_zfit.runs.identity import Identity
+    from hisigma_zfit.runs.page import Drawable
     from hisigma_zfit.runs.stored import StoredResults
 
 __all__ = ["RunFolder"]
@@ -139,6 +141,20 @@ class RunFolder:
         with disk_errors(self.folder, f"figures/{name}"):
             stem.parent.mkdir(parents=True, exist_ok=True)
             return plotting.save(figure, stem)
+
+    def save_page(self, results: Drawable) -> None:
+        """Write all figures, and the page that holds them beside the numbers; ``config.yaml`` must be there.
+
+        Args:
+            results: Of the run.
+
+        Raises:
+            RunFolderError: The disk is full, or the run is complete.
+        """
+        figures = results.figures()
+        for name, figure in figures.items():
+            self.save_figure(name, figure)
+        self.write_text(PAGE, results.page(self.folder, figures))
 
     def member_folder(self, name: str) -> Path:
         """Folder ``members/NAME`` where a training keeps its members; it outlives an interruption."""

@@ -6,6 +6,7 @@ members/                     trained members, one by one
 result.json                  the answer of the task
 NAME.json, FOLDER/NAME.json  its other results
 figures/                     PDF and PNG of each figure
+report.html                  all of it on one page that needs no other file
 
 A task adds what is its own, such as ``model/``, and knows the names and kinds of its results.
 """

@@ -2,7 +2,7 @@
 
 toys.json                    what decides the toys, and the versions used
 chunks/                      fits, so many toys in each file
-summary.json, table.txt, figures/
+summary.json, table.txt, figures/, report.html
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,15 +22,18 @@ from hisigma_zfit.files import disk_errors, take_lock, write_bytes, write_npz
 from hisigma_zfit.results import ToySummary
 from hisigma_zfit.results.base import plain
 from hisigma_zfit.runs.identity import package_versions
+from hisigma_zfit.runs.page import PAGE, study_origin
 from hisigma_zfit.runs.stored import LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from matplotlib.figure import Figure
+
     from hisigma_zfit.arrays import Array
 
-__all__ = ["ToyFolder", "load_toys"]
+__all__ = ["ToyFolder", "ToyResults", "load_toys"]
 
 SCHEMA = "hisigma-zfit/toy-study/2"  # the toys of the first drew from other random streams
 
@@ -113,14 +117,15 @@ class ToyFolder:
     def finish(self, summary: ToySummary) -> None:
         """Write the summary with its table and figures."""
         from hisigma_zfit.report.plotting import save
-        from hisigma_zfit.report.toy_figures import toy_figures
-        from hisigma_zfit.report.toy_tables import toys
 
+        results = ToyResults(summary)
+        figures = results.figures()
         with disk_errors(self.path, "figures"):
             (self.path / "figures").mkdir(exist_ok=True)
-            for name, figure in toy_figures(summary).items():
+            for name, figure in figures.items():
                 save(figure, self.path / "figures" / name)
-        self.write_text("table.txt", f"{toys(summary)}\n")
+        self.write_text("table.txt", f"{results.table()}\n")
+        self.write_text(PAGE, results.page(self.path, figures))
         self.write_text("summary.json", f"{summary.to_json()}\n")
 
     def __enter__(self) -> Self:
@@ -132,6 +137,32 @@ class ToyFolder:
         with contextlib.suppress(OSError):
             (self.path / LOCK).unlink()
         os.close(self._lock)
+
+
+@dataclass(frozen=True)
+class ToyResults:
+    """All that a finished study knows and that its figures are drawn from."""
+
+    summary: ToySummary
+
+    def table(self) -> str:
+        """Content of ``table.txt``."""
+        from hisigma_zfit.report.toy_tables import toys
+
+        return toys(self.summary)
+
+    def figures(self) -> dict[str, Figure]:
+        """All figures by name."""
+        from hisigma_zfit.report.toy_figures import toy_figures
+
+        return toy_figures(self.summary)
+
+    def page(self, folder: Path, figures: Mapping[str, Figure]) -> str:
+        """Content of ``report.html``."""
+        from hisigma_zfit.report.page import page
+        from hisigma_zfit.report.pages import toy_content
+
+        return page(toy_content(self.summary), figures, study_origin(folder / "toys.json", "toys"))
 
 
 def _stored_options(folder: Path) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 result.json                      the `Validation`
 jobs/NAME.json                   every finished job, at once
-validation.html, validation.pdf  the page
+report.html, validation.pdf      the page
 table.txt, figures/              the same in parts
 """
 
@@ -16,16 +16,16 @@ import numpy as np
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.measurement.inputs import input_digests, read
 from hisigma_zfit.report import validation_page
-from hisigma_zfit.report.validation_figures import validation_figures
 from hisigma_zfit.results import ClosureReport, RetrainedFit, Spectrum, Validation
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
-from hisigma_zfit.runs.stored import RESULT, read_results
+from hisigma_zfit.runs.stored import RESULT
 from hisigma_zfit.validation import verdict
 from hisigma_zfit.validation.material import collect
 from hisigma_zfit.validation.options import ValidateOptions
 from hisigma_zfit.validation.plan import make_plan
+from hisigma_zfit.validation.stored import TASK, ValidationResults, load_validation
 from hisigma_zfit.workers import finished
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ __all__ = ["TASK", "load_validation", "validate"]
 
 _log = logging.getLogger(__name__)
 
-TASK = "validate"
 _STAGES = ("read", "reference", "jobs", "draw")
 _BINS = 40  # of the mass, over the whole range
 
@@ -108,26 +107,13 @@ def validate(
         with stages("jobs"):
             fits = _run(run, material, jobs, stages, processes=processes, scheduler=scheduler)
         result = _summary(settings, identity, material, fits, closure, stages)
-        with stages("draw"):
-            figures = validation_figures(result)
-            for name, figure in figures.items():
-                run.save_figure(name, figure)
-            run.write_text("validation.html", validation_page.as_html(result, figures))
-            run.write_bytes("validation.pdf", validation_page.as_pdf(result))
         run.write_text("config.yaml", settings.document())
+        with stages("draw"):
+            run.save_page(ValidationResults(result))
+            run.write_bytes("validation.pdf", validation_page.as_pdf(result))
         run.write_text("table.txt", validation_page.as_text(result) + "\n")
         run.write_json(f"{RESULT}.json", result)
     return result
-
-
-def load_validation(path: str | Path) -> Validation:
-    """Read the validation in a run folder.
-
-    Raises:
-        RunFolderError: `path` is not a validation with a result, or a file in it is damaged.
-    """
-    (found,) = read_results(path, {RESULT: Validation}, task=TASK).all(RESULT, Validation)
-    return found
 
 
 def _run(

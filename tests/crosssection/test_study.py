@@ -219,6 +219,7 @@ class TestStudy:
         assert (place / "table.txt").read_text().startswith("Coverage of the 68.27 % interval of mu")
         assert sorted(path.name for path in (place / "draws").iterdir()) == ["0000.json", "0001.json", "0002.json"]
         assert (place / "figures" / "toys_coverage.pdf").exists()
+        assert "true nuisances drawn from their priors" in (place / "report.html").read_text(encoding="utf-8")
         for own in toys.methods.values():
             assert own.toys + own.failed == 12
             assert own.width > 0.1
@@ -272,7 +273,7 @@ class TestStudy:
         ]
         text = study.coverage_command(parser.parse_args(line))
         assert text.startswith("Coverage of the 68.27 % interval of mu")
-        assert text.endswith(f"written to {finished.run / 'toys'}")
+        assert text.endswith(f"written to {finished.run / 'toys'}: see {finished.run / 'toys' / 'report.html'}")
 
     def test_large_weights_are_told(self, finished, tmp_path, caplog, monkeypatch):
         monkeypatch.setattr("hisigma_zfit.report.coverage_figures.coverage_figures", lambda _: {})

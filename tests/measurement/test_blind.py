@@ -290,16 +290,17 @@ def test_the_command_line_knows_blind_runs(blind, opened, tmp_path):
     flags = {"--blind": (), "--inject": "80", "--out": str(blind.out)}
     measured = folders.hisigma(*folders.measure(blind.inputs, blind.out, flags))
     assert measured.code == 0, measured.err
-    assert measured.out == f"{table}\nwritten to {blind.out}\n"
+    assert measured.out == f"{table}\nwritten to {blind.out}: see {blind.out / 'report.html'}\n"
     assert table.startswith("HI-SIGMA blind measurement of n_sig\n")
     assert folders.hisigma("info", blind.out).out == table
     drawn = folders.hisigma("plot", blind.out, "--to", tmp_path / "figures")
-    assert drawn.out == f"5 figures written to {tmp_path / 'figures'}\n"
+    assert drawn.out.startswith(f"5 figures written to {tmp_path / 'figures'}, ")
     names = {path.stem for path in (blind.out / "figures").iterdir()}
     assert names == {"sidebands_m", "sidebands_a", "sidebands_b", "expected_scan", "training"}
     shown = folders.hisigma("unblind", blind.out, "--out", opened[0])
     assert shown.code == 0, shown.err
-    assert shown.out == f"{(opened[0] / 'table.txt').read_text()}\nwritten to {opened[0]}\n"
+    table = (opened[0] / "table.txt").read_text()
+    assert shown.out == f"{table}\nwritten to {opened[0]}: see {opened[0] / 'report.html'}\n"
     # an open run does not take the place of a blind one
     over = folders.hisigma(*folders.measure(blind.inputs, blind.out))
     assert over.code == 2

@@ -183,6 +183,7 @@ def test_a_study_folder_is_not_mixed_up(pool, fits, tmp_path):
     assert stored.coverage == summary.coverage
     np.testing.assert_array_equal(stored.pulls, summary.pulls)
     assert {p.suffix for p in (tmp_path / "study" / "figures").iterdir()} == {".pdf", ".png"}
+    assert "<h1>Pseudo-experiments of n_sig</h1>" in (tmp_path / "study" / "report.html").read_text(encoding="utf-8")
     with pytest.raises(InputError, match="the same seed, got 3 instead of 4"):
         ToyFolder.open(tmp_path / "study", {"seed": 4})
     (tmp_path / "other").mkdir()

@@ -52,12 +52,12 @@ def test_the_folder_holds_the_page_and_every_job(finished, found):
     assert [job.name for job in found.jobs] == names
     assert sorted(path.stem for path in (out / "jobs").iterdir()) == sorted(names)
     assert not [job.failure for job in found.jobs if job.failure]
-    assert {"result.json", "validation.html", "validation.pdf", "table.txt", "config.yaml"} <= {
+    assert {"result.json", "report.html", "validation.pdf", "table.txt", "config.yaml"} <= {
         path.name for path in out.iterdir()
     }
     assert len(list((out / "figures").glob("*.pdf"))) == 4
     assert outcome.out.startswith((out / "table.txt").read_text().rstrip("\n"))
-    assert html.escape(found.verdict) in (out / "validation.html").read_text(encoding="utf-8")
+    assert html.escape(found.verdict) in (out / "report.html").read_text(encoding="utf-8")
     assert "6/6" in outcome.err
 
 
@@ -104,7 +104,7 @@ def test_an_interrupted_validation_ends_with_the_same_numbers(finished, found, t
     assert (tmp_path / "out" / "jobs" / "injection-001.json").stat().st_mtime_ns == before
     for path in (out / "jobs").iterdir():
         assert_same_text((tmp_path / "out" / "jobs" / path.name).read_text(), path.read_text())
-    for name in ("validation.html", "validation.pdf"):
+    for name in ("report.html", "validation.pdf"):
         assert (tmp_path / "out" / name).exists()
     assert_same_results(load_validation(tmp_path / "out"), found)
 
