@@ -49,7 +49,8 @@ def test_measure_prints_the_table_and_says_what_it_does(finished_run):
 
 
 def test_measure_draws_every_figure_as_pdf_and_png(finished_run):
-    names = [f"{kind}_{name}" for kind in ("projection", "enriched") for name in ("m", "a", "b")] + ["scan", "training"]
+    names = [f"{kind}_{name}" for kind in ("projection", "enriched", "prefit") for name in ("m", "a", "b")]
+    names += ["shape_background", "shape_signal", "correlations", "expected", "goodness_of_fit", "scan", "training"]
     figures = finished_run.out / "figures"
     assert entries(figures) == sorted(f"{name}.{suffix}" for name in names for suffix in ("pdf", "png"))
     for file in figures.iterdir():
@@ -76,16 +77,21 @@ def test_the_same_command_again_returns_the_stored_result(finished_run):
 
 def test_plot_draws_the_stored_results_again(finished_run, tmp_path):
     # the stored results decide what is drawn: a run with fewer of them is drawn faster
-    shutil.copytree(finished_run.out, tmp_path / "out", ignore=shutil.ignore_patterns("projections*", "training*"))
+    shutil.copytree(
+        finished_run.out,
+        tmp_path / "out",
+        ignore=shutil.ignore_patterns("projections*", "training*", "shapes", "goodness*.json"),
+    )
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "figures").iterdir()}
     for arguments, target in ((["--to", tmp_path / "again"], tmp_path / "again"), ([], tmp_path / "out" / "figures")):
         outcome = folders.hisigma("plot", tmp_path / "out", *arguments)
         assert outcome.code == 0
         assert outcome.err == ""
-        assert outcome.out == f"1 figures written to {target}\n"
-    assert entries(tmp_path / "again") == ["scan.pdf", "scan.png"]
+        assert outcome.out == f"3 figures written to {target}\n"
+    drawn = {f"{name}.{suffix}" for name in ("correlations", "expected", "scan") for suffix in ("pdf", "png")}
+    assert set(entries(tmp_path / "again")) == drawn
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "figures").iterdir()}
-    assert {name for name, changed in after.items() if changed != before[name]} == {"scan.pdf", "scan.png"}
+    assert {name for name, changed in after.items() if changed != before[name]} == drawn
 
 
 def test_info_shows_versions_run_folders_and_data_files(finished_run):

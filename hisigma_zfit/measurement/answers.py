@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hisigma_zfit.density import diagnostics
+from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import bootstrap_profilers, combination
 from hisigma_zfit.inference.hypotests import discovery
@@ -23,10 +24,18 @@ from hisigma_zfit.inference.unseen import Taught
 from hisigma_zfit.inference.weights import weights_profiler
 from hisigma_zfit.learn.resampling import held_out_events
 from hisigma_zfit.likelihood.nll import ExtendedNLL
+from hisigma_zfit.measurement.reporting import (
+    Reviewed,
+    binned_models,
+    expectations,
+    prefit_projections,
+    review,
+)
 from hisigma_zfit.measurement.streams import Stream, stream_seed
 from hisigma_zfit.model.projections import sample_model
 from hisigma_zfit.results import ClosureReport, ConfidenceLevels, Estimate, FitSummary, MemberFit
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
+from hisigma_zfit.toys.samples import sample_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +65,8 @@ class Answers:
         scan: Profile of the parameter of interest.
         projections: Every observable in data and in the fitted model.
         projections_enriched: The same where signal is enriched.
+        projections_prefit: The mass, and the features in the signal region, beside what was to be expected there.
+        reviewed: What the fit says of itself.
     """
 
     values: dict[str, Any]
@@ -63,6 +74,8 @@ class Answers:
     scan: LikelihoodScan
     projections: tuple[Projection, ...]
     projections_enriched: tuple[Projection, ...]
+    projections_prefit: tuple[Projection, ...]
+    reviewed: Reviewed
 
 
 def closure(inputs: Mapping[str, Inputs], densities: Mapping[str, Densities], *, seed: int) -> ClosureReport:
@@ -207,6 +220,7 @@ def ask(
     *,
     members: tuple[Profiler, ...],
     mass_only: Sequence[Any],
+    weighted: bool = False,
     seed: int,
 ) -> Answers:
     """Answer every question that a measurement is asked.
@@ -218,6 +232,7 @@ def ask(
         options: How the bootstraps are combined.
         members: Their fits.
         mass_only: The models of all categories without the features, and so without an error of what was learned.
+        weighted: Whether the simulation has weights, which tell how much signal it expects.
         seed: Seed of every random step.
 
     Raises:
@@ -230,20 +245,37 @@ def ask(
     combined = combine(profiler, models, events, members, first.training.events, options)
     without = Profiler(ExtendedNLL(list(mass_only), events), poi)
     returned = response(profiler, inputs, seed=seed)
-    values, scan = _summarise(result, profiler, combined, members, without, seed=seed)
+    asimov = _asimov_sample(profiler, seed=seed)
+    values, scan = _summarise(result, profiler, combined, members, without, asimov=asimov, seed=seed)
+    simulated = sum(part.signal.size for part in inputs.values()) if weighted else None
+    signals = {"fitted": profiler.best} | ({} if simulated is None else {"simulation": simulated})
+    expected = expectations(profiler, asimov, signals, cl=0.95, seed=stream_seed(seed, Stream.LIMIT))
     samples = {
         category: sample_model(result, seed=stream_seed(seed, Stream.SAMPLE, category), category=k)
         for k, category in enumerate(inputs)
     }
+    fitted = binned_models(profiler, samples)
     shown = [(category, name) for category, part in inputs.items() for name in (str(part.mass.obs[0]), *part.features)]
     enriched: dict[str, Any] = {"bins": 20, "region": first.region, "signal_efficiency": _ENRICHED_EFFICIENCY}
     return Answers(
         values,
         returned,
         scan,
-        tuple(_of(category, samples[category].project(name)) for category, name in shown),
-        tuple(_of(category, samples[category].project(name, **enriched)) for category, name in shown),
+        tuple(_of(category, fitted[category].project(name)) for category, name in shown),
+        tuple(_of(category, fitted[category].project(name, **enriched)) for category, name in shown),
+        prefit_projections(profiler, data, inputs, samples, signal=simulated),
+        review(profiler, data, inputs, fitted, expected=expected, seed=seed),
     )
+
+
+def _asimov_sample(profiler: Profiler, *, seed: int) -> Any:
+    """Events of Asimov sets of the fitted model, made once; None where none can be made."""
+    try:
+        return sample_of(
+            profiler.loss, theta=profiler.minimum.theta, events=20_000, seed=stream_seed(seed, Stream.LIMIT)
+        )
+    except (InputError, FitError):
+        return None  # `background_t` says why
 
 
 def _of(category: str, projection: Projection) -> Projection:
@@ -261,6 +293,7 @@ def _summarise(
     members: tuple[Profiler, ...],
     mass_only: Profiler,
     *,
+    asimov: Any,
     seed: int,
 ) -> tuple[dict[str, Any], LikelihoodScan]:
     """Answers of the combined likelihood, with the nominal and the mass-only fit beside it."""
@@ -275,7 +308,9 @@ def _summarise(
         scan = replace(scan, members=np.stack([member.scan(grid) for member in members]))
     stat_only = Estimate(profiler.best, profiler.error_without(constrained))
     nominal = FitSummary(profiler.best, profiler.error, discovery(profiler, profiler.name).z)
-    limit = combined.upper_limit(cl=0.95, seed=stream_seed(seed, Stream.LIMIT))
+    # drawn from the average of all members, which the other combinations have no part in
+    own = asimov if combined.profilers == (profiler,) else None
+    limit = combined.upper_limit(cl=0.95, seed=stream_seed(seed, Stream.LIMIT), sample=own)
     values = {
         "poi": profiler.name,
         "value": one.value,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from hisigma_zfit.configuration.arguments import Flag
+from hisigma_zfit.configuration.figures import FIGURE_OPTIONS, FigureOptions
 from hisigma_zfit.configuration.options import Files, Names, Options, Pair
 from hisigma_zfit.data import SignalRegion
 
@@ -81,7 +82,7 @@ def _require_factors(factors: dict[str, float]) -> None:
             )
 
 
-class EventOptions(Options):
+class EventOptions(FigureOptions):
     """The data and how they are cut, of every task."""
 
     data: Annotated[Files, _FILES] = Field(min_length=1, description="data (ROOT, HDF5 or Parquet)")
@@ -330,7 +331,8 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
     def numbers(self) -> dict[str, Any]:
         """Options that change numbers: all but the paths, whose content is hashed instead."""
         varied = ("systematic", "background_systematic")
-        plain = self.model_dump(mode="json", exclude={"data", "signal", "sideband_training", *varied})
+        unused = {"data", "signal", "sideband_training", *varied, *FIGURE_OPTIONS}
+        plain = self.model_dump(mode="json", exclude=unused)
         for name, own in self.backgrounds.items():
             del plain["backgrounds"][name]["files"]
             plain["backgrounds"][name]["systematic"] = sorted(own.systematic)

@@ -13,9 +13,7 @@ from hisigma_zfit.measurement.inputs import input_digests
 from hisigma_zfit.measurement.options import MeasureOptions
 from hisigma_zfit.measurement.preparation import prepare
 from hisigma_zfit.measurement.stored import TASK, MeasurementResults, load_any, load_results
-from hisigma_zfit.report import tables
-from hisigma_zfit.report.figures import measurement_figures
-from hisigma_zfit.results import EventCounts, Measurement
+from hisigma_zfit.results import EventCounts, Measurement, Presentation
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
@@ -108,16 +106,12 @@ def measure_open(
         results = _results(settings, identity, run, stages)
         results = replace(results, measurement=replace(results.measurement, unblinding=record))
         with stages("draw"):
-            for name, figure in measurement_figures(
-                results.measurement,
-                results.projections,
-                results.projections_enriched,
-                results.scan,
-                results.histories,
-            ).items():
+            for name, figure in results.figures().items():
                 run.save_figure(name, figure)
+        # drawing is a part of the time that it took
+        results = replace(results, measurement=replace(results.measurement, timings_s=stages.timings()))
         run.write_text("config.yaml", settings.document())
-        run.write_text("table.txt", tables.measurement(results.measurement) + "\n")
+        run.write_text("table.txt", results.table() + "\n")
         run.write_results(results.stored())
     return results.measurement
 
@@ -186,7 +180,16 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         for category, model in zip(models, fitted, strict=True):
             save_model(model, run.folder / "model" / category)
         alone = [model.mass_only() for model in composed]
-        answers = ask(result, data, inputs, settings, members=members, mass_only=alone, seed=settings.seed)
+        answers = ask(
+            result,
+            data,
+            inputs,
+            settings,
+            members=members,
+            mass_only=alone,
+            weighted=settings.weight is not None,
+            seed=settings.seed,
+        )
     measurement = Measurement(
         **answers.values,
         n_events=_counts([events.report for events in data], inputs, settings),
@@ -200,13 +203,18 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         training_error=sigma,
         training_bias=bias,
         training=choices(densities.values()),
+        fit=answers.reviewed.report,
     )
     return MeasurementResults(
         measurement=measurement,
         projections=answers.projections,
         projections_enriched=answers.projections_enriched,
+        projections_prefit=answers.projections_prefit,
+        shapes=answers.reviewed.shapes,
+        tests=answers.reviewed.tests,
         scan=answers.scan,
         histories=prepared.histories,
+        presentation=Presentation(**settings.figure_words()),
     )
 
 

@@ -59,6 +59,8 @@ def study_toys(
         FitError: Too many toys could not be fitted.
     """
     from hisigma_zfit.measurement import load_models
+    from hisigma_zfit.measurement.stored import load_any
+    from hisigma_zfit.report.style import presented
     from hisigma_zfit.toys.summary import summarise
     from hisigma_zfit.toys.toys import make_pool, run_toys
 
@@ -83,7 +85,8 @@ def study_toys(
             progress=progress,
         )
         summary = summarise(fits, pool, poi, seed=seed, limit=limit)
-        study.finish(summary)
+        with presented(load_any(folder).presentation):
+            study.finish(summary)
     return summary, place
 
 

@@ -16,8 +16,9 @@ import numpy as np
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.measurement.inputs import input_digests, read
 from hisigma_zfit.report import validation_page
+from hisigma_zfit.report.style import presented
 from hisigma_zfit.report.validation_figures import validation_figures
-from hisigma_zfit.results import ClosureReport, RetrainedFit, Spectrum, Validation
+from hisigma_zfit.results import ClosureReport, Presentation, RetrainedFit, Spectrum, Validation
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
@@ -108,7 +109,7 @@ def validate(
         with stages("jobs"):
             fits = _run(run, material, jobs, stages, processes=processes, scheduler=scheduler)
         result = _summary(settings, identity, material, fits, closure, stages)
-        with stages("draw"):
+        with stages("draw"), presented(Presentation(**settings.figure_words())):
             figures = validation_figures(result)
             for name, figure in figures.items():
                 run.save_figure(name, figure)
