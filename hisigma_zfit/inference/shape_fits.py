@@ -29,6 +29,7 @@ __all__ = ["background_shape", "rows_of", "shape_covariance", "simulated_shape"]
 
 _GROUPS = 2000  # weighted mean masses
 _STEP = 0.2  # of an error, for second differences
+_FLAT = 1e-3  # least eigenvalue of a Hessian in units of its diagonal that differences tell from zero
 _BINS, _POINTS, _NODES = 50, 400, 5
 _TAIL = 0.002  # of the simulated events that the figure of a peak leaves out on each side
 
@@ -59,7 +60,7 @@ def _at_limit(parameter: Any) -> bool:
     return value - lower < reach or upper - value < reach
 
 
-def shape_covariance(pdf: Any, m: Array, weights: Array) -> tuple[list[Any], tuple[str, ...], Array]:
+def shape_covariance(pdf: Any, m: Array, weights: Array) -> tuple[list[Any], dict[str, str], Array]:
     """Covariance of a shape's parameters in a fit to masses, which it has been through.
 
     Args:
@@ -68,23 +69,23 @@ def shape_covariance(pdf: Any, m: Array, weights: Array) -> tuple[list[Any], tup
         weights: Of the events, shape (n,).
 
     Returns:
-        The F parameters that are not at a limit, the names of those that are, and the covariance, shape (F, F); NaN
-        where the likelihood has no minimum.
+        The F parameters that the events determine, why the others have no error (``"at its limit"``,
+        ``"not determined"``) by name, and the covariance, shape (F, F).
     """
     masses, sums, squares = _grouped(m, weights)
     every = _independent(pdf)
     free = [p for p in every if not _at_limit(p)]
-    held = tuple(str(p.name) for p in every if _at_limit(p))
-    at = np.array([float(p.value()) for p in free])
+    held = {str(p.name): "at its limit" for p in every if _at_limit(p)}
     if not free:
         return free, held, np.zeros((0, 0))
+    at = np.array([float(p.value()) for p in free])
 
     def log_density(shift: Array) -> Array:
         zfit.param.assign_values(free, at + shift)
         return np.log(np.maximum(shapes.evaluate(pdf, masses), 1e-300))
 
     with parameters_restored(free):
-        errors = _errors(lambda shift: -float(sums @ log_density(shift)), at)
+        errors = _errors(lambda shift: -float(sums @ log_density(shift)), at, [_room(p) for p in free])
         step = np.diag(_STEP * errors)
         ends = np.array([[log_density(sign * row) for sign in (1.0, -1.0)] for row in step])
         middle = log_density(np.zeros(at.size))
@@ -98,33 +99,52 @@ def shape_covariance(pdf: Any, m: Array, weights: Array) -> tuple[list[Any], tup
                     for a, b, sign in ((1, 1, 1.0), (1, -1, -1.0), (-1, 1, -1.0), (-1, -1, 1.0))
                 ]
                 hessian[i, j] = hessian[j, i] = -sums @ np.sum(corners, axis=0) / (4.0 * step[i, i] * step[j, j])
-    try:
-        if not np.linalg.eigvalsh(hessian)[0] > 0.0:
-            return free, held, np.full_like(hessian, np.nan)
-    except np.linalg.LinAlgError:
-        return free, held, np.full_like(hessian, np.nan)
-    inverse = np.linalg.inv(hessian)
-    covariance = inverse @ ((scores * squares) @ scores.T) @ inverse if _weighted(weights) else inverse
-    return free, held, np.asarray(covariance)
+    spans = np.array([float(p.upper) - float(p.lower) if p.has_limits else np.inf for p in free])
+    kept = _determined(hessian, spans)
+    held |= {str(p.name): "not determined" for k, p in enumerate(free) if k not in kept}
+    inverse = np.linalg.inv(hessian[np.ix_(kept, kept)])
+    covariance = inverse @ ((scores[kept] * squares) @ scores[kept].T) @ inverse if _weighted(weights) else inverse
+    return [free[k] for k in kept], held, np.asarray(covariance)
+
+
+def _determined(hessian: Array, spans: Array) -> list[int]:
+    """Parameters whose error is smaller than their range; of a flat combination, the one that is most of it goes."""
+    kept = [k for k in range(len(hessian)) if np.isfinite(hessian[k]).all() and hessian[k, k] > spans[k] ** -2.0]
+    while kept:
+        own = hessian[np.ix_(kept, kept)]
+        scale = 1.0 / np.sqrt(np.diag(own))
+        values, axes = np.linalg.eigh(scale[:, None] * own * scale)
+        if values[0] > _FLAT:
+            break
+        del kept[int(np.argmax(np.abs(axes[:, 0])))]
+    return kept
+
+
+def _room(parameter: Any) -> float:
+    """How far a parameter can go on both sides."""
+    if not parameter.has_limits:
+        return float("inf")
+    value = float(parameter.value())
+    return 0.9 * min(value - float(parameter.lower), float(parameter.upper) - value)
 
 
 def _weighted(weights: Array) -> bool:
     return bool(np.any(weights != 1.0))
 
 
-def _errors(loss: Callable[[Array], float], at: Array) -> Array:
+def _errors(loss: Callable[[Array], float], at: Array, rooms: Sequence[float]) -> Array:
     """Errors of the parameters one by one, for the steps of differences."""
     best, found = loss(np.zeros(at.size)), np.empty(at.size)
     for k in range(at.size):
-        error = 1e-3 * max(abs(at[k]), 1e-3)
+        error = min(1e-3 * max(abs(at[k]), 1e-3), rooms[k])
         for _ in range(6):
             shift = np.zeros(at.size)
             shift[k] = error
             rise = 0.5 * (loss(shift) + loss(-shift)) - best
             # where it rises by one half
             factor = float(np.clip(np.sqrt(0.5 / rise), 0.03, 30.0)) if rise > 0.0 else 10.0
-            error *= factor
-            if 0.8 < factor < 1.25:
+            error = min(error * factor, rooms[k])
+            if 0.8 < factor < 1.25 or error == rooms[k]:
                 break
         found[k] = error
     return found
@@ -198,7 +218,7 @@ def background_shape(
         parts = [float(np.squeeze(t.extended.value())) * shapes.evaluate(t.pdf.mass, masses) for t in terms]
         return np.asarray(np.sum(parts, axis=0))
 
-    held = tuple(str(p.name) for p in _independent(falling) if p.floating and _at_limit(p))
+    held = {str(p.name): "at its limit" for p in _independent(falling) if p.floating and _at_limit(p)}
     found = free, held, np.nan_to_num(covariance)[np.ix_(at, at)]
     edges = whole_edges(*shapes.finite_limits(falling.space), _BINS)
     return _shown(
@@ -213,7 +233,7 @@ def _shown(
     events: str,
     mass: str,
     pdf: Any,
-    fitted: tuple[list[Any], tuple[str, ...], Array],
+    fitted: tuple[list[Any], dict[str, str], Array],
     density: Callable[[Array], Array],
     edges: Array,
     m: Array,

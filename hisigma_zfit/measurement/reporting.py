@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.fitting.profiler import Profiler
     from hisigma_zfit.measurement.inputs import Inputs
     from hisigma_zfit.model.projections import ModelSample
-    from hisigma_zfit.results import GoodnessOfFit, RegionYields, ShapeFit
+    from hisigma_zfit.results import GoodnessOfFit, Impacts, RegionYields, ShapeFit
 
 __all__ = ["Reviewed", "binned_models", "expectations", "prefit_projections", "review"]
 
@@ -99,8 +99,6 @@ def review(
         expected: From `expectations`.
         seed: Seed of the measurement.
 
-    Raises:
-        FitError: A fit of an impact did not converge.
     """
     names, minimum = names_of(profiler.loss.parameters), profiler.minimum
     covariance = minimum.covariance(profiler.scatter)
@@ -126,7 +124,6 @@ def review(
             compared[category] = found
             words = "mass and features in the signal region"
             tests.append(FitTest(words, category, found.method, found.statistic, found.p_value, None, found.n_data))
-    nuisances = constrained_parameters(profiler.loss)
     report = FitReport(
         status=status,
         names=tuple(names[k] for k in free),
@@ -137,9 +134,20 @@ def review(
         tests=tuple(tests),
         expected=expected[0],
         expected_limit=expected[1],
-        impacts=impacts(profiler.loss, profiler.name, minos=False) if nuisances else None,
+        impacts=_impacts(profiler),
     )
     return Reviewed(report, shapes, compared)
+
+
+def _impacts(profiler: Profiler) -> Impacts | None:
+    """Where there is a nuisance; a measurement does not fail because an end of its error cannot be fitted."""
+    if not constrained_parameters(profiler.loss):
+        return None
+    try:
+        return impacts(profiler.loss, profiler.name, minos=False)
+    except FitError as error:
+        _log.warning("no impacts: %s", error)
+        return None
 
 
 def _shapes(

@@ -61,8 +61,8 @@ def _test_fact(test: FitTest) -> tuple[str, str]:
 def _shape_facts(shape: ShapeParameters) -> list[tuple[str, str]]:
     facts = []
     for name, estimate in shape.parameters.items():
-        if name in shape.at_limit:
-            text = f"{number(estimate.value)} (at its limit)"
+        if name in shape.held:
+            text = f"{number(estimate.value)} ({shape.held[name]})"
         elif math.isfinite(estimate.error) and estimate.error > 0.0:
             text = pair(estimate.value, estimate.error)
         else:

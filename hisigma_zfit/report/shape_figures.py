@@ -121,7 +121,7 @@ def _text(what: ShapeFit, labels: Mapping[str, str] | None) -> str:
     """Category and parameters with errors, one a line."""
     lines = [what.category] if what.category else []
     for name, estimate in what.fitted.parameters.items():
-        state = " (at limit)" if name in what.fitted.at_limit else " (fixed)" if estimate.error == 0.0 else ""
+        state = f" ({what.fitted.held.get(name, 'fixed')})" if estimate.error == 0.0 else ""
         lines.append(f"{_parameter(name, what, labels)} $=$ {_estimate(estimate)}{state}")
     return "\n".join(lines)
 

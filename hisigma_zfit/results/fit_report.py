@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from hisigma_zfit.results.answers import UpperLimit
@@ -46,10 +46,10 @@ class ShapeParameters(Result):
 
     Attributes:
         shape: Name of its class, such as ``"DoubleCB"``.
-        parameters: All its parameters by name; the error of one that is held or at a limit is zero.
-        names: Those that were fitted and are not at a limit, F of them.
+        parameters: All its parameters by name; the error of one that is held, at a limit or not determined is zero.
+        names: Those that the events determine, F of them.
         covariance: Of these, shape (F, F).
-        at_limit: Parameters at one of their limits.
+        held: Why other parameters have no error, by name: ``"at its limit"`` or ``"not determined"`` by the events.
         chi2: Of the bins of the figure; None where there are too few events.
     """
 
@@ -58,7 +58,7 @@ class ShapeParameters(Result):
     parameters: dict[str, Estimate]
     names: tuple[str, ...]
     covariance: Matrix
-    at_limit: tuple[str, ...] = ()
+    held: dict[str, str] = field(default_factory=dict)
     chi2: Chi2 | None = None
 
 
