@@ -8,15 +8,33 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.report import histograms
 from hisigma_zfit.report.histograms import pulls
 from hisigma_zfit.report.plotting import save, scan, training
-from hisigma_zfit.results import Projection
+from hisigma_zfit.report.style import presented as _presented
+from hisigma_zfit.results import Presentation, Projection
 from hisigma_zfit.statistics.intervals import poisson_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from matplotlib.figure import Figure
 
-__all__ = ["poisson_errors", "projection", "pulls", "save", "scan", "training"]
+__all__ = ["poisson_errors", "presented", "projection", "pulls", "save", "scan", "training"]
+
+
+def presented(**words: Any) -> AbstractContextManager[None]:
+    """Words, units and titles of all figures that are drawn in this context; nothing is claimed outside of it.
+
+    Args:
+        **words: Fields of `hisigma_zfit.results.Presentation`: ``experiment``, ``label``, ``luminosity``, ``energy``,
+            ``units`` and ``titles``.
+
+    Example:
+        >>> with hz.plotting.presented(experiment="CMS", label="Preliminary", luminosity="138", units={"pt": "GeV"}):
+        ...     figure = hz.plotting.projection(hz.examples.fitted(), "pt")
+        >>> figure.axes[-1].get_xlabel()
+        'pt [GeV]'
+    """
+    return _presented(Presentation(**words))
 
 
 def projection(

@@ -7,13 +7,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "analyses" / "dihiggs"))
 
-from samples import COLUMNS, FEATURES, MASS, SAMPLES, SIGNAL_REGION
+from samples import COLUMNS, FEATURES, MASS, SAMPLES, SIGNAL_REGION, WORDS
 
 import hisigma_zfit as hz
 
-__all__ = ["FEATURES", "MASS", "REGION", "read"]
+__all__ = ["FEATURES", "MASS", "REGION", "SIMULATION", "read"]
 
 REGION = hz.SignalRegion(*SIGNAL_REGION)
+SIMULATION = hz.results.Presentation(**WORDS)
 
 
 def read(name: str) -> hz.Dataset:

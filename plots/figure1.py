@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dihiggs_samples import FEATURES, MASS, REGION, read
+from dihiggs_samples import FEATURES, MASS, REGION, SIMULATION, read
 
 from hisigma_zfit.report import plotting, study_figures
+from hisigma_zfit.report.style import presented
 
 
+@presented(SIMULATION)
 def main() -> None:
     """Draw one figure for the mass and one for each feature."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -6,14 +6,16 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from dihiggs_samples import read
+from dihiggs_samples import SIMULATION, read
 
 from hisigma_zfit.report import plotting, study_figures
+from hisigma_zfit.report.style import presented
 
 SMEARING = 0.2  # standard deviations, paper section 4.1
 FEATURE = "dr_bb"
 
 
+@presented(SIMULATION)
 def main() -> None:
     """Draw both."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dihiggs_samples import read
+from dihiggs_samples import SIMULATION, read
 
 from hisigma_zfit.report import plotting, study_figures
+from hisigma_zfit.report.style import presented
 
 SHIFT = 0.1  # paper section 4.4
 
 
+@presented(SIMULATION)
 def main() -> None:
     """Draw signal and background."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dihiggs_samples import SIMULATION
+
 from hisigma_zfit.report import plotting
+from hisigma_zfit.report.style import presented
 from hisigma_zfit.results import Projection
 
 LABELS = {"mass": None, "cut": None, "score": "Bin of the classifier score"}
 
 
+@presented(SIMULATION)
 def main() -> None:
     """Read what analyses/dihiggs/strategies.py wrote and draw it."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -6,10 +6,14 @@ import argparse
 import json
 from pathlib import Path
 
+from dihiggs_samples import SIMULATION
+
 from hisigma_zfit.report import plotting, study_figures
+from hisigma_zfit.report.style import presented
 from hisigma_zfit.results.strategies import StrategySummary
 
 
+@presented(SIMULATION)
 def main() -> None:
     """Read what analyses/dihiggs/strategies.py wrote and draw it."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dihiggs_samples import SIMULATION
+
 from hisigma_zfit.measurement.stored import load_results
 from hisigma_zfit.report import plotting
+from hisigma_zfit.report.style import presented
 
 
+@presented(SIMULATION)
 def main() -> None:
     """Read a run folder and draw its likelihoods."""
     parser = argparse.ArgumentParser(description=__doc__)

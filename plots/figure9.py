@@ -6,12 +6,16 @@ import argparse
 import json
 from pathlib import Path
 
+from dihiggs_samples import SIMULATION
+
 from hisigma_zfit.report import plotting, study_figures
+from hisigma_zfit.report.style import presented
 from hisigma_zfit.results import LikelihoodScan
 
 NAMES = {"measurement": "Bootstraps only", "jes": r"With shape uncertainty of $p_T^{bb}$"}
 
 
+@presented(SIMULATION)
 def main() -> None:
     """Read what analyses/dihiggs/systematics.py wrote, average over the data sets and draw."""
     parser = argparse.ArgumentParser(description=__doc__)

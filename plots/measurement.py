@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.measurement.stored import load_results
 from hisigma_zfit.report import plotting
-from hisigma_zfit.report.figures import measurement_figures
-from hisigma_zfit.report.style import LABEL
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,8 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Redraw the figures of a finished measurement.")
     parser.add_argument("run", type=Path, help="run folder that `hisigma measure` wrote")
     parser.add_argument("--out", type=Path, help="where the figures go (default: RUN/figures)")
-    parser.add_argument("--label", default=LABEL, help="text above the frames (default: %(default)s)")
-    parser.add_argument("--right-label", default="", help="text above the frames at the right, such as '14 TeV'")
+    parser.add_argument("--experiment", help="name above the frames, in place of the run's own")
+    parser.add_argument("--label", help="what the figures are, in place of the run's own")
+    parser.add_argument("--luminosity", help="in fb-1 or with a unit, in place of the run's own")
+    parser.add_argument("--energy", help="in TeV or with a unit, in place of the run's own")
     options = parser.parse_args(arguments)
     try:
         results = load_results(options.run)
@@ -32,16 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     out = options.out or options.run / "figures"
     out.mkdir(parents=True, exist_ok=True)
-    figures = measurement_figures(
-        results.measurement,
-        results.projections,
-        results.projections_enriched,
-        results.scan,
-        results.histories,
-        label=options.label,
-        right_label=options.right_label,
-    )
-    for name, figure in figures.items():
+    given = {name: getattr(options, name) for name in ("experiment", "label", "luminosity", "energy")}
+    words = {name: text for name, text in given.items() if text is not None}
+    results = replace(results, presentation=replace(results.presentation, **words))
+    for name, figure in results.figures().items():
         plotting.save(figure, out / name)
     return 0
 

@@ -81,7 +81,7 @@ def measured() -> Measurement:
         error=33.1,
         interval_68=(155.0, 221.0),
         interval_95=(124.0, 256.0),
-        confidence=ConfidenceLevels(0.683, 0.95, 0.95),
+        confidence=ConfidenceLevels(0.682689, 0.95, 0.95),
         stat_only=Estimate(185.0, 31.25),
         nominal=FitSummary(185.0, 32.5, 6.4),
         significance=Discovery("n_sig", z=6.1, p0=5e-10, q0=37.2),

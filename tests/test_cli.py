@@ -49,7 +49,8 @@ def test_measure_prints_the_table_and_says_what_it_does(finished_run):
 
 
 def test_measure_draws_every_figure_as_pdf_and_png(finished_run):
-    names = [f"{kind}_{name}" for kind in ("projection", "enriched") for name in ("m", "a", "b")] + ["scan", "training"]
+    names = [f"{kind}_{name}" for kind in ("projection", "enriched", "prefit") for name in ("m", "a", "b")]
+    names += ["shape_background", "shape_signal", "correlations", "expected", "goodness_of_fit", "scan", "training"]
     figures = finished_run.out / "figures"
     assert entries(figures) == sorted(f"{name}.{suffix}" for name in names for suffix in ("pdf", "png"))
     for file in figures.iterdir():
@@ -76,7 +77,11 @@ def test_the_same_command_again_returns_the_stored_result(finished_run):
 
 def test_plot_draws_the_stored_results_again(finished_run, tmp_path):
     # the stored results decide what is drawn: a run with fewer of them is drawn faster
-    shutil.copytree(finished_run.out, tmp_path / "out", ignore=shutil.ignore_patterns("projections*", "training*"))
+    shutil.copytree(
+        finished_run.out,
+        tmp_path / "out",
+        ignore=shutil.ignore_patterns("projections*", "training*", "shapes", "goodness*.json"),
+    )
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "figures").iterdir()}
     places = ((["--to", tmp_path / "again"], "again", "again"), ([], "out/figures", "out"))
     for arguments, figures, page in places:
@@ -84,12 +89,13 @@ def test_plot_draws_the_stored_results_again(finished_run, tmp_path):
         assert outcome.code == 0
         assert outcome.err == ""
         target = tmp_path / page / "report.html"
-        expected = f"1 figures written to {tmp_path / figures}, all of them with the numbers to {target}\n"
+        expected = f"3 figures written to {tmp_path / figures}, all of them with the numbers to {target}\n"
         assert outcome.out == expected
-        assert target.read_text().count("<figure") == 1
-    assert entries(tmp_path / "again") == ["report.html", "scan.pdf", "scan.png"]
+        assert target.read_text().count("<figure") == 3
+    drawn = {f"{name}.{suffix}" for name in ("correlations", "expected", "scan") for suffix in ("pdf", "png")}
+    assert set(entries(tmp_path / "again")) == drawn | {"report.html"}
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "figures").iterdir()}
-    assert {name for name, changed in after.items() if changed != before[name]} == {"scan.pdf", "scan.png"}
+    assert {name for name, changed in after.items() if changed != before[name]} == drawn
 
 
 def test_info_shows_versions_run_folders_and_data_files(finished_run):

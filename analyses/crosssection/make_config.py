@@ -40,6 +40,10 @@ TEMPLATE = """\
 # H -> tau tau with one lepton and one hadronic tau: the signal strength mu, with the six nuisances of the HiggsML
 # uncertainty challenge (arXiv:2410.02867).  Written by analyses/crosssection/make_config.py.
 luminosity: 10.0  # fb-1; the weights are expected events in it
+experiment: HI-SIGMA
+label: simulation
+energy: 13  # TeV
+units: {{PRI_met: GeV, PRI_lep_pt: GeV, PRI_had_pt: GeV, PRI_jet_leading_pt: GeV, PRI_jet_all_pt: GeV}}
 tree: events
 columns:
 {columns}

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import zfit
 from quick_fit import REGION, SPACE, mean_with_error, pseudo_data
-from samples import COLUMNS, FEATURES, N_BACKGROUND, N_DATASETS, N_SIGNAL, SAMPLES
+from samples import COLUMNS, FEATURES, N_BACKGROUND, N_DATASETS, N_SIGNAL, SAMPLES, WORDS
 from scores import ALL, likelihoods, train_scores
 
 import hisigma_zfit as hz
@@ -57,6 +57,7 @@ def simulated(direct: bool) -> dict[float, tuple[hz.Dataset, float]]:
     return samples
 
 
+@hz.plotting.presented(**WORDS)
 def main() -> None:
     """Train, fit every data set in every way, and draw the first."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from samples import COLUMNS, FEATURES, MASS, N_SIGNAL, RANGE, SIGNAL_REGION, write_dataset
+from samples import COLUMNS, FEATURES, MASS, N_SIGNAL, RANGE, SIGNAL_REGION, WORDS, write_dataset
 
 import hisigma_zfit as hz
 
@@ -41,6 +41,7 @@ def measure(dataset: int, out: Path, options: argparse.Namespace, **more: Any) -
         flow=options.flow,
         preset=options.preset,
         combine=options.combine,
+        **WORDS,
         seed=options.seed,
         out=out,
         quiet=False,

@@ -35,7 +35,7 @@ from pathlib import Path
 import numpy as np
 import zfit
 from quick_fit import REGION, SPACE
-from samples import COLUMNS, FEATURES, MASS, N_BACKGROUND, N_DATASETS, N_SIGNAL
+from samples import COLUMNS, FEATURES, MASS, N_BACKGROUND, N_DATASETS, N_SIGNAL, WORDS
 
 import hisigma_zfit as hz
 from hisigma_zfit.inference.impacts import correlations, impacts
@@ -175,6 +175,7 @@ def explain(name: str, loss: hz.ExtendedNLL, out: Path) -> None:
     plotting.save(explanations.correlations(matrix, labels=LABELS), out / f"{stem}_correlations")
 
 
+@hz.plotting.presented(**WORDS)
 def main() -> None:
     """Vary, train, fit, explain."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

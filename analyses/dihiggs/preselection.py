@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import zfit
 from quick_fit import REGION, SPACE
-from samples import COLUMNS, FEATURES, N_BACKGROUND, N_DATASETS, N_SIGNAL, SAMPLES
+from samples import COLUMNS, FEATURES, N_BACKGROUND, N_DATASETS, N_SIGNAL, SAMPLES, WORDS
 
 import hisigma_zfit as hz
 from hisigma_zfit.fitting.profiler import Profiler
@@ -72,6 +72,7 @@ def result(name: str, model: SignalPlusBackground, data: hz.Dataset, efficiency:
     return StrategyResult(name, number, profiler.best / efficiency, profiler.error / efficiency, z, len(data))
 
 
+@hz.plotting.presented(**WORDS)
 def main() -> None:
     """Train, fit, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -24,6 +24,8 @@ COLUMNS = {  # paper eq. 4.1
     "dr_gg": "dR_gg",
 }
 FEATURES = ("pt_bb", "pt_gg_over_m", "dr_bb", "dr_gg")
+# above and beside every figure: simulated events, energies in GeV
+WORDS = {"experiment": "HI-SIGMA", "label": "simulation", "units": {"m_gg": "GeV", "pt_bb": "GeV"}}
 
 
 def load(name: str) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from quick_fit import pseudo_data, quick_fit
-from samples import COLUMNS, FEATURES, N_BACKGROUND, N_DATASETS, N_SIGNAL, SAMPLES
+from samples import COLUMNS, FEATURES, N_BACKGROUND, N_DATASETS, N_SIGNAL, SAMPLES, WORDS
 
 import hisigma_zfit as hz
 from hisigma_zfit.report import plotting, study_figures
@@ -92,6 +92,7 @@ def measure(
     return quick_fit(name, *parts, features, dataset=dataset, members=options.members, preset=options.preset)
 
 
+@hz.plotting.presented(**WORDS)
 def main() -> None:
     """Measure, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

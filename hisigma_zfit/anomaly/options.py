@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from hisigma_zfit.anomaly.family import FamilyText
 from hisigma_zfit.configuration.arguments import Flag
+from hisigma_zfit.configuration.figures import FIGURE_OPTIONS
 from hisigma_zfit.configuration.options import Names  # noqa: TC001 - pydantic reads it
 from hisigma_zfit.measurement.options import EventOptions, TrainOptions
 
@@ -124,4 +125,4 @@ class SearchOptions(TrainOptions, EventOptions):
 
     def numbers(self) -> dict[str, Any]:
         """Options that change numbers: all but the paths, whose content is hashed instead."""
-        return self.model_dump(mode="json", exclude={"data", "sideband_training"})
+        return self.model_dump(mode="json", exclude={"data", "sideband_training", *FIGURE_OPTIONS})

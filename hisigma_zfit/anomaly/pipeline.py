@@ -15,7 +15,7 @@ from hisigma_zfit.anomaly.options import SearchOptions
 from hisigma_zfit.anomaly.stored import TASK, SearchResults, load_search
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.measurement.blind import trained_digests
-from hisigma_zfit.results import ClosureReport, EventCounts, Search, SearchBackground
+from hisigma_zfit.results import ClosureReport, EventCounts, Presentation, Search, SearchBackground
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
@@ -116,10 +116,12 @@ def run_search(
             family = None if settings.family is None else FamilyText.parse(settings.family).build(settings)
         task = _Task(settings, inputs, named, family, run, stages, processes, scheduler)
         results = task.results(identity)
-        results = replace(results, search=replace(results.search, unblinding=record))
+        words = Presentation(**settings.figure_words())
+        results = replace(results, search=replace(results.search, unblinding=record), presentation=words)
         run.write_text("config.yaml", settings.document())
         with stages("draw"):
             run.save_page(results)
+        results = replace(results, search=replace(results.search, timings_s=stages.timings()))
         run.write_text("table.txt", results.table() + "\n")
         run.write_results(results.stored())
     return results.search

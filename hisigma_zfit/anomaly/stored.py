@@ -13,12 +13,12 @@ members/, toys/           trained members; background-only experiments
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hisigma_zfit.results import LearnedFeature, Projection, Search, ShareProfile, TrainingHistory
+from hisigma_zfit.results import LearnedFeature, Presentation, Projection, Search, ShareProfile, TrainingHistory
 from hisigma_zfit.runs.page import run_page
-from hisigma_zfit.runs.stored import RESULT, StoredResults, read_results
+from hisigma_zfit.runs.stored import PRESENTATION, RESULT, StoredResults, read_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,7 @@ TASK = "search"
 
 _LAYOUT: dict[str, type[Result]] = {
     RESULT: Search,
+    PRESENTATION: Presentation,
     "share_profile": ShareProfile,
     "learned/*": LearnedFeature,
     "enriched_mass": Projection,
@@ -50,6 +51,7 @@ class SearchResults:
     learned: tuple[LearnedFeature, ...] = ()
     enriched: Projection | None = None
     histories: tuple[TrainingHistory, ...] = ()
+    presentation: Presentation = field(default_factory=Presentation)
 
     def stored(self) -> StoredResults:
         """The same by the names of the files; `load_search` reads them back."""
@@ -57,7 +59,7 @@ class SearchResults:
         named |= {f"training_{history.name}": history for history in self.histories}
         named |= {"share_profile": self.profile} if self.profile is not None else {}
         named |= {"enriched_mass": self.enriched} if self.enriched is not None else {}
-        return StoredResults(named | {RESULT: self.search})
+        return StoredResults(named | {PRESENTATION: self.presentation, RESULT: self.search})
 
     def table(self) -> str:
         """Content of ``table.txt``."""
@@ -66,8 +68,10 @@ class SearchResults:
     def figures(self) -> dict[str, Figure]:
         """All figures by name."""
         from hisigma_zfit.report.search_figures import search_figures
+        from hisigma_zfit.report.style import presented
 
-        return search_figures(self.search, self.profile, self.learned, self.enriched, self.histories)
+        with presented(self.presentation):
+            return search_figures(self.search, self.profile, self.learned, self.enriched, self.histories)
 
     def page(self, folder: Path, figures: Mapping[str, Figure]) -> str:
         """Content of ``report.html``; see `hisigma_zfit.runs.page`."""
@@ -91,4 +95,5 @@ def load_search(path: str | Path) -> SearchResults:
         learned=found.all("learned/*", LearnedFeature),
         enriched=found.one("enriched_mass", Projection),
         histories=found.all("training_*", TrainingHistory),
+        presentation=found.one(PRESENTATION, Presentation) or Presentation(),
     )

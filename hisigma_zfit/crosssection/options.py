@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from hisigma_zfit.configuration.arguments import Flag
 from hisigma_zfit.configuration.documents import Functions, Paths
+from hisigma_zfit.configuration.figures import FIGURE_OPTIONS, FigureWords
 from hisigma_zfit.configuration.options import Files, Names, Options
 from hisigma_zfit.crosssection.nuisance_options import (
     FilesOptions,
@@ -194,7 +195,7 @@ def _columns(given: Any) -> Any:
     return given
 
 
-class CrossSectionOptions(Options):
+class CrossSectionOptions(FigureWords):
     """Options of one cross-section; most of them stand in a configuration file."""
 
     luminosity: float | None = Field(None, gt=0, allow_inf_nan=False, description="in fb-1; printed, not used")
@@ -356,7 +357,7 @@ class CrossSectionOptions(Options):
 
     def numbers(self) -> dict[str, Any]:
         """Options that change numbers: all but the paths, whose content is hashed instead."""
-        plain = self.model_dump(mode="json", exclude={"luminosity"})
+        plain = self.model_dump(mode="json", exclude={*FIGURE_OPTIONS})
         for own in plain["processes"].values():
             del own["files"]
         for own in plain["nuisances"].values():

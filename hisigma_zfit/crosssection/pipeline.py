@@ -16,7 +16,7 @@ from hisigma_zfit.crosssection.regions import require_observed
 from hisigma_zfit.crosssection.sanity import require_inside
 from hisigma_zfit.crosssection.stored import TASK, CrossSectionResults, load_cross_section
 from hisigma_zfit.measurement.blind import trained_digests
-from hisigma_zfit.results import CrossSectionResult, DesignSummary
+from hisigma_zfit.results import CrossSectionResult, DesignSummary, Presentation
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
@@ -102,10 +102,12 @@ def run_cross_section(
         stages = [name for name in _STAGES if name != "replicas" or settings.uncertainty.what == "all"]
         task = _Task(settings, run, Stages(stages, quiet=quiet), processes)
         results = task.results(identity)
-        results = replace(results, result=replace(results.result, unblinding=record))
+        words = Presentation(**settings.figure_words())
+        results = replace(results, result=replace(results.result, unblinding=record), presentation=words)
         run.write_text("config.yaml", settings.document())
         with task.stages("draw"):
             run.save_page(results)
+        results = replace(results, result=replace(results.result, timings_s=task.stages.timings()))
         run.write_text("table.txt", results.table() + "\n")
         run.write_results(results.stored())
     return results.result

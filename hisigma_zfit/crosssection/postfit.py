@@ -210,6 +210,7 @@ class PostFit:
         bins, inside = _binned(ours[here], edges)
         weights = np.ones(len(inside)) if events.weights is None else events.weights[here[inside]]
         data = np.bincount(bins, weights, size).astype(np.float64)
+        every = np.ones(len(here)) if events.weights is None else events.weights[here]
         return Projection(
             observable=name,
             edges=edges,
@@ -221,7 +222,14 @@ class PostFit:
             signal=signal,
             category=structure.cells[r],
             model_error=band,
+            outside=_beyond(ours[here], every, edges),
+            model_outside=_beyond(theirs[there], self.rows[there], edges),
         )
+
+
+def _beyond(values: Array, weights: Array, edges: Array) -> tuple[float, float]:
+    """Sums of weights below and above all bins."""
+    return float(weights[values < edges[0]].sum()), float(weights[values > edges[-1]].sum())
 
 
 def _binned(values: Array, edges: Array) -> tuple[Integers, Integers]:

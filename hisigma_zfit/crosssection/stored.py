@@ -13,7 +13,7 @@ toys/toys.json                 pseudo-experiments, where there were some
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hisigma_zfit.report import crosssection_tables
@@ -22,12 +22,13 @@ from hisigma_zfit.results import (
     CrossSectionResult,
     NuisanceProfile,
     PoiScan,
+    Presentation,
     Projection,
     RatioMap,
     ShapeClosure,
 )
 from hisigma_zfit.runs.page import run_page
-from hisigma_zfit.runs.stored import RESULT, StoredResults, read_results
+from hisigma_zfit.runs.stored import PRESENTATION, RESULT, StoredResults, read_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,6 +44,7 @@ TASK = "cross-section"
 
 _LAYOUT: dict[str, type[Result]] = {
     RESULT: CrossSectionResult,
+    PRESENTATION: Presentation,
     "scans/*": PoiScan,
     "profiles/*": NuisanceProfile,
     "closures/*": ShapeClosure,
@@ -63,6 +65,7 @@ class CrossSectionResults:
     postfit: tuple[Projection, ...] = ()
     maps: tuple[RatioMap, ...] = ()
     toys: CoverageStudy | None = None
+    presentation: Presentation = field(default_factory=Presentation)
 
     def stored(self) -> StoredResults:
         """The same by the names of the files; `load_cross_section` reads them back."""
@@ -71,7 +74,7 @@ class CrossSectionResults:
         named |= {f"closures/{own.process}_{own.region}_{k:02d}": own for k, own in enumerate(self.closures)}
         named |= {f"postfit/{own.category}_{k:02d}": own for k, own in enumerate(self.postfit)}
         named |= {f"maps/{k:02d}": own for k, own in enumerate(self.maps)}
-        return StoredResults(named | {RESULT: self.result})
+        return StoredResults(named | {PRESENTATION: self.presentation, RESULT: self.result})
 
     def table(self) -> str:
         """Content of ``table.txt``."""
@@ -80,16 +83,18 @@ class CrossSectionResults:
     def figures(self) -> dict[str, Figure]:
         """All figures by name."""
         from hisigma_zfit.report.crosssection_figures import cross_section_figures
+        from hisigma_zfit.report.style import presented
 
-        return cross_section_figures(
-            self.result,
-            self.scans,
-            self.profiles,
-            self.postfit,
-            closures=self.closures,
-            maps=self.maps,
-            toys=self.toys,
-        )
+        with presented(self.presentation):
+            return cross_section_figures(
+                self.result,
+                self.scans,
+                self.profiles,
+                self.postfit,
+                closures=self.closures,
+                maps=self.maps,
+                toys=self.toys,
+            )
 
     def page(self, folder: Path, figures: Mapping[str, Figure]) -> str:
         """Content of ``report.html``; see `hisigma_zfit.runs.page`."""
@@ -115,4 +120,5 @@ def load_cross_section(path: str | Path) -> CrossSectionResults:
         postfit=found.all("postfit/*", Projection),
         maps=found.all("maps/*", RatioMap),
         toys=found.one("toys/toys", CoverageStudy),
+        presentation=found.one(PRESENTATION, Presentation) or Presentation(),
     )

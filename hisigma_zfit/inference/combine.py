@@ -42,6 +42,7 @@ from hisigma_zfit.results import Discovery, Interval, LikelihoodScan, UpperLimit
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.model.compose import SignalPlusBackground
+    from hisigma_zfit.toys.source import Sample
 
 __all__ = ["Combination", "Method", "absolute_minima", "bootstrap_profilers", "combination"]
 
@@ -130,7 +131,7 @@ class Combination:
                 q0 = 0.0
         return as_discovery(self.poi, q0, weighted=self.weighted)
 
-    def upper_limit(self, *, cl: float, seed: int = 0) -> UpperLimit:
+    def upper_limit(self, *, cl: float, seed: int = 0, sample: Sample | None = None) -> UpperLimit:
         """CLs limit: the largest of the members' for the envelope, else from the combined t.
 
         The members are trained on much the same events, so one background-only Asimov set serves all of them: that of
@@ -140,8 +141,9 @@ class Combination:
         Args:
             cl: Confidence level.
             seed: Seed of the Asimov set.
+            sample: Its events, if some were drawn before from the model of the best member.
         """
-        asimov = background_t(self.profilers[int(np.argmin(self.offsets))], seed=seed)
+        asimov = background_t(self.profilers[int(np.argmin(self.offsets))], seed=seed, sample=sample)
         if self.method == "envelope":
             limit = max(cls_limit(own, offsets, cl=cl, asimov=asimov) for own, offsets in self._members())
         else:

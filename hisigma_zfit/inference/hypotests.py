@@ -170,20 +170,23 @@ def asimov_profiler(profiler: Profiler, value: float, sample: Sample | None, see
     return asimov_set(profiler, value, sample, seed).profiler(profiler.name).scaled(profiler.inflation)
 
 
-def background_t(profiler: Profiler, *, events: int = 20_000, seed: int = 0) -> Callable[[float], float] | None:
+def background_t(
+    profiler: Profiler, *, events: int = 20_000, seed: int = 0, sample: Sample | None = None
+) -> Callable[[float], float] | None:
     """Background-only Asimov value of t as a function of the tested value, for `cls_limit`.
 
     Args:
         profiler: Profile of the data.
         events: Events of the Asimov set for each component; 20,000 give limits to 1 %.
         seed: Seed of those events.
+        sample: The events, if they were drawn before.
 
     Returns:
         The function, or None if a constraint term stands for no measurement that could be repeated, or the density is
         negative somewhere, as that of members with negative weights can be.
     """
     try:
-        sample = sample_of(profiler.loss, theta=profiler.minimum.theta, events=events, seed=seed)
+        sample = sample or sample_of(profiler.loss, theta=profiler.minimum.theta, events=events, seed=seed)
         return asimov_profiler(profiler, 0.0, sample, seed).t
     except (InputError, FitError) as error:
         _log.warning("no Asimov set for the limit, which takes Wald's form instead: %s", error)

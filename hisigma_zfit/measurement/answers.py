@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hisigma_zfit.density import diagnostics
+from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import bootstrap_profilers, combination
 from hisigma_zfit.inference.hypotests import discovery
@@ -25,10 +26,18 @@ from hisigma_zfit.inference.weights import weights_profiler
 from hisigma_zfit.learn.resampling import held_out_events
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.measurement.falling import require_positive, shape_fits
+from hisigma_zfit.measurement.reporting import (
+    Reviewed,
+    binned_models,
+    expectations,
+    prefit_projections,
+    review,
+)
 from hisigma_zfit.measurement.streams import Stream, stream_seed
 from hisigma_zfit.model.projections import sample_model
 from hisigma_zfit.results import ClosureReport, ConfidenceLevels, Estimate, FitSummary, MemberFit
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
+from hisigma_zfit.toys.samples import sample_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,6 +78,8 @@ class Answers:
         scan: Profile of the parameter of interest.
         projections: Every observable in data and in the fitted model.
         projections_enriched: The same where signal is enriched.
+        projections_prefit: The mass, and the features in the signal region, beside what was to be expected there.
+        reviewed: What the fit says of itself.
     """
 
     values: dict[str, Any]
@@ -76,6 +87,8 @@ class Answers:
     scan: LikelihoodScan
     projections: tuple[Projection, ...]
     projections_enriched: tuple[Projection, ...]
+    projections_prefit: tuple[Projection, ...]
+    reviewed: Reviewed
 
 
 def closure(inputs: Mapping[str, Inputs], densities: Mapping[str, Densities], *, seed: int) -> ClosureReport:
@@ -264,6 +277,7 @@ def ask(
     members: tuple[Profiler, ...],
     shapes: Sequence[Choice],
     others: Others,
+    weighted: bool = False,
     seed: int,
 ) -> Answers:
     """Answer every question that a measurement is asked.
@@ -276,6 +290,7 @@ def ask(
         members: Their fits.
         shapes: The falling shapes with the models as they were composed, the best first, which `result` has.
         others: The others.
+        weighted: Whether the simulation has weights, which tell how much signal it expects.
         seed: Seed of every random step.
 
     Raises:
@@ -300,23 +315,30 @@ def ask(
         require_positive(each.loss.model, each.loss.parameters, each.minimum.theta)
     without = _mass_only(shapes, events, poi)
     returned = response(profiler, inputs, seed=seed)
-    values, scan = _summarise(result, profiler, combined, members, without, seed=seed)
+    asimov = _asimov_sample(profiler, seed=seed)
+    values, scan = _summarise(result, profiler, combined, members, without, asimov=asimov, seed=seed)
     if len(shapes) > 1:
         values["falling"] = shape_fits(combined, shapes, scan.values)
         best = tuple(shapes[combined.shape_at(float(value))].name for value in scan.values)
         scan = replace(scan, shapes=best)
+    simulated = sum(part.signal.size for part in inputs.values()) if weighted else None
+    signals = {"fitted": profiler.best} | ({} if simulated is None else {"simulation": simulated})
+    expected = expectations(profiler, asimov, signals, cl=0.95, seed=stream_seed(seed, Stream.LIMIT))
     samples = {
         category: sample_model(result, seed=stream_seed(seed, Stream.SAMPLE, category), category=k)
         for k, category in enumerate(inputs)
     }
+    fitted = binned_models(profiler, samples)
     shown = [(category, name) for category, part in inputs.items() for name in (str(part.mass.obs[0]), *part.features)]
     enriched: dict[str, Any] = {"bins": 20, "region": first.region, "signal_efficiency": _ENRICHED_EFFICIENCY}
     return Answers(
         values,
         returned,
         scan,
-        tuple(_of(category, samples[category].project(name)) for category, name in shown),
-        tuple(_of(category, samples[category].project(name, **enriched)) for category, name in shown),
+        tuple(_of(category, fitted[category].project(name)) for category, name in shown),
+        tuple(_of(category, fitted[category].project(name, **enriched)) for category, name in shown),
+        prefit_projections(profiler, data, inputs, samples, signal=simulated),
+        review(profiler, data, inputs, fitted, expected=expected, seed=seed),
     )
 
 
@@ -339,6 +361,16 @@ def _alone(combined: Combination) -> FitSummary:
     return FitSummary(found.value, found.error, combined.discovery().z)
 
 
+def _asimov_sample(profiler: Profiler, *, seed: int) -> Any:
+    """Events of Asimov sets of the fitted model, made once; None where none can be made."""
+    try:
+        return sample_of(
+            profiler.loss, theta=profiler.minimum.theta, events=20_000, seed=stream_seed(seed, Stream.LIMIT)
+        )
+    except (InputError, FitError):
+        return None  # `background_t` says why
+
+
 def _of(category: str, projection: Projection) -> Projection:
     """The same with the category among the words that say which events are shown."""
     if not category:
@@ -354,6 +386,7 @@ def _summarise(
     members: tuple[Profiler, ...],
     mass_only: Combination,
     *,
+    asimov: Any,
     seed: int,
 ) -> tuple[dict[str, Any], LikelihoodScan]:
     """Answers of the combined likelihood, with the nominal and the mass-only fit beside it."""
@@ -368,7 +401,9 @@ def _summarise(
         scan = replace(scan, members=np.stack([member.scan(grid) for member in members]))
     stat_only = Estimate(profiler.best, profiler.error_without(constrained))
     nominal = FitSummary(profiler.best, profiler.error, discovery(profiler, profiler.name).z)
-    limit = combined.upper_limit(cl=0.95, seed=stream_seed(seed, Stream.LIMIT))
+    # drawn from the average of all members, which the other combinations have no part in
+    own = asimov if combined.profilers == (profiler,) else None
+    limit = combined.upper_limit(cl=0.95, seed=stream_seed(seed, Stream.LIMIT), sample=own)
     values = {
         "poi": profiler.name,
         "value": one.value,

@@ -19,7 +19,7 @@ from hisigma_zfit.measurement.inputs import input_digests
 from hisigma_zfit.measurement.preparation import prepare
 from hisigma_zfit.measurement.stored import BLIND_TASK, BlindResults, load_blind
 from hisigma_zfit.measurement.streams import Stream, stream_seed
-from hisigma_zfit.results import BlindCounts, BlindMeasurement, Estimate
+from hisigma_zfit.results import BlindCounts, BlindMeasurement, Estimate, Presentation
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
@@ -82,6 +82,8 @@ def measure_blind(
         run.write_text("config.yaml", settings.document())
         with stages("draw"):
             run.save_page(results)
+        measurement = dataclasses.replace(results.measurement, timings_s=stages.timings())
+        results = dataclasses.replace(results, measurement=measurement)
         run.write_text("table.txt", results.table() + "\n")
         run.write_results(results.stored())
     return results.measurement
@@ -114,7 +116,8 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         loss = ExtendedNLL(list(models.values()), data)
         checks = closure(prepared.inputs, prepared.densities, seed=seed)
     with stages("fit"):
-        theta, parameters, region_background = _fit_sidebands(loss, settings)
+        theta, covariance, parameters, region_background = _fit_sidebands(loss, settings)
+        sidebands = _projections(models, loss, prepared, theta, covariance)
         # fitted weights have much the error of the average
         method = "mixture" if settings.combine == "weights" else settings.combine
         options: dict[str, Any] = {"penalties": settings.penalties or None, "seed": stream_seed(seed, Stream.FORECAST)}
@@ -130,7 +133,6 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         limit = forecast.upper_limit(cl=0.95, seed=stream_seed(seed, Stream.LIMIT))
         scan = forecast.scan(expected[-1].signal)
         returned = response(forecast.at(expected[-1].signal).nominal, prepared.inputs, seed=seed)
-        sidebands = _projections(models, loss, prepared)
     measurement = BlindMeasurement(
         poi=settings.poi,
         signal_region=settings.signal_region,
@@ -152,7 +154,8 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         training=choices(prepared.densities.values()),
         falling=shapes,
     )
-    return BlindResults(measurement, sidebands, scan, prepared.histories)
+    words = Presentation(**settings.figure_words())
+    return BlindResults(measurement, sidebands, scan, prepared.histories, words)
 
 
 def _best_shapes(
@@ -177,14 +180,14 @@ def _best_shapes(
     return dict(zip(models, known[order[0]][1].models, strict=True)), tuple(order)
 
 
-def _fit_sidebands(loss: ExtendedNLL, settings: MeasureOptions) -> tuple[Array, dict[str, Estimate], Estimate]:
+def _fit_sidebands(loss: ExtendedNLL, settings: MeasureOptions) -> tuple[Array, Array, dict[str, Estimate], Estimate]:
     """Fit everything but the signal, which is none, to the sidebands, and leave the parameters there.
 
     Backgrounds from simulation of which nothing is known beforehand stay at what was expected: they peak where the
     sidebands do not see them.
 
     Returns:
-        All parameters, those that were fitted, and the background in the signal region.
+        All parameters, their covariance, those that were fitted, and the background in the signal region.
     """
     import zfit
 
@@ -200,7 +203,7 @@ def _fit_sidebands(loss: ExtendedNLL, settings: MeasureOptions) -> tuple[Array, 
     numbers = [number.evaluate(found.theta) for number in inside]
     slope, known = sum(number.gradient for number in numbers), np.nan_to_num(covariance)
     background = Estimate(sum(number.value for number in numbers), float(np.sqrt(slope @ known @ slope)))
-    return found.theta, parameters, background
+    return found.theta, known, parameters, background
 
 
 def _sideband_minimum(loss: ExtendedNLL, settings: MeasureOptions) -> tuple[Minimum, list[int], tuple[Any, ...]]:
@@ -245,9 +248,14 @@ def _expected(forecast: Forecast, prepared: Prepared) -> tuple[ExpectedMeasureme
 
 
 def _projections(
-    models: Mapping[str, SignalPlusBackground], loss: ExtendedNLL, prepared: Prepared
+    models: Mapping[str, SignalPlusBackground],
+    loss: ExtendedNLL,
+    prepared: Prepared,
+    theta: Array,
+    covariance: Array,
 ) -> tuple[Projection, ...]:
     """Every observable of the sidebands in data and in the model that was fitted to them."""
+    from hisigma_zfit.inference.propagation import BinnedModel
     from hisigma_zfit.model.projections import draw_model
 
     shown = []
@@ -255,9 +263,10 @@ def _projections(
         part: Any = prepared.inputs[category]
         seed = stream_seed(prepared.settings.seed, Stream.SAMPLE, category)
         sample = draw_model(model, data, seed=seed, outside=part.region)
+        binned = BinnedModel(model, sample, loss.parameters, theta, theta, covariance)
         words = ", ".join(filter(None, (category, "sidebands")))
         shown += [
-            dataclasses.replace(sample.project(name), selection=words, category=category)
+            dataclasses.replace(binned.project(name), selection=words, category=category)
             for name in (str(part.mass.obs[0]), *part.features)
         ]
     return tuple(shown)

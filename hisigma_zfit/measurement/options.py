@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from hisigma_zfit.configuration.arguments import Flag
+from hisigma_zfit.configuration.figures import FIGURE_OPTIONS, FigureOptions
 from hisigma_zfit.configuration.options import Files, Names, Options, Pair
 from hisigma_zfit.data import SignalRegion
 from hisigma_zfit.measurement.shape_options import Peak, PoiOptions, ShapeOptions
@@ -84,7 +85,7 @@ def _require_factors(factors: dict[str, float]) -> None:
             )
 
 
-class EventOptions(Options):
+class EventOptions(FigureOptions):
     """The data and how they are cut, of every task."""
 
     data: Annotated[Files, _FILES] = Field(min_length=1, description="data (ROOT, HDF5 or Parquet)")
@@ -377,7 +378,9 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
     def numbers(self) -> dict[str, Any]:
         """Options that change numbers: all but the paths, whose content is hashed instead."""
         varied = ("systematic", "background_systematic")
-        plain = self.model_dump(mode="json", exclude={"data", "signal", "sideband_training", *varied})
+        unused = {"data", "signal", "sideband_training", *varied, *FIGURE_OPTIONS}
+        unused -= {"luminosity"} if self.poi_kind == "cross_section" else set()
+        plain = self.model_dump(mode="json", exclude=unused)
         for name, own in self.backgrounds.items():
             del plain["backgrounds"][name]["files"]
             plain["backgrounds"][name]["systematic"] = sorted(own.systematic)
@@ -385,7 +388,7 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
                 del plain["backgrounds"][name]["peak"]
         # left out where they are not used: runs of before they were options stay what they are
         late = {"yield_systematic", "penalties", "backgrounds", "categories", "blind", "inject"}
-        late |= {*ShapeOptions.model_fields, *PoiOptions.model_fields, "data_weight"} - {"poi"}
+        late |= {*ShapeOptions.model_fields, *PoiOptions.model_fields, "data_weight"} - {"poi", *FIGURE_OPTIONS}
         for name in late:
             if getattr(self, name) == type(self).model_fields[name].default:
                 del plain[name]

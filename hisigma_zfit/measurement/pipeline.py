@@ -15,8 +15,7 @@ from hisigma_zfit.measurement.inputs import input_digests
 from hisigma_zfit.measurement.options import MeasureOptions
 from hisigma_zfit.measurement.preparation import prepare
 from hisigma_zfit.measurement.stored import TASK, MeasurementResults, load_any, load_results
-from hisigma_zfit.report import tables
-from hisigma_zfit.results import EventCounts, Measurement
+from hisigma_zfit.results import EventCounts, Measurement, Presentation
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
@@ -114,7 +113,9 @@ def measure_open(
         run.write_text("config.yaml", settings.document())
         with stages("draw"):
             run.save_page(results)
-        run.write_text("table.txt", tables.measurement(results.measurement) + "\n")
+        # drawing is a part of the time that it took
+        results = replace(results, measurement=replace(results.measurement, timings_s=stages.timings()))
+        run.write_text("table.txt", results.table() + "\n")
         run.write_results(results.stored())
     return results.measurement
 
@@ -186,7 +187,17 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         for category, model in zip(models, fitted, strict=True):
             save_model(model, run.folder / "model" / category)
         others = others_of(shapes, settings, data, sigma=sigma, bias=bias)
-        answers = ask(result, data, inputs, settings, members=members, shapes=shapes, others=others, seed=settings.seed)
+        answers = ask(
+            result,
+            data,
+            inputs,
+            settings,
+            members=members,
+            shapes=shapes,
+            others=others,
+            weighted=settings.weight is not None,
+            seed=settings.seed,
+        )
     measurement = Measurement(
         **answers.values,
         n_events=_counts([events.report for events in data], inputs, settings),
@@ -200,13 +211,18 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         training_error=sigma,
         training_bias=bias,
         training=choices(densities.values()),
+        fit=answers.reviewed.report,
     )
     return MeasurementResults(
         measurement=measurement,
         projections=answers.projections,
         projections_enriched=answers.projections_enriched,
+        projections_prefit=answers.projections_prefit,
+        shapes=answers.reviewed.shapes,
+        tests=answers.reviewed.tests,
         scan=answers.scan,
         histories=prepared.histories,
+        presentation=Presentation(**settings.figure_words()),
     )
 
 

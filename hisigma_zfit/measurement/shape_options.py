@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from hisigma_zfit.configuration.arguments import Flag
+from hisigma_zfit.configuration.figures import FigureOptions
 from hisigma_zfit.configuration.options import Options
 from hisigma_zfit.model.shape_names import (
     DEFAULT_FALLING,
@@ -127,12 +128,12 @@ class InterestOptions(Options):
     expected: _Positive | None = Field(None, description="see expected_signal")
     efficiency: _Positive | None = Field(None, description="see efficiency")
     efficiency_uncertainty: float | None = Field(None, gt=0, lt=1, description="see efficiency_uncertainty")
-    luminosity: _Positive | None = Field(None, description="see luminosity")
+    luminosity: str | float | None = Field(None, description="see luminosity")
     luminosity_uncertainty: float | None = Field(None, gt=0, lt=1, description="see luminosity_uncertainty")
 
 
-class PoiOptions(Options):
-    """What the parameter of interest is."""
+class PoiOptions(FigureOptions):
+    """What the parameter of interest is; the luminosity above the figures is that of a cross-section."""
 
     poi: Annotated[str, Flag(metavar="NAME")] = Field("n_sig", description="name of the parameter of interest")
     poi_kind: Annotated[Kind, Flag(metavar="KIND")] = Field(
@@ -149,11 +150,8 @@ class PoiOptions(Options):
     efficiency_uncertainty: Annotated[float | None, Flag(metavar="X")] = Field(
         None, gt=0, lt=1, description="relative uncertainty of that, a log-normal nuisance 'efficiency'"
     )
-    luminosity: Annotated[_Positive | None, Flag(metavar="X")] = Field(
-        None, description="integrated luminosity, in the inverse of the cross-section's unit"
-    )
     luminosity_uncertainty: Annotated[float | None, Flag(metavar="X")] = Field(
-        None, gt=0, lt=1, description="relative uncertainty of that, a log-normal nuisance 'luminosity'"
+        None, gt=0, lt=1, description="relative uncertainty of --luminosity, a log-normal nuisance 'luminosity'"
     )
     parameter_of_interest: InterestOptions | None = Field(
         None, description="the same together: kind, expected, efficiency, luminosity and their uncertainties"
@@ -183,11 +181,13 @@ class PoiOptions(Options):
             raise ValueError(
                 f"poi_kind: expected {' and '.join(own)} for a {self.poi_kind}, got no {missing[0]}; give it"
             )
-        known = (*own, *(f"{name}_uncertainty" for name in own if self.poi_kind == "cross_section"))
+        if self.poi_kind == "cross_section":
+            _number(self.luminosity)
+        known = ("luminosity", *own, *(f"{name}_uncertainty" for name in own if self.poi_kind == "cross_section"))
         for name in ("expected_signal", *_FACTORS, *(f"{name}_uncertainty" for name in _FACTORS)):
             if name not in known and getattr(self, name) is not None:
                 raise ValueError(
-                    f"{name}: expected it for another poi_kind, got {getattr(self, name):g} for {self.poi_kind}; leave "
+                    f"{name}: expected it for another poi_kind, got {getattr(self, name)} for {self.poi_kind}; leave "
                     "it out, or say poi_kind"
                 )
         return self
@@ -197,12 +197,24 @@ class PoiOptions(Options):
         """Signal events by unit of the parameter of interest."""
         if self.poi_kind == "signal_strength":
             return float(self.expected_signal or 1.0)
-        return float((self.efficiency or 1.0) * (self.luminosity or 1.0))
+        return (self.efficiency or 1.0) * _number(self.luminosity) if self.luminosity else 1.0
 
     def interest_factors(self) -> dict[str, float]:
         """Factors on the signal by the nuisances of efficiency and luminosity."""
         known = {name: getattr(self, f"{name}_uncertainty") for name in _FACTORS}
         return {name: 1.0 + float(own) for name, own in known.items() if own is not None}
+
+
+def _number(luminosity: str | None) -> float:
+    """The number of a luminosity, whose unit is the inverse of the cross-section's."""
+    first = str(luminosity).split()[0]
+    try:
+        number = float(first)
+    except ValueError:
+        number = math.nan
+    if not (number > 0.0 and math.isfinite(number)):
+        raise ValueError(f"luminosity: expected a positive number of a cross_section, got {luminosity!r}; correct it")
+    return number
 
 
 _FACTORS = ("efficiency", "luminosity")

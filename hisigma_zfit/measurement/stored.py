@@ -5,6 +5,9 @@ scan.json                    profile of the parameter of interest
 training_NAME.json           losses of a training
 projections/NAME.json        an observable in data and in the fitted model
 projections_enriched/NAME.json   the same where signal is enriched
+projections_prefit/NAME.json     beside what was to be expected, the features in the signal region
+shapes/NAME.json             a fitted mass shape over its events
+goodness_of_fit*.json        two-sample test of the signal region, by category
 model/                       the fitted model: densities, shapes and yields
 
 A blind run has a `BlindMeasurement` and sidebands/NAME.json in the place of the projections, its scan is that of an
@@ -13,15 +16,24 @@ Asimov set, and once its region was opened, unblinding.json is the record of tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hisigma_zfit.report import tables
-from hisigma_zfit.results import BlindMeasurement, LikelihoodScan, Measurement, Projection, TrainingHistory
+from hisigma_zfit.results import (
+    BlindMeasurement,
+    GoodnessOfFit,
+    LikelihoodScan,
+    Measurement,
+    Presentation,
+    Projection,
+    ShapeFit,
+    TrainingHistory,
+)
 from hisigma_zfit.runs.identity import stored_identity
 from hisigma_zfit.runs.page import run_page
-from hisigma_zfit.runs.stored import RESULT, StoredResults, read_results
+from hisigma_zfit.runs.stored import PRESENTATION, RESULT, StoredResults, read_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,18 +46,24 @@ __all__ = ["BLIND_TASK", "TASK", "BlindResults", "MeasurementResults", "load_any
 
 TASK = "measure"
 BLIND_TASK = "measure --blind"
+_TEST = "goodness_of_fit"
 
 _LAYOUT: dict[str, type[Result]] = {
     RESULT: Measurement,
+    PRESENTATION: Presentation,
     "scan": LikelihoodScan,
     "training_*": TrainingHistory,
     "projections/*": Projection,
     "projections_enriched/*": Projection,
+    "projections_prefit/*": Projection,
+    "shapes/*": ShapeFit,
+    "goodness_of_fit*": GoodnessOfFit,
 }
 
 
 _BLIND_LAYOUT: dict[str, type[Result]] = {
     RESULT: BlindMeasurement,
+    PRESENTATION: Presentation,
     "scan": LikelihoodScan,
     "training_*": TrainingHistory,
     "sidebands/*": Projection,
@@ -63,20 +81,26 @@ class MeasurementResults:
     measurement: Measurement
     projections: tuple[Projection, ...] = ()
     projections_enriched: tuple[Projection, ...] = ()
+    projections_prefit: tuple[Projection, ...] = ()
+    shapes: tuple[ShapeFit, ...] = ()
+    tests: dict[str, GoodnessOfFit] = field(default_factory=dict)
     scan: LikelihoodScan | None = None
     histories: tuple[TrainingHistory, ...] = ()
+    presentation: Presentation = field(default_factory=Presentation)
 
     def stored(self) -> StoredResults:
         """The same by the names of the files; `load_results` reads them back."""
         named: dict[str, Result] = {
             _file(group, projection): projection
-            for group in ("projections", "projections_enriched")
+            for group in ("projections", "projections_enriched", "projections_prefit")
             for projection in getattr(self, group)
         }
+        named |= {f"shapes/{'_'.join(filter(None, (each.category, each.name)))}": each for each in self.shapes}
+        named |= {"_".join(filter(None, (_TEST, category))): test for category, test in self.tests.items()}
         named |= {f"training_{history.name}": history for history in self.histories}
         if self.scan is not None:
             named["scan"] = self.scan
-        return StoredResults(named | {RESULT: self.measurement})
+        return StoredResults(named | {PRESENTATION: self.presentation, RESULT: self.measurement})
 
     def table(self) -> str:
         """Content of ``table.txt``."""
@@ -84,11 +108,21 @@ class MeasurementResults:
 
     def figures(self) -> dict[str, Figure]:
         """All figures by name."""
-        from hisigma_zfit.report.figures import measurement_figures  # matplotlib takes a second, which a table need not
+        # matplotlib takes a second, which a table need not
+        from hisigma_zfit.report.figures import measurement_figures
+        from hisigma_zfit.report.style import presented
 
-        return measurement_figures(
-            self.measurement, self.projections, self.projections_enriched, self.scan, self.histories
-        )
+        with presented(self.presentation):
+            return measurement_figures(
+                self.measurement,
+                self.projections,
+                self.projections_enriched,
+                self.scan,
+                self.histories,
+                projections_prefit=self.projections_prefit,
+                shapes=self.shapes,
+                tests=self.tests,
+            )
 
     def page(self, folder: Path, figures: Mapping[str, Figure]) -> str:
         """Content of ``report.html``; see `hisigma_zfit.runs.page`."""
@@ -106,6 +140,7 @@ class BlindResults:
     sidebands: tuple[Projection, ...] = ()
     scan: LikelihoodScan | None = None
     histories: tuple[TrainingHistory, ...] = ()
+    presentation: Presentation = field(default_factory=Presentation)
 
     def stored(self) -> StoredResults:
         """The same by the names of the files; `load_blind` reads them back."""
@@ -113,7 +148,7 @@ class BlindResults:
         named |= {f"training_{history.name}": history for history in self.histories}
         if self.scan is not None:
             named["scan"] = self.scan
-        return StoredResults(named | {RESULT: self.measurement})
+        return StoredResults(named | {PRESENTATION: self.presentation, RESULT: self.measurement})
 
     def table(self) -> str:
         """Content of ``table.txt``."""
@@ -122,8 +157,10 @@ class BlindResults:
     def figures(self) -> dict[str, Figure]:
         """All figures by name."""
         from hisigma_zfit.report.figures import blind_figures
+        from hisigma_zfit.report.style import presented
 
-        return blind_figures(self.measurement, self.sidebands, self.scan, self.histories)
+        with presented(self.presentation):
+            return blind_figures(self.measurement, self.sidebands, self.scan, self.histories)
 
     def page(self, folder: Path, figures: Mapping[str, Figure]) -> str:
         """Content of ``report.html``; see `hisigma_zfit.runs.page`."""
@@ -145,8 +182,16 @@ def load_results(path: str | Path) -> MeasurementResults:
         measurement=measurement,
         projections=found.all("projections/*", Projection),
         projections_enriched=found.all("projections_enriched/*", Projection),
+        projections_prefit=found.all("projections_prefit/*", Projection),
+        shapes=found.all("shapes/*", ShapeFit),
+        tests={
+            name.removeprefix(_TEST).removeprefix("_"): test
+            for name, test in found.results.items()
+            if isinstance(test, GoodnessOfFit)
+        },
         scan=found.one("scan", LikelihoodScan),
         histories=found.all("training_*", TrainingHistory),
+        presentation=found.one(PRESENTATION, Presentation) or Presentation(),
     )
 
 
@@ -163,6 +208,7 @@ def load_blind(path: str | Path) -> BlindResults:
         sidebands=found.all("sidebands/*", Projection),
         scan=found.one("scan", LikelihoodScan),
         histories=found.all("training_*", TrainingHistory),
+        presentation=found.one(PRESENTATION, Presentation) or Presentation(),
     )
 
 

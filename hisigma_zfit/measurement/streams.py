@@ -21,6 +21,7 @@ class Stream(IntEnum):
     NORMALISATION = 7
     LIMIT = 8
     FORECAST = 9
+    GOODNESS = 10
 
 
 def stream_seed(seed: int, stream: Stream, *names: str) -> int:

@@ -60,12 +60,14 @@ def study_toys(
     """
     from hisigma_zfit.measurement import load_models
     from hisigma_zfit.measurement.stored import load_results
+    from hisigma_zfit.report.style import presented
     from hisigma_zfit.toys.summary import summarise
     from hisigma_zfit.toys.toys import make_pool, run_toys
 
     if seed < 0:
         raise InputError.from_parts(expected="a seed of 0 or more", got=str(seed), do="correct it")
-    weight = load_results(folder).measurement.options.get("data_weight")
+    run = load_results(folder)
+    weight = run.measurement.options.get("data_weight")
     if weight is not None:
         raise InputError.from_parts(
             expected="a run of data without weights, as pseudo-experiments are",
@@ -91,7 +93,8 @@ def study_toys(
             progress=progress,
         )
         summary = summarise(fits, pool, poi, seed=seed, limit=limit)
-        study.finish(summary)
+        with presented(run.presentation):
+            study.finish(summary)
     return summary, place
 
 

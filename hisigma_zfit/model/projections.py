@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.density.flows import ConditionalFlow
     from hisigma_zfit.model.compose import SignalPlusBackground
 
-__all__ = ["ModelSample", "draw_model", "project", "sample_model"]
+__all__ = ["ModelSample", "draw_model", "project", "round_edges", "sample_model", "whole_edges"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class ModelSample:
         data: Data columns by observable.
         weights: Data weights, or None.
         mass: Name of the mass.
+        mass_range: Where the model lives; None for that of the data.
     """
 
     columns: dict[str, dict[str, Array]]
@@ -46,6 +47,7 @@ class ModelSample:
     data: dict[str, Array]
     weights: Array | None
     mass: str
+    mass_range: tuple[float, float] | None = None
 
     @cached_property
     def score(self) -> dict[str, Array]:
@@ -67,7 +69,8 @@ class ModelSample:
 
         Args:
             observable: The mass or a feature.
-            bins: Number of bins between the 0.1 % and 99.9 % quantiles of the data, or edges.
+            bins: Number of bins, or edges.  The mass is shown from one end of its range or of `region` to the other,
+                a feature between the 0.1 % and 99.9 % quantiles of the data.
             region: Show events of this mass region only.
             signal_efficiency: Cut on the likelihood ratio of the features that keeps this fraction of the signal.
 
@@ -78,17 +81,19 @@ class ModelSample:
             raise InputError.from_parts(
                 expected=f"one of {', '.join(self.data)}", got=repr(observable), do="correct the name"
             )
-        masks = self._selection(region, signal_efficiency)
+        masks = self.selection(region, signal_efficiency)
         values = self.data[observable][masks["data"]]
         if not values.size:
             raise InputError.from_parts(expected="data in the selection", got="none", do="loosen it")
         weights = np.ones(values.size) if self.weights is None else self.weights[masks["data"]]
         edges = self._edges(observable, values, bins, region)
-        components, variances = {}, {}
+        components, variances, beyond = {}, {}, np.zeros(2)
         for name, columns in self.columns.items():
-            counts = np.histogram(columns[observable][masks[name]], edges)[0].astype(np.float64)
+            drawn = columns[observable][masks[name]]
+            counts = np.histogram(drawn, edges)[0].astype(np.float64)
             scale = self.yields[name] / masks[name].size
             components[name], variances[name] = scale * counts, scale**2 * counts
+            beyond += scale * np.array([np.sum(drawn < edges[0]), np.sum(drawn > edges[-1])])
         words = [
             "" if region is None else "signal region",
             ""
@@ -104,9 +109,12 @@ class ModelSample:
             component_variance=variances,
             signal=self.signal,
             selection=", ".join(w for w in words if w),
+            outside=(float(weights[values < edges[0]].sum()), float(weights[values > edges[-1]].sum())),
+            model_outside=(float(beyond[0]), float(beyond[1])),
         )
 
-    def _selection(self, region: SignalRegion | None, efficiency: float | None) -> dict[str, Mask]:
+    def selection(self, region: SignalRegion | None, efficiency: float | None) -> dict[str, Mask]:
+        """Which events of each component and of "data" a projection shows; see `project`."""
         everything: Mapping[str, Mapping[str, Array]] = {"data": self.data, **self.columns}
         masks = {
             name: np.ones(len(columns[self.mass]), dtype=bool)
@@ -123,20 +131,37 @@ class ModelSample:
     def _edges(self, observable: str, values: Array, bins: int | npt.ArrayLike, region: SignalRegion | None) -> Array:
         if np.ndim(bins) > 0:
             return np.asarray(bins, dtype=np.float64)
-        if observable == self.mass and region is not None:
-            lower, upper = region.lower, region.upper
-        elif observable == self.mass:
-            lower, upper = float(np.floor(values.min())), float(np.ceil(values.max()))
-        else:
-            lower, upper = (float(q) for q in np.quantile(values, [0.001, 0.999]))
-        return _round_edges(lower, upper, int(np.asarray(bins)))
+        number = int(np.asarray(bins))
+        if observable == self.mass:
+            ends = self.mass_range if region is None else (region.lower, region.upper)
+            return whole_edges(*(ends or (float(values.min()), float(values.max()))), number)
+        lower, upper = (float(q) for q in np.quantile(values, [0.001, 0.999]))
+        return round_edges(lower, upper, number)
 
 
-def _round_edges(lower: float, upper: float, bins: int) -> Array:
+_ROUND = (1.0, 2.0, 2.5, 5.0)  # widths of bins, by powers of ten
+
+
+def whole_edges(lower: float, upper: float, bins: int) -> Array:
+    """Edges of equally wide bins from `lower` to `upper` and not beyond.
+
+    Of a round width, if one that gives about `bins` of them divides the range, else as many as `bins`.
+    """
+    wanted = (upper - lower) / bins
+    power = 10.0 ** np.floor(np.log10(wanted))
+    widths = sorted((p * step for p in (power, 10.0 * power) for step in _ROUND), key=lambda w: abs(np.log(w / wanted)))
+    for width in widths:
+        number = (upper - lower) / width
+        if 0.6 * bins <= number <= 1.7 * bins and abs(number - round(number)) < 1e-6 * number:
+            return np.linspace(lower, upper, round(number) + 1)
+    return np.linspace(lower, upper, bins + 1)
+
+
+def round_edges(lower: float, upper: float, bins: int) -> Array:
     """About `bins` edges whose width is 1, 2, 2.5 or 5 times a power of ten, and which are multiples of it."""
     width = (upper - lower) / bins
     power = 10.0 ** np.floor(np.log10(width))
-    width = power * min((1.0, 2.0, 2.5, 5.0, 10.0), key=lambda step: abs(np.log(step * power / width)))
+    width = power * min((*_ROUND, 10.0), key=lambda step: abs(np.log(step * power / width)))
     return width * np.arange(np.floor(lower / width + 1e-9), np.ceil(upper / width - 1e-9) + 1)
 
 
@@ -207,6 +232,7 @@ def draw_model(
         data=observed,
         weights=None if data.weights is None else np.asarray(data.weights),
         mass=model.mass,
+        mass_range=shapes.finite_limits(model.pdfs[0].mass.space),
     )
 
 

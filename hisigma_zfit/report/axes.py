@@ -26,10 +26,10 @@ def dress_likelihood(axes: Axes, *, xlabel: str, top: float, truth: float | None
     if truth is not None:
         axes.axvline(truth, ymax=0.7, color="black", linestyle="-.", linewidth=1.5, label="Truth")
     axes.set_ylim(0, top)
-    for cl, text in ((ONE_SIGMA, "68 %"), (0.95, "95 %")):
+    for cl, text in ((ONE_SIGMA, "68.3 %"), (0.95, "95 %")):
         height = float(chi2.ppf(cl, 1))
         axes.axhline(height, color="0.4", linewidth=1, zorder=1)
-        axes.text(1.01, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=18, color="0.3")
+        axes.text(1.01, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=16, color="0.3")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(r"$-2\,\Delta\,\ln L$")
 

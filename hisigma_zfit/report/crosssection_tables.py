@@ -7,7 +7,7 @@ from pathlib import PurePath
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from hisigma_zfit.report.text import WIDTH, aligned, column, grid, listing, section
+from hisigma_zfit.report.text import WIDTH, aligned, column, grid, listing, percent, section
 from hisigma_zfit.results.numbers import number, pair
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _edges(edges: tuple[float, float]) -> str:
 
 def _answer_facts(answer: PoiAnswer, levels: tuple[float, float]) -> list[tuple[str, str]]:
     below, above = answer.errors
-    names = [f"{100 * cl:.3g} % interval" for cl in levels]
+    names = [f"{percent(cl)} interval" for cl in levels]
     facts = [
         ("value", f"{answer.value:.4g}  -{below:.3g} +{above:.3g}"),
         (names[0], _edges(answer.interval_68)),

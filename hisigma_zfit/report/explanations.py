@@ -110,8 +110,8 @@ def impacts(
         )  # fmt: skip
         below, above = what.total
         text = f"{poi} $=$ {_with_errors(what.value, below, above)}"
-        right.text(1.0, 1.01, text, transform=right.transAxes, ha="right", va="bottom", fontsize=19)
-        return finish(figure, left, label, right_label)
+        right.text(0.0, 1.01, text, transform=right.transAxes, ha="left", va="bottom", fontsize=19)
+        return finish(figure, left, label, right_label, right=right)
 
 
 def _with_errors(value: float, below: float, above: float) -> str:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from hisigma_zfit.arrays import Array
-    from hisigma_zfit.results import Projection
+    from hisigma_zfit.results import Chi2, Projection
 
-__all__ = ["projection", "pulls"]
+__all__ = ["dress_pulls", "probability", "projection", "pulls"]
 
 _THIN = "\N{THIN SPACE}"
 
@@ -111,6 +111,8 @@ def projection(
         (_draw_pulls if lower == "pull" else _draw_excess)(panel, shown)
         if _geometric(shown.edges):
             panel.set_xscale("log")
+        else:  # no finer: numbers with many decimals would run into each other
+            panel.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
         panel.set_xlim(shown.edges[0], shown.edges[-1])
         panel.set_xlabel(xlabel or axis_label(shown.observable, unit=unit, labels=labels))
         figure.align_ylabels([main, panel])
@@ -150,7 +152,7 @@ def _draw_model(axes: Axes, what: Projection, labels: Mapping[str, str] | None) 
     total = _total(what)
     axes.stairs(total, what.edges, color="black", linewidth=1, zorder=3)
     if what.model_error is not None:
-        _draw_band(axes, total, what.model_error, what.edges, label="Post-fit unc.")
+        _draw_band(axes, total, what.model_error, what.edges, label=f"{what.model} unc.")
         return
     error = np.sqrt(_template_variance(what))
     if np.any(error > 0):
@@ -264,10 +266,19 @@ def _draw_legend(axes: Axes, what: Projection, labels: Mapping[str, str] | None,
     first = [f"{name} ({_yield(what.data.sum())})", *reversed(_component_texts(what, labels))]
     order = sorted(range(len(names)), key=lambda i: first.index(names[i]) if names[i] in first else len(first))
     axes.legend([handles[i] for i in order], [names[i] for i in order], loc="upper right", fontsize=19)
-    if what.selection:
-        axes.text(
-            0.04, 0.95, selection_lines(what.selection, labels=labels), transform=axes.transAxes, va="top", fontsize=17
-        )
+    lines = [selection_lines(what.selection, labels=labels)] if what.selection else []
+    text = "\n".join([*lines, *_beyond(what)])
+    if text:
+        axes.text(0.04, 0.95, text, transform=axes.transAxes, va="top", fontsize=17)
+
+
+def _beyond(what: Projection) -> list[str]:
+    """What no bin shows, in words."""
+    if what.outside is None or not any(what.outside):
+        return []
+    sides = [f"{_yield(n)} {side}" for n, side in zip(what.outside, ("below", "above"), strict=True) if n]
+    expected = "" if what.model_outside is None else f" (model {_yield(round(sum(what.model_outside), 1))})"
+    return ["beyond the axis:", f"{', '.join(sides)}{expected}"]  # two lines: the legend stands beside them
 
 
 def _draw_pulls(axes: Axes, what: Projection) -> None:
@@ -288,9 +299,34 @@ def _draw_pulls(axes: Axes, what: Projection) -> None:
         if beyond.any():
             heights = np.full(int(beyond.sum()), sign * 0.88 * reach)
             axes.plot(centres[beyond], heights, marker, color=SIGNAL_COLOURS[0], markersize=9, linestyle="none")
-    axes.set_ylim(-reach, reach)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, symmetric=True, prune="both"))
+    dress_pulls(axes, reach, what.chi2)
+
+
+def dress_pulls(axes: Axes, reach: float, chi2: Chi2 | None) -> None:
+    """Range and title of a panel of pulls; a chi2 stands above all that is drawn.
+
+    Args:
+        axes: The panel.
+        reach: Largest pull that is shown.
+        chi2: Of the same bins.
+    """
+    axes.set_ylim(-reach, reach if chi2 is None else 1.5 * reach)
+    steps = MaxNLocator(nbins=4, integer=True, symmetric=True, prune="both").tick_values(-reach, reach)
+    axes.set_yticks([step for step in steps if abs(step) <= reach])
     axes.set_ylabel("Pull", loc="center")
+    if chi2 is not None:
+        text = rf"$\chi^2$ / ndf $=$ {chi2.value:.1f} / {chi2.ndf},  $p =$ {probability(chi2.p_value)}"
+        axes.text(0.98, 0.96, text, transform=axes.transAxes, ha="right", va="top", fontsize=16)
+
+
+def probability(p: float) -> str:
+    """Two digits, small ones as a power of ten."""
+    if p >= 1e-3:
+        return f"{p:.2g}"
+    if p <= 0.0:
+        return "0"
+    mantissa, power = f"{p:.1e}".split("e")
+    return rf"${mantissa} \times 10^{{{int(power)}}}$"
 
 
 def _draw_excess(axes: Axes, what: Projection) -> None:

@@ -1,30 +1,42 @@
 r"""Names of columns and model components as a reader of a figure wants to see them.
 
-Names built from a quantity and particles are translated by rule (``pt_bb`` -> :math:`p_T^{bb}` [GeV], ``dr_b1g2``,
-``m_gg``, ``pt_gg_over_m``); a small table holds the rest; any other name is shown as it is.
+Names built from a quantity and particles are translated by rule (``pt_bb`` -> :math:`p_T^{bb}`, ``dr_b1g2``, ``m_gg``,
+``pt_gg_over_m``); a small table holds the rest; any other name is shown as it is.  A unit is shown where the analyst
+has said which: no name tells whether a mass is in MeV, GeV or TeV.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
+
+from hisigma_zfit.report.style import presentation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["axis_label", "component_label", "event_label", "selection_lines", "symbol", "within_sentence"]
+__all__ = [
+    "axis_label",
+    "component_label",
+    "event_label",
+    "plain_number",
+    "selection_lines",
+    "symbol",
+    "within_sentence",
+]
 
-# quantity -> (template of its symbol, unit)
+# quantity -> template of its symbol
 _QUANTITIES = {
-    "m": (r"m_{{{0}}}", "GeV"),
-    "mass": (r"m_{{{0}}}", "GeV"),
-    "pt": (r"p_T^{{{0}}}", "GeV"),
-    "e": (r"E_{{{0}}}", "GeV"),
-    "eta": (r"\eta_{{{0}}}", ""),
-    "phi": (r"\phi_{{{0}}}", ""),
-    "dr": (r"\Delta R_{{{0}}}", ""),
-    "deta": (r"\Delta\eta_{{{0}}}", ""),
-    "dphi": (r"\Delta\phi_{{{0}}}", ""),
+    "m": r"m_{{{0}}}",
+    "mass": r"m_{{{0}}}",
+    "pt": r"p_T^{{{0}}}",
+    "e": r"E_{{{0}}}",
+    "eta": r"\eta_{{{0}}}",
+    "phi": r"\phi_{{{0}}}",
+    "dr": r"\Delta R_{{{0}}}",
+    "deta": r"\Delta\eta_{{{0}}}",
+    "dphi": r"\Delta\phi_{{{0}}}",
 }
 _PARTICLES = {
     "b": "b", "c": "c", "e": "e", "h": "H", "j": "j", "l": r"\ell", "t": "t", "w": "W", "z": "Z",
@@ -32,17 +44,17 @@ _PARTICLES = {
 }  # fmt: skip
 _PARTICLE = re.compile(r"(phot|tau|mu|[bceghjltwz])(\d?)_?", re.IGNORECASE)
 
-# names that follow another convention -> (symbol, unit)
+# names that follow another convention -> symbol
 _OTHERS = {
-    "tot_mass": (r"m_{bb\gamma\gamma}", "GeV"),
-    "Hbb_mass": ("m_{bb}", "GeV"),
-    "Hgg_mass": (r"m_{\gamma\gamma}", "GeV"),
-    "Hbb_pt": ("p_T^{bb}", "GeV"),
-    "Hgg_pt": (r"p_T^{\gamma\gamma}", "GeV"),
-    "m": ("m", "GeV"),
-    "mass": ("m", "GeV"),
-    "ht": ("H_T", "GeV"),
-    "met": (r"p_T^{\mathrm{miss}}", "GeV"),
+    "tot_mass": r"m_{bb\gamma\gamma}",
+    "Hbb_mass": "m_{bb}",
+    "Hgg_mass": r"m_{\gamma\gamma}",
+    "Hbb_pt": "p_T^{bb}",
+    "Hgg_pt": r"p_T^{\gamma\gamma}",
+    "m": "m",
+    "mass": "m",
+    "ht": "H_T",
+    "met": r"p_T^{\mathrm{miss}}",
 }
 
 # parameter and component names of the default model -> words
@@ -71,27 +83,26 @@ def _particles(text: str) -> str | None:
     return shown or None
 
 
-def _symbol_and_unit(name: str) -> tuple[str, str] | None:
+def _known_symbol(name: str) -> str | None:
+    """Symbol of a column by the rules, without dollars; None where none applies."""
     if name in _OTHERS:
         return _OTHERS[name]
     if "_over_" in name:
         above, below = (part.strip("_") for part in name.split("_over_", maxsplit=1))
         # `pt_gg_over_m` means the mass of the same particles
         quantity, _, particles = above.partition("_")
-        numerator = _symbol_and_unit(above)
-        denominator = _symbol_and_unit(f"{below}_{particles}" if below in {"m", "mass"} and quantity else below)
-        if numerator is None or denominator is None:
-            return None
-        unit, divisor = numerator[1], denominator[1]
-        if divisor:
-            unit = "" if unit == divisor else f"{unit or 1}/{divisor}"
-        return f"{numerator[0]}/{denominator[0]}", unit
+        numerator = _known_symbol(above)
+        denominator = _known_symbol(f"{below}_{particles}" if below in {"m", "mass"} and quantity else below)
+        return None if numerator is None or denominator is None else f"{numerator}/{denominator}"
     first, _, rest = name.partition("_")
     known = _QUANTITIES.get(first.lower())
     particles_symbol = _particles(rest)
-    if known is None or particles_symbol is None:
-        return None
-    return known[0].format(particles_symbol), known[1]
+    return None if known is None or particles_symbol is None else known.format(particles_symbol)
+
+
+def _own_title(name: str, labels: Mapping[str, str] | None) -> str | None:
+    """The user's title: of the figure, else of all figures."""
+    return (labels or {}).get(name) or presentation().titles.get(name)
 
 
 def symbol(name: str, *, labels: Mapping[str, str] | None = None) -> str:
@@ -101,15 +112,13 @@ def symbol(name: str, *, labels: Mapping[str, str] | None = None) -> str:
         name: Column name.
         labels: The user's own names; they win over the rules.
     """
-    if labels and name in labels:
-        return labels[name]
-    known = _symbol_and_unit(name)
-    return f"${known[0]}$" if known else name
+    known = _known_symbol(name)
+    return _own_title(name, labels) or (f"${known}$" if known else name)
 
 
-def _unit(name: str, labels: Mapping[str, str] | None) -> str:
-    known = None if labels and name in labels else _symbol_and_unit(name)
-    return known[1] if known else ""
+def _unit(name: str) -> str:
+    """The unit that was said to be that of a column, or none."""
+    return presentation().units.get(name, "")
 
 
 def axis_label(name: str, *, unit: str | None = None, labels: Mapping[str, str] | None = None) -> str:
@@ -117,10 +126,10 @@ def axis_label(name: str, *, unit: str | None = None, labels: Mapping[str, str] 
 
     Args:
         name: Column name.
-        unit: Unit; None takes the known one, an empty string shows none.
-        labels: The user's own titles, by column; they are shown verbatim, `unit` is added where it is given.
+        unit: Unit; None takes what `hisigma_zfit.report.style.presented` says, an empty string shows none.
+        labels: The user's own titles, by column.
     """
-    shown = _unit(name, labels) if unit is None else unit
+    shown = _unit(name) if unit is None else unit
     return f"{symbol(name, labels=labels)} [{shown}]" if shown else symbol(name, labels=labels)
 
 
@@ -128,20 +137,29 @@ def event_label(name: str, width: float | None, *, unit: str | None = None) -> s
     """Title of the axis that counts events: ``Events / 10 GeV``, or ``Events / bin`` where widths differ (None)."""
     if width is None:
         return "Events / bin"
-    shown = _unit(name, None) if unit is None else unit
-    return f"Events / {width:.3g} {shown}".rstrip()
+    shown = _unit(name) if unit is None else unit
+    return f"Events / {plain_number(width)} {shown}".rstrip()
+
+
+def plain_number(value: float) -> str:
+    """Four significant digits, with a power of ten only where a reader would take one."""
+    if value == 0 or not 1e-4 <= abs(value) < 1e7:
+        return f"{value:.4g}"
+    digits = max(0, 3 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if digits else text
 
 
 def selection_lines(text: str, *, labels: Mapping[str, str] | None = None) -> str:
     """Selection for the inside of a frame: one condition a line, column names as symbols, ranges with their unit."""
 
     def window(match: re.Match[str]) -> str:
-        unit = _unit(match[2], labels)
+        unit = _unit(match[2])
         return f"{match[1]} < {match[2]} < {match[3]} {unit}".rstrip()
 
     def named(match: re.Match[str]) -> str:
         # a single word such as "m" or "mass" may be meant as a word
-        return symbol(match[0], labels=labels) if "_" in match[0] or match[0] in (labels or {}) else match[0]
+        return symbol(match[0], labels=labels) if "_" in match[0] or _own_title(match[0], labels) else match[0]
 
     if "$" in text:  # set by hand
         return text
@@ -151,9 +169,7 @@ def selection_lines(text: str, *, labels: Mapping[str, str] | None = None) -> st
 
 def component_label(name: str, *, labels: Mapping[str, str] | None = None) -> str:
     """Legend text of a model component, or axis title of a parameter."""
-    if labels and name in labels:
-        return labels[name]
-    return _WORDS.get(name.lower(), name)
+    return _own_title(name, labels) or _WORDS.get(name.lower(), name)
 
 
 def within_sentence(label: str) -> str:

@@ -25,6 +25,8 @@ from hisigma_zfit.report.axes import dress_likelihood
 from hisigma_zfit.report.histograms import projection, pulls
 from hisigma_zfit.report.labels import component_label
 from hisigma_zfit.report.style import LABEL, finish, frame, styled
+from hisigma_zfit.report.text import percent
+from hisigma_zfit.statistics.intervals import ONE_SIGMA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,25 +50,32 @@ def scan(
     label: str = LABEL,
     right_label: str = "",
 ) -> Figure:
-    """Profiled likelihood of one parameter: members thin, their combination thick.
+    """Profiled likelihood of one parameter: bootstraps thin, their combination thick.
 
     Args:
         what: The curves.
         xlabel: Title of the horizontal axis, verbatim.
         labels: The user's own names of parameters, by name.
-        interval: 68 % interval to be shaded.
+        interval: Interval of one standard deviation, 68.27 %, to be shaded.
         truth: True value to be marked, where one is known.
         top: Upper end of the vertical axis.
         label: Text above the frame; its first word is set in bold.
         right_label: Text above the frame at the right.
     """
     with styled():
-        figure, axes = frame(left=0.12)
+        figure, axes = frame(left=0.12, width=0.79)
         if interval is not None:
-            axes.axvspan(*interval, ymax=1 / top, color="#5790fc", alpha=0.25, linewidth=0, label="68 % interval")
+            axes.axvspan(
+                *interval,
+                ymax=1 / top,
+                color="#5790fc",
+                alpha=0.25,
+                linewidth=0,
+                label=f"{percent(ONE_SIGMA)} interval",
+            )
         members = what.members.reshape(-1, what.values.size)
         for i, member in enumerate(members):
-            text = f"Members ({len(members)})" if i == 0 else None
+            text = f"Bootstraps ({len(members)})" if i == 0 else None
             axes.plot(what.values, member, color="#717581", linewidth=1.2, label=text)
         if what.reference is not None:
             axes.plot(what.values, what.reference, ":", color="#f89c20", linewidth=3.5, label="Mass only")
@@ -96,7 +105,7 @@ def training(
     label: str = LABEL,
     right_label: str = "",
 ) -> Figure:
-    """Losses of trainings, one panel each: members thin, their mean thick, held-out events as points.
+    """Losses of trainings, one panel each: all seeds and bootstraps thin, their mean thick, held-out events as points.
 
     Args:
         histories: What to draw.
@@ -125,7 +134,7 @@ def training(
 def _draw_training(axes: Axes, history: TrainingHistory, loss: str, labels: Mapping[str, str] | None) -> None:
     members = history.train.reshape(-1, history.steps.size)
     for i, member in enumerate(members):
-        text = f"Members ({len(members)})" if i == 0 else None
+        text = f"Trainings ({len(members)})" if i == 0 else None
         axes.plot(history.epochs, member, color="#9c9ca1", linewidth=0.8, alpha=0.6, label=text)
     axes.plot(history.epochs, members.mean(axis=0), color="#5790fc", linewidth=3, label="Training, mean")
     shown = [members]

@@ -285,7 +285,7 @@ def widths(
     label: str = LABEL,
     right_label: str = "",
 ) -> Figure:
-    """Half of the 68 % interval against the number of bins of the score, with the unbinned fits as lines.
+    """Half of the 68.3 % interval against the number of bins of the score, with the unbinned fits as lines.
 
     Args:
         what: Answers by method; those without bins of a score are drawn as lines unless their name is "counting".
@@ -328,6 +328,6 @@ def widths(
         axes.set_xlim(0.75 * bins[0], 1.33 * bins[-1])
         axes.set_ylim(low - 0.15 * margin, high + 0.9 * margin)
         axes.set_xlabel("Bins of the score")
-        axes.set_ylabel(f"Half of the 68 % interval of {within_sentence(component_label(poi, labels=labels))}")
+        axes.set_ylabel(f"Half of the 68.3 % interval of {within_sentence(component_label(poi, labels=labels))}")
         axes.legend(loc="upper right", fontsize=18)
         return finish(figure, axes, label, right_label)

@@ -193,7 +193,7 @@ def yield_response(what: Search, *, label: str = LABEL, right_label: str = "") -
         axes.plot([0, top], [0, top], color=_GREY, linestyle=":", linewidth=2, label="What was injected")
         axes.axhline(own.value, color=_RED, linewidth=2, linestyle="--", label="Data")
         low, high = own.interval_68  # the upper edge may be open
-        axes.axvspan(low, min(high, top), ymax=0.7, color=_ORANGE, alpha=0.3, linewidth=0, label="68 % interval")
+        axes.axvspan(low, min(high, top), ymax=0.7, color=_ORANGE, alpha=0.3, linewidth=0, label="68.3 % interval")
         axes.set_xlim(-0.03 * top, top)
         axes.set_ylim(-0.03 * top, 1.45 * top)
         axes.set_xlabel("Signal events injected")

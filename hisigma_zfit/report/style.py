@@ -1,22 +1,31 @@
-"""What all figures share: style, colours, the label above the frame."""
+"""What all figures share: style, colours, the label above the frame, and what the analyst said of units and titles.
+
+The words are those of `presented`, in whose context figures are drawn; outside of it nothing is claimed.
+"""
 
 from __future__ import annotations
 
 import contextlib
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import mplhep
 from matplotlib.figure import Figure
 
+from hisigma_zfit.results.presentation import Presentation
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from matplotlib.axes import Axes
 
-__all__ = ["BACKGROUND_COLOURS", "LABEL", "SIGNAL_COLOURS", "finish", "frame", "styled"]
+__all__ = ["BACKGROUND_COLOURS", "LABEL", "SIGNAL_COLOURS", "finish", "frame", "presentation", "presented", "styled"]
 
-LABEL = "HI-SIGMA simulation"
+LABEL = ""  # of a figure that takes the words of `presented`
+
+_NEUTRAL = Presentation()
+_PRESENTATION: ContextVar[Presentation] = ContextVar("presentation")
 
 # Petroff's sequence (arXiv:2107.02270), safe for colour-blind readers; the warm colours are kept for signal
 BACKGROUND_COLOURS = ("#5790fc", "#9c9ca1", "#7a21dd", "#92dadd", "#717581")
@@ -43,6 +52,25 @@ def styled() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def presented(what: Presentation) -> Iterator[None]:
+    """Draw figures with these words, units and titles; serves as a decorator too.
+
+    Args:
+        what: The words.
+    """
+    token = _PRESENTATION.set(what)
+    try:
+        yield
+    finally:
+        _PRESENTATION.reset(token)
+
+
+def presentation() -> Presentation:
+    """What holds for the figure that is being drawn."""
+    return _PRESENTATION.get(_NEUTRAL)
+
+
 def frame(*, left: float = 0.14, width: float = 0.8) -> tuple[Figure, Axes]:
     """A figure with one frame of the usual size.
 
@@ -54,11 +82,29 @@ def frame(*, left: float = 0.14, width: float = 0.8) -> tuple[Figure, Axes]:
     return figure, figure.add_axes((left, 0.13, width, 0.79))
 
 
-def finish(figure: Figure, axes: Axes, label: str, right_label: str) -> Figure:
-    """Write the labels above the frame and fix everything that matplotlib would otherwise decide at drawing time."""
-    name, _, rest = label.partition(" ")
+def finish(figure: Figure, axes: Axes, label: str, right_label: str, *, right: Axes | None = None) -> Figure:
+    """Write the labels above the frame and fix everything that matplotlib would otherwise decide at drawing time.
+
+    Args:
+        figure: The figure.
+        axes: The frame that has the labels above.
+        label: Text at the left, its first word in bold; that of `presented` if empty.
+        right_label: Text at the right, before luminosity and energy of `presented`.
+        right: The frame that has the text at the right above, if it is another one.
+    """
+    words = presentation()
+    name, _, rest = label.partition(" ") if label else (words.experiment, "", words.label)
+    beside = ", ".join(filter(None, (right_label, words.right)))
+    if right is not None:
+        right.text(1.0, 1.01, beside, transform=right.transAxes, ha="right", va="bottom", fontsize=18)
     mplhep.label.exp_text(
-        name, rest, lumi=right_label or None, loc=0, ax=axes, fontsize=(26, 22, 18, 20), scilocator_adjust=False
+        name,
+        rest,
+        lumi=beside if right is None and beside else None,
+        loc=0,
+        ax=axes,
+        fontsize=(26, 22, 18, 20),
+        scilocator_adjust=False,
     )  # the adjustment would open an empty pyplot figure
     for each in figure.axes:
         for axis in (each.xaxis, each.yaxis):

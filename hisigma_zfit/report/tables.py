@@ -1,7 +1,7 @@
 """Results as plain monospaced text, at most 100 characters wide.
 
 `measurement` is what ``hisigma measure`` prints, `blind_measurement` what it prints with ``--blind``; `members` lists
-the trained members of one measurement; `comparison` puts several data sets side by side, with the mean and the error of
+the fits of its bootstraps; `comparison` puts several data sets side by side, with the mean and the error of
 the mean; `strategies` compares ways to measure, `expectations` their errors for true densities; `impacts` explains the
 error of a fit.
 """
@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.report.text import aligned, column, grid, listing, section
+from hisigma_zfit.report import fit_tables
+from hisigma_zfit.report.fit_tables import impacts
+from hisigma_zfit.report.text import aligned, column, grid, listing, percent, section
 from hisigma_zfit.results.numbers import number, pair
 from hisigma_zfit.results.strategies import PairedSummary
 
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hisigma_zfit.results import BlindMeasurement, ClosureReport, EventCounts, Measurement, SignalResponse
-    from hisigma_zfit.results.explanations import Impacts
     from hisigma_zfit.results.strategies import Expectation, StrategySummary
 
 __all__ = [
@@ -55,29 +56,34 @@ def _error_ratio(what: Measurement) -> float:
     return what.mass_only.error / what.error if what.mass_only is not None and what.error > 0 else math.nan
 
 
-def _percent(level: float) -> str:
-    return f"{100 * level:.3g} %"
-
-
 def _result_facts(what: Measurement) -> list[tuple[str, str]]:
     levels = what.confidence
     facts = [
         (what.poi, pair(what.value, what.error)),
-        (f"{_percent(levels.interval_68)} interval", f"[{', '.join(map(number, what.interval_68))}]"),
-        (f"{_percent(levels.interval_95)} interval", f"[{', '.join(map(number, what.interval_95))}]"),
+        (f"{percent(levels.interval_68)} interval", f"[{', '.join(map(number, what.interval_68))}]"),
+        (f"{percent(levels.interval_95)} interval", f"[{', '.join(map(number, what.interval_95))}]"),
         ("statistical only", pair(what.stat_only.value, what.stat_only.error)),
         *_training_facts(what),
         ("significance", f"{what.significance.z:.2f} sigma (p0 = {number(what.significance.p0, 3)})"),
-        (f"{_percent(levels.upper_limit_95)} upper limit", number(what.upper_limit_95)),
+        *(fit_tables.expected_significances(what.fit) if what.fit is not None else ()),
+        (f"{percent(levels.upper_limit_95)} upper limit", number(what.upper_limit_95)),
+        *(fit_tables.expected_limit(what.fit) if what.fit is not None else ()),
     ]
     if what.mass_only is not None:
         alone = what.mass_only
         facts.append(("mass only", f"{pair(alone.value, alone.error)}, {alone.z:.2f} sigma"))
         ratio = _error_ratio(what)
         if math.isfinite(ratio):
-            text = f"mass-only error / error = {ratio:.2f}, worth {ratio**2:.2f} times the data"
-            facts.append(("the features buy", text))
+            facts.append(("the features", _worth(ratio)))
     return facts
+
+
+def _worth(ratio: float) -> str:
+    """What the features bring, by the mass-only error over the error."""
+    text = f"mass-only error / error = {ratio:.2f}"
+    if ratio >= 1.0:
+        return f"{text}, worth {ratio**2:.2f} times the data"
+    return f"lose: {text}, as if {100 * (1 - ratio**2):.0f} % of the data were thrown away; measure the mass alone"
 
 
 def _training_facts(what: Measurement) -> list[tuple[str, str]]:
@@ -99,7 +105,7 @@ def _closure_facts(closure: ClosureReport | None, found: SignalResponse | None) 
 
 
 def measurement(what: Measurement) -> str:
-    """The table of one measurement: events, result beside the mass-only fit, parameters, members, timings.
+    """The table of one measurement: events, result beside the mass-only fit, parameters, checks, timings.
 
     Args:
         what: The measurement.
@@ -119,8 +125,10 @@ def measurement_lines(what: Measurement) -> list[str]:
     lines += section("Fitted parameters", listing(parameters))
     if what.falling:
         lines += section("Falling shapes (discrete profiling)", _shapes(what))
+    if what.fit is not None:
+        lines += fit_tables.fit_sections(what.fit)
     if what.members:
-        lines += section(f"Members ({len(what.members)})", _member_rows(what))
+        lines += section(f"Bootstraps ({len(what.members)} resampled trainings)", _member_rows(what))
     lines += section("Training", listing([(name, str(choice)) for name, choice in what.training.items()]))
     lines += section("Closure", listing(_closure_facts(what.closure, what.signal_response)))
     if what.unblinding is not None:
@@ -172,7 +180,7 @@ def blind_lines(what: BlindMeasurement) -> list[str]:
     reaches = {reach: (limit.expected[f"-{reach}"], limit.expected[f"{reach}"]) for reach in (1, 2)}
     bands = [(f"{reach} sigma", f"{number(low)} to {number(high)}") for reach, (low, high) in reaches.items()]
     median = f"{number(limit.limit)}, of the average of all members {number(limit.expected['0'])}"
-    lines += section(f"Expected {_percent(limit.cl)} upper limit without signal", listing([("median", median), *bands]))
+    lines += section(f"Expected {percent(limit.cl)} upper limit without signal", listing([("median", median), *bands]))
     parameters = [(name, pair(p.value, p.error)) for name, p in what.parameters.items()]
     parameters.append(("background in the region", pair(what.region_background.value, what.region_background.error)))
     lines += section("Fit of the sidebands", listing(parameters))
@@ -201,10 +209,10 @@ def _shapes(what: Measurement) -> list[str]:
 
 
 def members(what: Measurement) -> str:
-    """One line for each trained member.
+    """One line for the fit of each bootstrap, which is a training on resampled events.
 
     Returns:
-        A table, or an empty string where there are no members.
+        A table, or an empty string where there are no bootstraps.
     """
     return "\n".join(_member_rows(what)) if what.members else ""
 
@@ -213,7 +221,7 @@ def _member_rows(what: Measurement) -> list[str]:
     names = ("value", "error", "z")
     cells = [column([getattr(member, name) for member in what.members]) for name in names]
     first = [str(member.member) for member in what.members]
-    return grid([["member", *names], *map(list, zip(first, *cells, strict=True))])
+    return grid([["bootstrap", *names], *map(list, zip(first, *cells, strict=True))])
 
 
 def comparison(what: Sequence[Measurement], *, names: Sequence[str] | None = None, truth: float | None = None) -> str:
@@ -338,24 +346,3 @@ def expectations(what: Sequence[Expectation], *, truth: float, references: Seque
         rows.append([name, _short(mean, deviation), *ratios])
     note = f"true densities and yields, held-out simulation of {len(errors)} data sets; ratios by data set"
     return "\n".join([*grid(rows), note])
-
-
-def impacts(what: Impacts) -> str:
-    """Nuisances, largest impact first, with what they do to the parameter of interest, and the budget of its error.
-
-    Args:
-        what: The impacts.
-    """
-
-    def shift(pair: tuple[float, float] | None) -> str:
-        return "-" if pair is None else f"{pair[0]:+.3g} {pair[1]:+.3g}"
-
-    head = ["nuisance", "best fit", "pre-fit error", f"shift of {what.poi}", "with the pre-fit error"]
-    rows = [
-        [i.name, pair(i.value, 0.5 * sum(i.errors)), number(i.prefit_error, 3), shift(i.postfit), shift(i.prefit)]
-        for i in what.impacts
-    ]
-    budget = {"total": what.total, "statistical": what.statistical, "systematic": what.systematic, **what.groups}
-    errors = [[name, f"-{below:.3g}", f"+{above:.3g}"] for name, (below, above) in budget.items()]
-    note = ["corrected for event weights"] if what.weights_corrected else []
-    return "\n".join([*grid([head, *rows]), "", *grid([[f"error of {what.poi}", "", ""], *errors]), *note])

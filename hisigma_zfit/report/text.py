@@ -7,6 +7,7 @@ terminal and the page of a run, which has more room.
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any, Self
 
 from hisigma_zfit.results.numbers import number
@@ -14,7 +15,7 @@ from hisigma_zfit.results.numbers import number
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["WIDTH", "Cells", "Headline", "aligned", "column", "grid", "listing", "section"]
+__all__ = ["WIDTH", "Cells", "Headline", "aligned", "column", "grid", "listing", "percent", "section"]
 
 WIDTH = 100
 _INDENT = 2
@@ -81,15 +82,38 @@ def grid(rows: Sequence[Sequence[str]], *, rule_after: Sequence[int] = (0,)) -> 
     return Cells(lines, rows, rule_after)
 
 
+def _wrapped(text: str, room: int) -> list[str]:
+    """Lines that end behind commas where they can, so that a name stays with its number."""
+    lines = [""]
+    for piece in text.split(", "):
+        longer = f"{lines[-1]}, {piece}" if lines[-1] else piece
+        if len(longer) < room:
+            lines[-1] = longer
+            continue
+        lines[-1:] = [f"{lines[-1]},"] if lines[-1] else []
+        lines += textwrap.wrap(piece, room - 1) or [""]
+    return lines
+
+
+def percent(level: float) -> str:
+    """A confidence level as exact as it is: 68.27 %, 95 %, 95.45 %."""
+    return f"{100 * level:.4g} %"
+
+
 def section(title: str, lines: Sequence[str]) -> list[str]:
     """Lines below a title, after a blank one; nothing where there are none."""
-    return ["", Headline(title, lines), *(f"  {line}" for line in lines)] if lines else []
+    return ["", Headline(title, lines), *(f"  {line}".rstrip() for line in lines)] if lines else []
 
 
 def listing(pairs: Sequence[tuple[str, str]]) -> Cells:
-    """Names and what belongs to them, below each other."""
-    width = max((len(name) for name, _ in pairs), default=0)
-    lines = [_clip(f"{name:<{width}}  {text}", WIDTH - _INDENT) for name, text in pairs]
+    """Names and what belongs to them, below each other; what is long goes on below itself."""
+    width = min(max((len(name) for name, _ in pairs), default=0), WIDTH // 2)
+    lines = []
+    for name, text in pairs:
+        # of one line as it is: wrapping would close the gaps of aligned numbers
+        room = WIDTH - _INDENT - width - 2
+        parts = _wrapped(text, room) if len(text) > room else [text]
+        lines += [f"{_clip(name, width) if k == 0 else '':<{width}}  {part}" for k, part in enumerate(parts or [""])]
     return Cells(lines, [(name, text.strip()) for name, text in pairs])
 
 

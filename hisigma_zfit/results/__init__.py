@@ -14,13 +14,22 @@ from hisigma_zfit.results.crosssection import (
     PoiAnswer,
     ProcessYield,
 )
+from hisigma_zfit.results.estimates import Estimate
 from hisigma_zfit.results.explanations import Contour, Correlations, GoodnessOfFit, Impact, Impacts, WeightedFeature
 from hisigma_zfit.results.families import FamilyFit, FamilyInterval, FamilyParameter
+from hisigma_zfit.results.fit_report import (
+    ExpectedSignificance,
+    FitReport,
+    FitStatus,
+    FitTest,
+    RegionYields,
+    ShapeFit,
+    ShapeParameters,
+)
 from hisigma_zfit.results.limits import LimitScan
 from hisigma_zfit.results.measurement import (
     ClosureReport,
     ConfidenceLevels,
-    Estimate,
     EventCounts,
     FallingShape,
     FitSummary,
@@ -29,7 +38,8 @@ from hisigma_zfit.results.measurement import (
     SignalResponse,
     TrainingChoice,
 )
-from hisigma_zfit.results.projection import Projection
+from hisigma_zfit.results.presentation import Presentation
+from hisigma_zfit.results.projection import Chi2, Projection
 from hisigma_zfit.results.ratio_checks import BiasPoint, BiasStudy, HeldBackStudy, SimulationError, WeightedTest
 from hisigma_zfit.results.ratio_coverage import CoverageBin, CoverageDraw, CoverageStudy, DrawnAnswers, MethodCoverage
 from hisigma_zfit.results.ratio_learning import (
@@ -73,6 +83,7 @@ __all__ = [
     "CalibrationCurve",
     "CellTotal",
     "Check",
+    "Chi2",
     "ClosurePoint",
     "ClosureReport",
     "ConfidenceLevels",
@@ -93,13 +104,17 @@ __all__ = [
     "EventCounts",
     "Expectation",
     "ExpectedMeasurement",
+    "ExpectedSignificance",
     "ExponentSummary",
     "FallingShape",
     "FamilyFit",
     "FamilyInterval",
     "FamilyParameter",
     "FiducialYield",
+    "FitReport",
+    "FitStatus",
     "FitSummary",
+    "FitTest",
     "FittedParameter",
     "GoodnessOfFit",
     "GrossVitells",
@@ -125,10 +140,12 @@ __all__ = [
     "PoiAnswer",
     "PoiScan",
     "PosteriorSummary",
+    "Presentation",
     "ProcessYield",
     "Projection",
     "Quantiles",
     "RatioMap",
+    "RegionYields",
     "RetrainedFit",
     "ScannedWindow",
     "Search",
@@ -136,6 +153,8 @@ __all__ = [
     "SearchPValue",
     "SearchResult",
     "ShapeClosure",
+    "ShapeFit",
+    "ShapeParameters",
     "ShareProfile",
     "SicCurve",
     "SicPoint",

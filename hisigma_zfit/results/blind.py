@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from hisigma_zfit.results.answers import UpperLimit
 from hisigma_zfit.results.base import Result
+from hisigma_zfit.results.estimates import Estimate
 from hisigma_zfit.results.measurement import (
     ClosureReport,
-    Estimate,
     FitSummary,
     MemberFit,
     SignalResponse,

@@ -34,12 +34,12 @@ class PoiAnswer(Result):
     Attributes:
         value: Best fit.
         interval_68: Interval of one standard deviation, all nuisances profiled.
-        interval_95: The same at 95 %.
+        interval_95: The same at the second of the levels that were asked for, 95.4 % by default.
         error_stat: Half of the first one with the nuisances fixed at their best fit.
         error_syst: What the nuisances add to it in quadrature.
         error_simulation: Of the finite simulation and the training, in neither of these; None where it was not found.
         interval_68_with_simulation: With it as one more nuisance; None likewise.
-        interval_95_with_simulation: The same at 95 %.
+        interval_95_with_simulation: The same at the level of `interval_95`.
         one_sided: Whether events bound the parameter from below, so that the lower edges are its limit.
     """
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from hisigma_zfit.results.answers import Discovery
 from hisigma_zfit.results.base import Result
 from hisigma_zfit.results.earlier import measurement_1
+from hisigma_zfit.results.estimates import Estimate
+from hisigma_zfit.results.fit_report import FitReport
 from hisigma_zfit.results.unblinding import Unblinding
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ClosureReport",
     "ConfidenceLevels",
-    "Estimate",
     "EventCounts",
     "FallingShape",
     "FitSummary",
@@ -26,15 +27,6 @@ __all__ = [
     "SignalResponse",
     "TrainingChoice",
 ]
-
-
-@dataclass(frozen=True)
-class Estimate(Result):
-    """A fitted value with its error."""
-
-    schema: ClassVar[str] = "hisigma-zfit/estimate/1"
-    value: float
-    error: float
 
 
 @dataclass(frozen=True)
@@ -49,7 +41,7 @@ class FitSummary(Result):
 
 @dataclass(frozen=True)
 class MemberFit(Result):
-    """The fit with one trained member, of number `member`, alone."""
+    """The fit with the bootstrap of number `member`, a training on resampled events, alone."""
 
     schema: ClassVar[str] = "hisigma-zfit/member-fit/1"
     member: int
@@ -215,7 +207,8 @@ class Measurement(Result):
         value: Its best value, of the combination of the trained members.
         error: Half the width of `interval_68`.
         interval_68: Lower and upper edge of the interval of one standard deviation, of the combination.
-        interval_95: The same at 95 %.
+        interval_95: The same at 95 %, or at what `confidence` says of results of before version 0.2: 95.45 %, where
+            2 dNLL is 4.
         confidence: The exact levels of both intervals and of the limit.
         stat_only: The fit with the average of all trained members, its error with systematic uncertainties held.
         nominal: The same fit with systematic uncertainties in error and significance.
@@ -224,7 +217,7 @@ class Measurement(Result):
         parameters: All parameters of the nominal fit by name, errors from its Hessian.
         mass_only: The fit without features.
         n_events: Events in the files and in the fit.
-        members: The fits with each bootstrapped background alone.
+        members: The fits with each bootstrap, a training on resampled events, alone.
         timings_s: Seconds by stage and in total.
         seed: Seed of every random step.
         inputs: Digest of each input file by its name.
@@ -240,6 +233,8 @@ class Measurement(Result):
         training: How long each density was trained, by its name.
         unblinding: When and after which blind result the signal region was opened; None where it was never closed.
         falling: The falling mass shapes of which the data chose, best first; none where one was given.
+        fit: The fit for its reviewers: status, covariance, shapes, yields by region, goodness of fit, what was
+            expected, impacts; None in results of before it was kept.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/measurement/2"
@@ -270,10 +265,12 @@ class Measurement(Result):
     training: dict[str, TrainingChoice] = field(default_factory=dict)
     unblinding: Unblinding | None = None
     falling: tuple[FallingShape, ...] = ()
+    fit: FitReport | None = None
 
     def shown(self) -> dict[str, Any]:
         """See `Result.shown`; what only says where the numbers come from is left out."""
-        return {name: value for name, value in super().shown().items() if name not in {"inputs", "versions", "options"}}
+        left_out = {"inputs", "versions", "options", "fit"}
+        return {name: value for name, value in super().shown().items() if name not in left_out}
 
     def __str__(self) -> str:
         return (

@@ -17,7 +17,26 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
 
-__all__ = ["Projection"]
+__all__ = ["Chi2", "Projection"]
+
+
+@dataclass(frozen=True)
+class Chi2(Result):
+    """How well a fitted model describes the bins of a histogram.
+
+    Attributes:
+        value: Sum over the bins, which are merged until each expects a few events.
+        ndf: Combinations of bins that the fit does not follow.
+        p_value: Probability of a larger value if the model is right.
+    """
+
+    schema: ClassVar[str] = "hisigma-zfit/chi2/1"
+    value: float
+    ndf: int
+    p_value: float
+
+    def __str__(self) -> str:
+        return f"chi2 / ndf = {self.value:.1f} / {self.ndf}, p = {self.p_value:.2g}"
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,10 @@ class Projection(Result):
         category: Name of the category that is shown, where there are several.
         model_error: Error of the sum of all components by bin from the covariance of the fit, shape (n,); None where
             it was not propagated.
+        model: What the model is: ``"Post-fit"``, or ``"Pre-fit"`` where the events that are shown had no part in it.
+        outside: Sums of weights of the data below and above the edges; None where they were not counted.
+        model_outside: Events that the model expects there.
+        chi2: Data against model, by what the covariance of the fit leaves; None where it was not propagated.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/projection/1"
@@ -52,6 +75,10 @@ class Projection(Result):
     selection: str = ""
     category: str = ""
     model_error: JsonArray | None = None
+    model: str = "Post-fit"
+    outside: tuple[float, float] | None = None
+    model_outside: tuple[float, float] | None = None
+    chi2: Chi2 | None = None
 
     @classmethod
     def of(

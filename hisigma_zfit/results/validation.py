@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from hisigma_zfit.results.base import JsonArray, Result
-from hisigma_zfit.results.measurement import ClosureReport, Estimate
+from hisigma_zfit.results.estimates import Estimate
+from hisigma_zfit.results.measurement import ClosureReport
 
 __all__ = ["Check", "JobKind", "RetrainedFit", "Spectrum", "SpuriousSignal", "State", "Validation"]
 

@@ -1,6 +1,7 @@
 """What is in a run folder, and how to read it.
 
 run.json                     what decides the numbers: task, digests of the inputs, options; and the versions used
+presentation.json            what the analyst said of the figures: words, units, titles
 config.yaml                  all options, to repeat the run with ``--config``
 members/                     trained members, one by one
 result.json                  the answer of the task
@@ -25,10 +26,20 @@ from hisigma_zfit.runs.identity import stored_identity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["LOCK", "RESULT", "StoredResults", "is_empty_folder", "read_results", "require_complete", "what_is_there"]
+__all__ = [
+    "LOCK",
+    "PRESENTATION",
+    "RESULT",
+    "StoredResults",
+    "is_empty_folder",
+    "read_results",
+    "require_complete",
+    "what_is_there",
+]
 
 LOCK = ".lock"
 RESULT = "result"  # name of the task's answer, the one result that every complete run has
+PRESENTATION = "presentation"  # name of the words on its figures
 
 R = TypeVar("R", bound=Result)
 

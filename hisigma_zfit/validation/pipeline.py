@@ -16,7 +16,8 @@ import numpy as np
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.measurement.inputs import input_digests, read
 from hisigma_zfit.report import validation_page
-from hisigma_zfit.results import ClosureReport, RetrainedFit, Spectrum, Validation
+from hisigma_zfit.report.style import presented
+from hisigma_zfit.results import ClosureReport, Presentation, RetrainedFit, Spectrum, Validation
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
@@ -108,7 +109,7 @@ def validate(
             fits = _run(run, material, jobs, stages, processes=processes, scheduler=scheduler)
         result = _summary(settings, identity, material, fits, closure, stages)
         run.write_text("config.yaml", settings.document())
-        with stages("draw"):
+        with stages("draw"), presented(Presentation(**settings.figure_words())):
             run.save_page(ValidationResults(result))
             run.write_bytes("validation.pdf", validation_page.as_pdf(result))
         run.write_text("table.txt", validation_page.as_text(result) + "\n")

@@ -23,6 +23,7 @@ from hisigma_zfit.density import training
 from hisigma_zfit.errors import InputError, RunFolderError
 from hisigma_zfit.learn import members, schedule
 from hisigma_zfit.measurement import load_model
+from hisigma_zfit.measurement.options import MeasureOptions
 from hisigma_zfit.measurement.stored import load_results
 from hisigma_zfit.results import Measurement
 
@@ -148,6 +149,68 @@ def test_projections_hold_all_events_and_the_fitted_yields(measured, stored):
     assert [h.name for h in stored.histories] == ["background", "signal"]
     assert stored.histories[0].train.shape[0] == 1  # one row for each member
     assert np.isfinite(stored.histories[0].train).all()
+
+
+def test_the_fit_says_whether_it_can_be_trusted(measured, stored):
+    fit = measured.fit
+    assert fit.status.converged
+    assert fit.status.edm < 1e-6
+    assert fit.status.at_limit == fit.status.undetermined == ()
+    # the errors of the table are the diagonal of the covariance
+    errors = [measured.parameters[name].error for name in fit.names]
+    np.testing.assert_allclose(np.sqrt(np.diag(np.array(fit.covariance))), errors, rtol=5e-3)
+    np.testing.assert_allclose(np.diag(np.array(fit.correlations)), 1.0)
+    assert set(fit.names) == {"n_sig", "n_bkg", "p1", "p2"}
+    assert fit.impacts is None  # an envelope has no nuisance
+    tests = {test.method: test for test in fit.tests}
+    assert set(tests) == {"chi2", "energy"}
+    assert all(0.0 < test.p_value <= 1.0 for test in fit.tests)
+    assert stored.tests[""].p_value == tests["energy"].p_value
+    inside, beside, whole = fit.yields
+    assert inside.observed + beside.observed == whole.observed == measured.n_events.used
+    assert whole.components["signal"].value == pytest.approx(measured.parameters["n_sig"].value, rel=1e-6)
+
+
+def test_mass_shapes_have_errors_and_events(stored):
+    peak, falling = (next(s for s in stored.shapes if s.name == name) for name in ("signal", "background"))
+    mu = peak.fitted.parameters["peak_mu"]
+    # of 2,500 simulated events with a core of about two units; tails cost a little
+    assert 0.02 < mu.error < 0.08
+    assert peak.events == "simulation"
+    assert falling.closed == (115.0, 135.0)
+    p1 = stored.measurement.parameters["p1"]
+    assert falling.fitted.parameters["p1"].value == pytest.approx(p1.value, rel=1e-6, abs=1e-6)
+    assert falling.fitted.parameters["p1"].error == pytest.approx(p1.error, rel=5e-3)
+
+
+def test_what_was_expected_stands_beside_what_was_observed(measured):
+    (fitted,) = measured.fit.expected
+    assert fitted.signal == pytest.approx(measured.nominal.value)
+    # of the Asimov set of the fitted signal: that of the data but for fluctuations of the other events
+    assert fitted.z == pytest.approx(measured.nominal.z, rel=0.35)
+    bands = [measured.fit.expected_limit.expected[k] for k in ("-2", "-1", "0", "1", "2")]
+    assert bands == sorted(bands)
+    assert bands[-1] < measured.upper_limit_95  # there is a signal of many sigma
+
+
+def test_before_the_fit_the_sidebands_say_what_to_expect(stored):
+    mass = next(p for p in stored.projections_prefit if p.observable == "m")
+    assert mass.model == "Pre-fit"
+    assert set(mass.components) == {"background"}  # nobody has said how much signal there should be
+    beside = (mass.edges[1:] <= 115) | (mass.edges[:-1] >= 135)
+    total, data = mass.components["background"], mass.data
+    # fitted there, so that the numbers agree
+    assert total[beside].sum() == pytest.approx(data[beside].sum(), rel=5e-3)
+    assert (data - total)[~beside].sum() == pytest.approx(folders.N_SIGNAL, abs=5 * np.sqrt(data[~beside].sum()))
+    assert (mass.model_error > 0).all()
+
+
+def test_words_on_figures_make_no_other_run():
+    plain = MeasureOptions.build(**OPTIONS, data="d.root", signal="s.root")
+    words = {"experiment": "CMS", "label": "Preliminary", "luminosity": 138, "energy": 13.6, "units": {"m": "GeV"}}
+    said = MeasureOptions.build(**OPTIONS, data="d.root", signal="s.root", **words)
+    assert said.numbers() == plain.numbers()
+    assert said.figure_words() == words | {"luminosity": "138", "energy": "13.6"}
 
 
 def test_the_function_reads_the_run_of_the_command_line_back(finished_run, tmp_path):

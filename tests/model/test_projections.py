@@ -8,8 +8,11 @@ import pytest
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.minimizer import fit
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.inference.propagation import BinnedModel
 from hisigma_zfit.likelihood.nll import ExtendedNLL
-from hisigma_zfit.model.projections import ModelSample, draw_model, project, sample_model
+from hisigma_zfit.model.crystal_ball import log_double_crystal_ball
+from hisigma_zfit.model.projections import ModelSample, draw_model, project, sample_model, whole_edges
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +113,86 @@ def test_edges_are_round(lower, upper, bins):
 def test_an_unknown_observable_is_named(fitted):
     with pytest.raises(InputError, match="'nonsense'"):
         project(fitted[0], "nonsense")
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "number"),
+    [
+        (2.6, 3.6, 40),
+        (115.0, 135.0, 40),
+        (0.115, 0.135, 40),
+        (2600.0, 3600.0, 40),
+        (90.0, 180.0, 36),
+        (0.0, 0.7131, 40),
+    ],
+)
+def test_bins_of_the_mass_end_where_its_range_does(lower, upper, number):
+    edges = whole_edges(lower, upper, 40)
+    assert edges[0] == lower
+    assert edges[-1] == upper
+    assert len(edges) - 1 == number
+    np.testing.assert_allclose(np.diff(edges), (upper - lower) / number, rtol=1e-9)
+
+
+def test_what_no_bin_shows_is_counted():
+    shown = hand_made(np.linspace(0.0, 1.0, 1000)).project("x", bins=[0.25, 0.5])
+    assert shown.outside == (250.0, 500.0)
+    # 110 events are expected, evenly from 0 to 1
+    assert sum(shown.model_outside) == pytest.approx(0.75 * 110.0, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def binned(fitted):
+    result, _ = fitted
+    profiler = Profiler(result.loss, "n_sig")
+    theta, covariance = profiler.minimum.theta, profiler.minimum.covariance()
+    sample = sample_model(result, n=50_000, seed=2)
+    return BinnedModel(result.loss.model[0], sample, result.loss.parameters, theta, theta, covariance), profiler
+
+
+def _expected(theta, edges):
+    """Events in bins of the mass by quadrature: exp(-p1 t + p2 t^2) and a peak, both from the formulae."""
+    n_sig, n_bkg, p1, p2 = (theta[name] for name in ("n_sig", "n_bkg", "p1", "p2"))
+    m = np.linspace(90.0, 180.0, 90_001)
+    t = (m - 90.0) / 90.0
+    falling = np.exp(-p1 * t + p2 * t**2)
+    peak = np.exp(log_double_crystal_ball(m, tuple(models.PEAK.values()), (90.0, 180.0)))
+    which = np.clip(np.searchsorted(edges, m, side="right") - 1, 0, len(edges) - 2)
+    return sum(
+        n * np.bincount(which, density, len(edges) - 1) / density.sum()
+        for n, density in ((n_bkg, falling), (n_sig, peak))
+    )
+
+
+def test_the_band_is_the_covariance_of_the_fit_propagated(binned):
+    model, profiler = binned
+    names = [str(p.name) for p in profiler.loss.parameters]
+    edges, covariance = np.linspace(90.0, 180.0, 19), profiler.minimum.covariance()
+    at = dict(zip(names, profiler.minimum.theta, strict=True))
+    slopes = np.zeros((len(names), 18))
+    for k in np.flatnonzero(np.diag(covariance)):  # the peak is frozen
+        step = 0.1 * np.sqrt(covariance[k, k])
+        above, below = (_expected(at | {names[k]: at[names[k]] + sign * step}, edges) for sign in (1, -1))
+        slopes[k] = (above - below) / (2 * step)
+    band = np.sqrt(np.einsum("pb,pq,qb->b", slopes, covariance, slopes))
+    shown = model.project("m", bins=edges)
+    np.testing.assert_allclose(sum(shown.components.values()), _expected(at, edges), rtol=5e-3, atol=0.5)
+    np.testing.assert_allclose(shown.model_error, band, rtol=0.04)
+    assert shown.chi2.ndf < 18
+    assert shown.chi2.p_value > 1e-4  # toy data of this very model
+
+
+def test_yields_by_region_add_up(binned, fitted):
+    model, profiler = binned
+    inside, beside, whole = model.yields(models.REGION)
+    n = float(fitted[1].num_entries)
+    assert inside.observed + beside.observed == whole.observed == n
+    # an extended fit finds as many events as there are, with Poisson's error
+    assert whole.total.value == pytest.approx(n, rel=1e-6)
+    assert whole.total.error == pytest.approx(np.sqrt(n), rel=0.01)
+    assert whole.components["signal"].value == pytest.approx(profiler.best, rel=1e-9)
+    assert whole.components["signal"].error == pytest.approx(profiler.error, rel=1e-3)
+    for name in whole.components:
+        assert inside.components[name].value + beside.components[name].value == pytest.approx(
+            whole.components[name].value
+        )

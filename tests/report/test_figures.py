@@ -33,7 +33,7 @@ def test_every_result_has_its_figure(
     figures = measurement_figures(measured, [spectrum], [spectrum], parabolas, [history])
     assert set(figures) == {"projection_pt_bb", "enriched_pt_bb", "scan", "training"}
     shaded = [patch.get_label() for patch in figures["scan"].axes[0].patches]
-    assert "68 % interval" in shaded
+    assert "68.27 % interval" in shaded
     assert measurement_figures(measured) == {}
 
 
@@ -43,7 +43,7 @@ def test_every_result_of_a_blind_run_has_its_figure(
     figures = blind_figures(foreseen, [spectrum], parabolas, [history])
     assert set(figures) == {"sidebands_pt_bb", "expected_scan", "training"}
     (axes,) = figures["expected_scan"].axes
-    assert "68 % interval" in [patch.get_label() for patch in axes.patches]
+    assert "68.27 % interval" in [patch.get_label() for patch in axes.patches]
     assert any("expected, 187.2 signal events" in text.get_text() for text in [*axes.texts, axes.title])
     assert blind_figures(foreseen) == {}
 

@@ -14,7 +14,8 @@ from matplotlib.container import ErrorbarContainer
 
 from hisigma_zfit import plotting
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.results import LikelihoodScan, Projection, TrainingHistory
+from hisigma_zfit.report.style import presented
+from hisigma_zfit.results import Chi2, LikelihoodScan, Presentation, Projection, TrainingHistory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,17 +74,42 @@ def test_pulls_contain_the_template_statistics() -> None:
 
 
 def test_projection_draws_data_model_and_pulls(spectrum: Projection) -> None:
-    figure = plotting.projection(spectrum)
+    words = Presentation(experiment="CMS", label="Preliminary", luminosity="138", energy="13", units={"pt_bb": "GeV"})
+    with presented(words):
+        figure = plotting.projection(spectrum)
     main, lower = figure.axes
     assert main.get_ylabel() == "Events / 20 GeV"
     assert lower.get_xlabel() == r"$p_T^{bb}$ [GeV]"
     assert lower.get_xlim() == (0.0, 500.0)
     texts = {text.get_text() for text in main.texts}
-    assert {"signal region", "HI-SIGMA", "simulation"} <= texts
+    assert {"signal region", "CMS", "Preliminary", "138 fb$^{-1}$ (13 TeV)"} <= texts
     points = next(c for c in main.containers if isinstance(c, ErrorbarContainer))
     np.testing.assert_array_equal(points[0].get_ydata(), spectrum.data[spectrum.data > 0])
     pull = next(c for c in lower.containers if isinstance(c, ErrorbarContainer))
     np.testing.assert_allclose(pull[0].get_ydata(), plotting.pulls(spectrum))
+
+
+def test_nothing_is_claimed_that_was_not_said(spectrum: Projection) -> None:
+    figure = plotting.projection(spectrum)
+    texts = {text.get_text() for axes in figure.axes for text in axes.texts} - {""}
+    assert texts == {"signal region"}
+    assert figure.axes[1].get_xlabel() == r"$p_T^{bb}$"
+
+
+def test_what_no_bin_shows_is_told(spectrum: Projection) -> None:
+    beyond = dataclasses.replace(spectrum, outside=(0.0, 12.0), model_outside=(0.25, 9.5))
+    main = plotting.projection(beyond).axes[0]
+    assert "signal region\nbeyond the axis:\n12 above (model 9.8)" in {text.get_text() for text in main.texts}
+
+
+def test_the_band_says_what_it_is_and_the_panel_has_the_chi2(spectrum: Projection) -> None:
+    known = dataclasses.replace(
+        spectrum, model_error=0.1 * spectrum.data, model="Pre-fit", chi2=Chi2(31.25, 24, 0.1467)
+    )
+    figure = plotting.projection(known)
+    assert "Pre-fit unc." in legend_texts(figure)
+    (text,) = (text.get_text() for text in figure.axes[1].texts)
+    assert text == r"$\chi^2$ / ndf $=$ 31.2 / 24,  $p =$ 0.15"
 
 
 def test_projection_legend_has_yields_from_top_to_bottom(spectrum: Projection) -> None:
@@ -236,7 +262,7 @@ def test_scan_draws_every_curve(parabolas: LikelihoodScan) -> None:
     assert curves["Statistical only"].get_linestyle() == "--"
     assert curves["Mass only"].get_linestyle() == ":"
     assert curves["Truth"].get_xdata()[0] == 200.0
-    assert {"68 %", "95 %"} <= {text.get_text() for text in axes.texts}
+    assert {"68.3 %", "95 %"} <= {text.get_text() for text in axes.texts}
     heights = [line.get_ydata()[0] for line in axes.lines if list(line.get_xdata()) == [0, 1]]
     assert heights == pytest.approx([1.0, 1.959964**2], rel=1e-6)
 

@@ -27,7 +27,7 @@ def scan() -> WindowScan:
 
 def test_windows_and_lines_are_where_they_belong(scan: WindowScan) -> None:
     (axes,) = scan_figures.window_scan(scan, mass="m_jj").axes
-    assert axes.get_xlabel() == "$m_{jj}$ [GeV]"
+    assert axes.get_xlabel() == "$m_{jj}$"
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "Global, counted: 0.02",
         "Global, extrapolated: 5e-07",

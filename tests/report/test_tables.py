@@ -18,14 +18,14 @@ def row(text: str, start: str) -> str:
 def test_measurement_says_everything(measured: Measurement) -> None:
     text = tables.measurement(measured)
     assert row(text, "n_sig") == "n_sig             187.2 +- 33.1"
-    assert row(text, "68.3 % interval").endswith("[155, 221]")
+    assert row(text, "68.27 % interval").endswith("[155, 221]")
     assert row(text, "95 % interval").endswith("[124, 256]")
     assert row(text, "statistical only").endswith("185.0 +- 31.2")
     assert row(text, "significance").endswith("6.10 sigma (p0 = 5e-10)")
     assert row(text, "95 % upper limit").endswith("245")
     assert row(text, "mass only").endswith("210.0 +- 66.2, 3.20 sigma")
     # 66.2 / 33.1 = 2, and errors shrink with the root of the data
-    assert row(text, "the features buy").endswith("mass-only error / error = 2.00, worth 4.00 times the data")
+    assert row(text, "the features").endswith("mass-only error / error = 2.00, worth 4.00 times the data")
     assert row(text, "n_bkg").endswith("40013 +- 203")
     assert row(text, "p1").endswith("1.8123 +- 0.0210")
     assert row(text, "read").split() == ["read", "41", "200"]
@@ -40,6 +40,24 @@ def test_measurement_says_everything(measured: Measurement) -> None:
     assert "data.root" in text
     assert "/far/away" not in text
     assert text.endswith("seed 7")
+
+
+def test_features_that_lose_are_not_said_to_gain(measured: Measurement) -> None:
+    assert measured.mass_only is not None
+    worse = dataclasses.replace(
+        measured, mass_only=dataclasses.replace(measured.mass_only, error=0.88 * measured.error)
+    )
+    # 0.88^2 = 0.77
+    assert "lose: mass-only error / error = 0.88, as if 23 % of the data were thrown away" in tables.measurement(worse)
+
+
+def test_long_facts_go_on_below_themselves(measured: Measurement) -> None:
+    names = [f"feature_number_{k}" for k in range(12)]
+    long = dataclasses.replace(measured, closure=ClosureReport(tuple(names), dict.fromkeys(names, 0.25)))
+    text = tables.measurement(long)
+    assert "..." not in text
+    assert all(text.count(f"{name} 0.25") == 1 for name in names)
+    assert all(len(line) <= 100 for line in text.splitlines())
 
 
 def test_blind_measurement_says_what_to_expect(foreseen: BlindMeasurement) -> None:
@@ -100,7 +118,7 @@ def test_missing_parts_are_left_out(measured: Measurement) -> None:
         mass_only=None, members=(), closure=None, signal_response=None, parameters={}, timings_s={},
     )  # fmt: skip
     text = tables.measurement(bare)
-    for word in ("mass only", "the features buy", "Members", "Closure", "parameters", "Time"):
+    for word in ("mass only", "the features", "Bootstraps", "Closure", "parameters", "Time"):
         assert word not in text
     assert tables.members(bare) == ""
 
@@ -115,10 +133,10 @@ def test_numbers_that_are_not_finite_are_shown_as_such(measured: Measurement) ->
     )
     # through the file and back, where JSON knows no infinity
     text = tables.measurement(Measurement.from_json(odd.to_json()))
-    assert row(text, "68.3 % interval").endswith("[-inf, 221]")
+    assert row(text, "68.27 % interval").endswith("[-inf, 221]")
     assert row(text, "statistical only").endswith("185 +- -")
     assert row(text, "p1").endswith("0 +- 0")
-    assert "the features buy" not in text
+    assert "the features" not in text
 
 
 def test_comparison_has_means_with_their_errors(measured: Measurement) -> None:
