@@ -55,11 +55,14 @@ def read(
     names, the fields of a compound dataset, or the two-dimensional ``feats`` published with arXiv:2506.06438.
 
     Args:
-        files: Path or paths; wildcards are expanded in alphabetical order.  Formats are found from the content.
+        files: Path or paths; wildcards are expanded in alphabetical order.  Formats are found from the content.  Behind
+            a file may stand its tree, as in ``"data.root:events"``.
         tree: Tree, dataset or group to read; None takes the only one in each file.
         columns: Mapping of column name -> expression over branches such as ``"Hgg_pt / Hgg_mass"``, or names of
-            branches, or None for all branches with one number per event.
-        cut: Expression that is true for the events to keep, such as ``"(b2_pt > 30) & (Hgg_mass < 180)"``.
+            branches, or None for all branches with one number per event.  `hisigma_zfit.data.expressions` says what an
+            expression may be.
+        cut: Expression that is true for the events to keep, such as ``"(b2_pt > 30) & (Hgg_mass < 180)"``; ``&&`` does
+            as well.
         weight: Expression for the event weight.
         identity: Expression of whole numbers that tells hard events apart, which several rows may share; the number of
             the row by default.

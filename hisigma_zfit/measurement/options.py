@@ -89,7 +89,10 @@ class EventOptions(FigureOptions):
     """The data and how they are cut, of every task."""
 
     data: Annotated[Files, _FILES] = Field(min_length=1, description="data (ROOT, HDF5 or Parquet)")
-    tree: str | None = Field(None, description="tree in the files; may be left out where there is only one")
+    tree: str | None = Field(
+        None,
+        description="tree in the files, or behind a file as in data.root:events; not needed where there is only one",
+    )
     mass: Annotated[str, Flag(metavar="NAME")] = Field(description="column of the resonance mass")
     range: Annotated[tuple[float, float], _EDGES] = Field(description="range of the mass, in its own unit")
     signal_region: Annotated[tuple[float, float], _EDGES] = Field(description="mass window of the signal")
