@@ -218,7 +218,7 @@ def falling_shape(
         ['bernstein2_c1', 'bernstein2_c2']
         >>> low, high = shape.pdf([100.0, 160.0]).numpy()
         >>> float(low / high)  # drawn with 7.4
-        7.4
+        6.8
     """
     parsed = FallingName.parse(name)
     names = tuple(f"{own}{suffix}" for own in parsed.parameters)

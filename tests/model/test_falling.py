@@ -24,7 +24,8 @@ from hisigma_zfit.model.shape_names import FallingName
 LOW, HIGH = 90.0, 180.0
 REGION = SignalRegion(115.0, 135.0)
 PEAK = 125.0, 2.0
-NAMES = ("exponential", "power-law", "exp-polynomial:2", "bernstein:3", "chebyshev:2", "laurent:1")
+SLOW = pytest.param("exp-polynomial:2", marks=pytest.mark.slow)  # the machinery of ExpQuadratic, which has its tests
+NAMES = ("exponential", "power-law", SLOW, "bernstein:3", "chebyshev:2", "laurent:1")
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(200)
 
 
@@ -129,7 +130,7 @@ def test_a_fit_is_that_of_the_density_written_by_hand(name, events):
         np.testing.assert_allclose(exact.hessian[k], (gradients[0] - gradients[1]) / width, rtol=1e-4, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["power-law", "chebyshev:2"])
+@pytest.mark.parametrize("name", [pytest.param("power-law", marks=pytest.mark.slow), "chebyshev:2"])
 def test_the_sidebands_alone_expect_what_the_density_has_outside(name, events):
     pdf, shape = model(name, events)
     beside = events.select(~REGION.contains(events["m"]))
