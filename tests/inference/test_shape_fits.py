@@ -43,6 +43,7 @@ def test_a_shape_stands_beside_its_simulation(gauss):
     assert shown.fitted.chi2.p_value > 1e-4  # it was drawn from the shape
 
 
+@pytest.mark.slow  # zfit's own Crystal Ball, traced
 def test_what_the_events_do_not_determine_is_said():
     """Tails beyond all events: neither where they begin nor how they fall changes the likelihood."""
     m = np.random.default_rng(3).normal(125.0, 1.7, 5000)
