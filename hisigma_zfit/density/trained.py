@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from hisigma_zfit.density.base import Arrays, ConditionalFlow, FlowConfig, blockwise, config_from_json
-from hisigma_zfit.learn.kinded_transform import to_places, transform_from_json
+from hisigma_zfit.learn.kinded_transform import KindedTransform, to_places, transform_from_json
 from hisigma_zfit.learn.streams import Purpose, stream
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array, Float32, Mask
     from hisigma_zfit.data import SignalRegion
-    from hisigma_zfit.learn.kinded_transform import KindedTables, KindedTransform
+    from hisigma_zfit.learn.kinded_transform import KindedTables
     from hisigma_zfit.learn.preprocess import FeatureTransform, Tables
     from hisigma_zfit.results import TrainingHistory
 
@@ -89,6 +89,11 @@ class TrainedFlow(ConditionalFlow):
         self.config, self.transform, self.mass_scale, self.parameters = config, transform, mass_scale, parameters
         self.features, self.given = transform.features, given
         self.signal_region, self.history = signal_region, history
+
+    @property
+    def atoms(self) -> dict[str, tuple[float, ...]]:
+        """See `ConditionalFlow.atoms`."""
+        return self.transform.atoms if isinstance(self.transform, KindedTransform) else {}
 
     @property
     def members(self) -> tuple[ConditionalFlow, ...]:

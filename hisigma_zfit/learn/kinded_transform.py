@@ -104,6 +104,12 @@ class KindedTransform:
         """Names, in the order of the columns."""
         return self.smooth.features
 
+    @property
+    def atoms(self) -> dict[str, tuple[float, ...]]:
+        """Of the features that have some, by name."""
+        named = zip(self.features, self.kinds, strict=True)
+        return {name: kind.atoms for name, kind in named if kind is not None and kind.atoms}
+
     @cached_property
     def tables(self) -> KindedTables:
         """Rectangular float64 arrays for `to_places`."""
@@ -193,7 +199,7 @@ def _shares(column: Array, kind: FeatureKind, weights: Array) -> tuple[float, ..
     found = np.append(max(1.0 - found.sum(), 0.0), found)
     allowed = np.append(float(kind.continuous), np.ones(len(kind.atoms)))
     events = weights.sum() ** 2 / np.sum(weights**2)
-    found = (events * found + PSEUDO_COUNT * allowed) / (events + PSEUDO_COUNT * allowed.sum())
+    found = (events * found * allowed + PSEUDO_COUNT * allowed) / (events + PSEUDO_COUNT * allowed.sum())
     return tuple(found.tolist())
 
 

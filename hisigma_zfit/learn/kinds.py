@@ -150,7 +150,7 @@ class FeatureKind:
         raise InputError.from_parts(
             expected=f"{name} from -pi to pi or from 0 to 2 pi",
             got=f"{angles.min():g} to {angles.max():g}" if angles.size else "no angle",
-            do="state its ends, such as periodic:0:360",
+            do="state its ends, as periodic:0:360, or the value of events without angle, as periodic+spike:-999",
         )
 
     def require(self, values: Array, *, name: str) -> None:
