@@ -25,6 +25,7 @@ from hisigma_zfit.density.stacks import Members, Resampled
 from hisigma_zfit.density.trained import TrainedFlow
 from hisigma_zfit.density.warped import spline_flow
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.kinded_transform import KindedTransform
 from hisigma_zfit.learn.members import history_of, train_members
 from hisigma_zfit.learn.recipe import recipe
 from hisigma_zfit.learn.schedule import Schedule
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.density.base import ConditionalFlow, FlowConfig
     from hisigma_zfit.density.stacks import TrainingTask
-    from hisigma_zfit.learn.kinded_transform import KindedTransform
     from hisigma_zfit.learn.members import Progress
     from hisigma_zfit.learn.moving import Coordinates
     from hisigma_zfit.learn.optimiser import StackState
@@ -148,10 +148,12 @@ def train_flow(
     states = train_members(trainings, schedule, **shared)
     best = min(range(len(states)), key=lambda k: _kept_loss(states[k]))
     state, config = states[best], configs[best]
+    marginals = trainings[best].transform
+    independent = marginals.entropy if isinstance(marginals, KindedTransform) else 0.0
     if judged:
-        _tell(name, state, n, start=state.check_losses[0] if any(task.kinds) else 0.0)
+        _tell(name, state, n, start=independent)
     place = _Place(task, mass, coordinates, data.region)
-    trained: ConditionalFlow = place.flow(config, trainings[best].transform, state)
+    trained: ConditionalFlow = place.flow(config, marginals, state)
     trained.history = history_of(
         name,
         state,
@@ -159,6 +161,7 @@ def train_flow(
         recipe=json.dumps(config.to_json()),
         events=n,
         coordinates=tuple(map(str, coordinates.changed)),
+        independent=independent,
     )
     if bootstraps == 1:
         return trained

@@ -110,6 +110,12 @@ class KindedTransform:
         named = zip(self.features, self.kinds, strict=True)
         return {name: kind.atoms for name, kind in named if kind is not None and kind.atoms}
 
+    @property
+    def entropy(self) -> float:
+        """Loss in nats of independent features with these shares, which is 0 where there are no atoms."""
+        shares = np.array([share for own in self.shares for share in own if share > 0])
+        return float(-np.sum(shares * np.log(shares)))
+
     @cached_property
     def tables(self) -> KindedTables:
         """Rectangular float64 arrays for `to_places`."""
