@@ -202,6 +202,12 @@ class ConditionalFlow(abc.ABC):
         return np.tile([-np.inf, np.inf], (len(self.features), 1))
 
     @property
+    def atoms(self) -> dict[str, tuple[float, ...]]:
+        """Values with a probability of their own, of the features that have some; those of the first member."""
+        first = self.members[0]
+        return {} if first is self else first.atoms
+
+    @property
     def bootstraps(self) -> tuple[ConditionalFlow, ...]:
         """One flow for each bootstrap, every one a mixture over its seeds; itself where there is only one."""
         return (self,)

@@ -54,6 +54,11 @@ class CoordinateFlow(ConditionalFlow):
         self.signal_region, self.history = inner.signal_region, inner.history
 
     @property
+    def atoms(self) -> dict[str, tuple[float, ...]]:
+        """Those of the inner density; such features are learned as they are."""
+        return self.inner.atoms
+
+    @property
     def bootstraps(self) -> tuple[ConditionalFlow, ...]:
         """Those of the inner density, in the features."""
         return self._wrapped(self.inner.bootstraps)

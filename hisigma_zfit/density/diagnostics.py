@@ -197,7 +197,9 @@ def closure(
     found = []
     for j, name in enumerate(flow.features):
         marginal = marginal_test(x[:, j], w, y[:, j], np.tile(w, _COPIES))
-        u = conditional_pit(flow.log_prob_array, x[few], m[few], j, proposal=y[:, j], rng=pit_rng)
+        u = conditional_pit(
+            flow.log_prob_array, x[few], m[few], j, proposal=y[:, j], rng=pit_rng, atoms=flow.atoms.get(name, ())
+        )
         slices = np.delete(np.column_stack([x, m])[few], j, axis=1)
         conditional = conditional_test(u, w[few], slices, [other for other in names if other != name])
         found.append(FeatureClosure(feature=name, **marginal._asdict(), **conditional._asdict(), importance=None))

@@ -164,6 +164,11 @@ class RegionFlow(ConditionalFlow):
     def _within(self, m: Array) -> Mask:
         return np.asarray(self.region.contains(m), dtype=bool)
 
+    @property
+    def atoms(self) -> dict[str, tuple[float, ...]]:
+        """Those of both densities."""
+        return self.outer.atoms | self.inner.atoms
+
     def log_prob(self, x: tf.Tensor, m: tf.Tensor) -> tf.Tensor:
         """See `ConditionalFlow.log_prob`."""
         within = (m >= self.region.lower) & (m < self.region.upper)  # half-open, as `SignalRegion.contains`

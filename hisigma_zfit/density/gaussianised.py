@@ -22,6 +22,7 @@ from scipy.special import ndtr, ndtri
 from hisigma_zfit.density.coordinates import CoordinateFlow
 from hisigma_zfit.density.trained import TrainedFlow
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.kinded_transform import KindedTransform
 from hisigma_zfit.learn.preprocess import FeatureTransform, MarginalCDF
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Gaussianised:
         """Those of a trained density.
 
         Raises:
-            InputError: The density was not trained, so that there is no marginal transform.
+            InputError: The density was not trained, so that there is no marginal transform, or has features with kinds.
         """
         leaf = flow.members[0]
         coordinates: Coordinates | None = None
@@ -107,6 +108,12 @@ class Gaussianised:
         if not isinstance(leaf, TrainedFlow):
             raise InputError.from_parts(
                 expected="a density from hz.train_flow", got=type(leaf).__name__, do="train the background first"
+            )
+        if isinstance(leaf.transform, KindedTransform):
+            raise InputError.from_parts(
+                expected="continuous features for a search without a signal model",
+                got="integers, spikes or angles among them",
+                do="train the background without their kinds and leave these features out",
             )
         return cls(leaf.transform, coordinates, mass, flow.features, flow.given)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisigma_zfit.density import coordinates, ensemble, flows, trained, warped
+from hisigma_zfit.density import coordinates, ensemble, flows, kinded, trained, warped
 from hisigma_zfit.density.base import SCHEMA, unpack
 from hisigma_zfit.errors import InputError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["load_flow", "unpacked"]
 
-KNOWN = (coordinates, ensemble, flows, trained, warped)  # importing them made their kinds known
+KNOWN = (coordinates, ensemble, flows, kinded, trained, warped)  # importing them made their kinds known
 
 
 def load_flow(path: str | os.PathLike[str]) -> ConditionalFlow:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from hisigma_zfit.density.kinded import KindedSplineConfig
 from hisigma_zfit.density.objective import LogDensity
+from hisigma_zfit.learn.kinded_transform import KindedTransform, fit_transform
 from hisigma_zfit.learn.optimiser import HeldOut, Stack
-from hisigma_zfit.learn.preprocess import FeatureTransform
 from hisigma_zfit.learn.resampling import FOLDS, MAX_VALIDATED, bootstrap_weights, event_order, fold_of, half_of
 from hisigma_zfit.learn.streams import Purpose, stream
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Float32, Integers, Mask
     from hisigma_zfit.density.base import FlowConfig
     from hisigma_zfit.density.trained import MassScale
-    from hisigma_zfit.learn.preprocess import Support
+    from hisigma_zfit.learn.kinded_transform import Kinds
+    from hisigma_zfit.learn.preprocess import FeatureTransform, Support
 
 __all__ = ["Members", "Resampled", "TrainingTask"]
 
@@ -46,6 +48,7 @@ class TrainingTask:
         supports: Of each feature.
         mass_scale: Map of the mass to the nets' input.
         seed: Of everything that is random.
+        kinds: Of each feature; none where all are continuous.
     """
 
     x: Array
@@ -58,6 +61,7 @@ class TrainingTask:
     supports: tuple[Support, ...]
     mass_scale: MassScale
     seed: int
+    kinds: Kinds = ()
 
     def half(self, number: int) -> TrainingTask:
         """The same of one half of the events, number 0 or 1; no event is in both."""
@@ -65,7 +69,15 @@ class TrainingTask:
         arrays = ("x", "m", "weights", "identity", "held_out", "validates")
         return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
 
-    def prepared(self, config: FlowConfig, transform: FeatureTransform, rows: Integers | Mask) -> tuple[Any, ...]:
+    def transform(self, rows: Mask, weights: Array) -> FeatureTransform | KindedTransform:
+        """Marginals of the chosen events with weights of shape (n,), all of the events' number."""
+        return fit_transform(
+            self.x[rows], self.features, supports=self.supports, weights=weights[rows], kinds=self.kinds
+        )
+
+    def prepared(
+        self, config: FlowConfig, transform: FeatureTransform | KindedTransform, rows: Integers | Mask
+    ) -> tuple[Any, ...]:
         """The nets' inputs of the chosen events, once for all steps; in blocks, to bound the memory."""
         x, c = self.x[rows], self.mass_scale(self.m[rows]).astype(np.float32)
         blocks = []
@@ -80,10 +92,15 @@ class TrainingTask:
             blocks.append([np.asarray(array)[: len(own)] for array in prepared])
         return tuple(np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
 
-    def starts(self, config: FlowConfig, *, bootstrap: int, members: int) -> Float32:
-        """Starting parameters, shape (members, P)."""
+    def starts(
+        self, config: FlowConfig, transform: FeatureTransform | KindedTransform, *, bootstrap: int, members: int
+    ) -> Float32:
+        """Starting parameters, shape (members, P), at which the features are independent."""
         streams = (stream(self.seed, Purpose.START, bootstrap, member) for member in range(members))
-        return np.stack([config.init(rng, len(self.features)) for rng in streams])
+        parameters = np.stack([config.init(rng, len(self.features)) for rng in streams])
+        if isinstance(config, KindedSplineConfig) and isinstance(transform, KindedTransform):
+            return config.with_shares(parameters, transform.shares)
+        return parameters
 
 
 @dataclass(frozen=True)
@@ -108,10 +125,9 @@ class Members:
     judged: bool = True
 
     @cached_property
-    def transform(self) -> FeatureTransform:
+    def transform(self) -> FeatureTransform | KindedTransform:
         """Map of the features to the cube."""
-        task, seen = self.task, ~self.task.held_out
-        return FeatureTransform.fit(task.x[seen], task.features, supports=task.supports, weights=task.weights[seen])
+        return self.task.transform(~self.task.held_out, self.task.weights)
 
     @property
     def crossed(self) -> bool:
@@ -120,7 +136,7 @@ class Members:
 
     def start(self) -> Float32:
         """See `Training.start`."""
-        return self.task.starts(self.config, bootstrap=0, members=self.members)
+        return self.task.starts(self.config, self.transform, bootstrap=0, members=self.members)
 
     def stack(self) -> Stack:
         """See `Training.stack`."""
@@ -178,14 +194,13 @@ class Resampled:
         return (self._weights > 0) & ~self.task.held_out
 
     @cached_property
-    def transform(self) -> FeatureTransform:
+    def transform(self) -> FeatureTransform | KindedTransform:
         """Map of the features to the cube, from the events of this resample."""
-        task, drawn = self.task, self._drawn
-        return FeatureTransform.fit(task.x[drawn], task.features, supports=task.supports, weights=self._weights[drawn])
+        return self.task.transform(self._drawn, self._weights)
 
     def start(self) -> Float32:
         """See `Training.start`."""
-        return self.task.starts(self.config, bootstrap=self.bootstrap + 1, members=self.members)
+        return self.task.starts(self.config, self.transform, bootstrap=self.bootstrap + 1, members=self.members)
 
     def stack(self) -> Stack:
         """See `Training.stack`."""

@@ -375,6 +375,7 @@ def tfp_distribution(flow: TrainedFlow, m: npt.ArrayLike) -> Any:
             do="pass one of flow.bootstraps",
         )
     c = tf.constant(flow.mass_scale(np.asarray(m, dtype=np.float64)))
+    assert isinstance(flow.transform, FeatureTransform)  # `maf` takes no features with kinds
     outer = _FeatureBijector(flow.transform)
     members = [
         tfd.TransformedDistribution(config.distribution(tf.constant(row, tf.float64), c, len(flow.features)), outer)

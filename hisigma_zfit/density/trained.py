@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from hisigma_zfit.density.base import Arrays, ConditionalFlow, FlowConfig, blockwise, config_from_json
-from hisigma_zfit.learn.preprocess import FeatureTransform, Tables, to_cube
+from hisigma_zfit.learn.kinded_transform import KindedTransform, to_places, transform_from_json
 from hisigma_zfit.learn.streams import Purpose, stream
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array, Float32, Mask
     from hisigma_zfit.data import SignalRegion
+    from hisigma_zfit.learn.kinded_transform import KindedTables
+    from hisigma_zfit.learn.preprocess import FeatureTransform, Tables
     from hisigma_zfit.results import TrainingHistory
 
 __all__ = ["MassScale", "TrainedFlow"]
@@ -65,7 +67,7 @@ class TrainedFlow(ConditionalFlow):
     def __init__(
         self,
         config: FlowConfig,
-        transform: FeatureTransform,
+        transform: FeatureTransform | KindedTransform,
         mass_scale: MassScale,
         parameters: Float32,
         *,
@@ -87,6 +89,11 @@ class TrainedFlow(ConditionalFlow):
         self.config, self.transform, self.mass_scale, self.parameters = config, transform, mass_scale, parameters
         self.features, self.given = transform.features, given
         self.signal_region, self.history = signal_region, history
+
+    @property
+    def atoms(self) -> dict[str, tuple[float, ...]]:
+        """See `ConditionalFlow.atoms`."""
+        return self.transform.atoms if isinstance(self.transform, KindedTransform) else {}
 
     @property
     def members(self) -> tuple[ConditionalFlow, ...]:
@@ -115,7 +122,7 @@ class TrainedFlow(ConditionalFlow):
     def _tensors(self) -> tuple[Any, ...]:
         with tf.init_scope():  # first use may be while another graph is traced
             tables, scales, parameters = self._state
-            return Tables(*(tf.constant(a) for a in tables)), tf.constant(scales), tf.constant(parameters)
+            return tf.nest.map_structure(tf.constant, tables), tf.constant(scales), tf.constant(parameters)
 
     def log_prob(self, x: tf.Tensor, m: tf.Tensor) -> tf.Tensor:
         """See `ConditionalFlow.log_prob`."""
@@ -170,16 +177,16 @@ class TrainedFlow(ConditionalFlow):
         """See `ConditionalFlow.from_pack`."""
         return cls(
             config_from_json(structure["config"]),
-            FeatureTransform.from_json(structure["transform"]),
+            transform_from_json(structure["transform"]),
             MassScale(*structure["mass_scale"]),
             arrays["parameters"],
             given=structure["given"],
         )
 
 
-def _prepare(config: FlowConfig, tables: Tables, scales: Any, x: Any, m: Any) -> tuple[Any, tf.Tensor]:
+def _prepare(config: FlowConfig, tables: Tables | KindedTables, scales: Any, x: Any, m: Any) -> tuple[Any, tf.Tensor]:
     """What no member's parameters enter: the net's prepared events and log |du/dx|, shape (n,)."""
-    u, log_jacobian = to_cube(tables, x)
+    u, log_jacobian = to_places(tables, x)
     return config.prepare(u, scale_mass(scales, m)), log_jacobian
 
 

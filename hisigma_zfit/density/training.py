@@ -16,32 +16,33 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from hisigma_zfit.density.checked import checked_task
 from hisigma_zfit.density.coordinates import CoordinateFlow
 from hisigma_zfit.density.ensemble import EnsembleFlow
 from hisigma_zfit.density.flows import MixtureFlow
-from hisigma_zfit.density.pilot import choose_coordinates
-from hisigma_zfit.density.stacks import Members, Resampled, TrainingTask
-from hisigma_zfit.density.trained import MassScale, TrainedFlow
+from hisigma_zfit.density.kinded import for_kinds
+from hisigma_zfit.density.stacks import Members, Resampled
+from hisigma_zfit.density.trained import TrainedFlow
 from hisigma_zfit.density.warped import spline_flow
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.learn.dependence import require_independent
+from hisigma_zfit.learn.kinded_transform import KindedTransform
 from hisigma_zfit.learn.members import history_of, train_members
-from hisigma_zfit.learn.moving import Coordinates
-from hisigma_zfit.learn.preprocess import FeatureTransform, Support
 from hisigma_zfit.learn.recipe import recipe
-from hisigma_zfit.learn.resampling import held_out_mask, validation_mask
 from hisigma_zfit.learn.schedule import Schedule
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import zfit
 
     from hisigma_zfit.data import Dataset, SignalRegion
     from hisigma_zfit.density.base import ConditionalFlow, FlowConfig
+    from hisigma_zfit.density.stacks import TrainingTask
     from hisigma_zfit.learn.members import Progress
+    from hisigma_zfit.learn.moving import Coordinates
     from hisigma_zfit.learn.optimiser import StackState
+    from hisigma_zfit.learn.preprocess import FeatureTransform
     from hisigma_zfit.results import TrainingHistory
 
 __all__ = ["Value", "train_flow", "train_halves"]
@@ -58,6 +59,7 @@ def train_flow(
     features: zfit.Space | Sequence[str],
     *,
     given: zfit.Space | str,
+    kinds: Mapping[str, str] | None = None,
     members: int = 1,
     bootstraps: int = 1,
     seed: int,
@@ -80,6 +82,9 @@ def train_flow(
         features: Space of the features or their names.  Finite limits are hard edges of the density's support;
             where there is none, edges and tails are found from the data.
         given: Space or name of the mass.
+        kinds: What features are that are not continuous, by name: ``"integer"``, ``"spike:0"``, ``"periodic"`` and more
+            in `hisigma_zfit.learn.kinds`.  State the same for signal and background, with the range of integers
+            (``"integer:0:8"``) where one of them has more values.
         members: Trainings from different seeds on the same events, averaged.  Each leaves out a fifth of them.
         bootstraps: 1 for none.  B > 1 also trains on B resamples: each event has an independent Poisson(1) weight in
             each, see `bootstrap_weights`, and on each half of the events.  The spread of the one is the error of the
@@ -116,17 +121,20 @@ def train_flow(
     """
     _require_options(members=members, bootstraps=bootstraps, seed=seed, value=value)
     configs = _candidates(flow, like, SMALL if preset == "quick" else len(data))
-    task, mass, coordinates = _checked(
-        data, features, given=given, seed=seed, config=configs[0], like=like, checkpoint=checkpoint
+    task, mass, coordinates = checked_task(
+        data, features, given=given, seed=seed, config=configs[0], like=like, checkpoint=checkpoint, kinds=kinds
     )
     n = int(np.sum(~task.held_out))
+    configs = tuple(for_kinds(config, task.kinds, n) for config in configs)
     schedule = Schedule.plan(
         n, len(task.features), learning_rate=configs[0].learning_rate, preset=preset, epochs=epochs
     )
     judged = like is None
     if like is not None:
         schedule = replace(schedule, last=_history_of(like).kept_step)
-    options = (members, bootstraps, value, repr(schedule), coordinates.to_json())
+    options: tuple[Any, ...] = (members, bootstraps, value, repr(schedule), coordinates.to_json())
+    if any(task.kinds):
+        options += ([str(kind) for kind in task.kinds],)
     shared: dict[str, Any] = {
         "name": name,
         "folder": checkpoint,
@@ -140,10 +148,12 @@ def train_flow(
     states = train_members(trainings, schedule, **shared)
     best = min(range(len(states)), key=lambda k: _kept_loss(states[k]))
     state, config = states[best], configs[best]
+    marginals = trainings[best].transform
+    independent = marginals.entropy if isinstance(marginals, KindedTransform) else 0.0
     if judged:
-        _tell(name, state, n)
+        _tell(name, state, n, start=independent)
     place = _Place(task, mass, coordinates, data.region)
-    trained: ConditionalFlow = place.flow(config, trainings[best].transform, state)
+    trained: ConditionalFlow = place.flow(config, marginals, state)
     trained.history = history_of(
         name,
         state,
@@ -151,6 +161,7 @@ def train_flow(
         recipe=json.dumps(config.to_json()),
         events=n,
         coordinates=tuple(map(str, coordinates.changed)),
+        independent=independent,
     )
     if bootstraps == 1:
         return trained
@@ -201,7 +212,7 @@ def train_halves(
         raise InputError.from_parts(
             expected=f"at least {SMALL} events", got=f"{len(data)}", do="use train_flow, which chooses a recipe"
         )
-    task, mass, coordinates = _checked(
+    task, mass, coordinates = checked_task(
         data, features, given=given, seed=seed, config=configs[0], like=None, checkpoint=None
     )
     place = _Place(task, mass, coordinates, data.region)
@@ -232,61 +243,6 @@ def _require_options(*, members: int, bootstraps: int, seed: int, value: str) ->
         )
 
 
-def _checked(
-    data: Dataset,
-    features: zfit.Space | Sequence[str],
-    *,
-    given: zfit.Space | str,
-    seed: int,
-    config: FlowConfig,
-    like: ConditionalFlow | None,
-    checkpoint: str | os.PathLike[str] | None,
-) -> tuple[TrainingTask, str, Coordinates]:
-    """Check everything before anything is trained, and find the coordinates in which edges stand still."""
-    names, mass = _names(features), _names(given)
-    if len(mass) != 1 or mass[0] in names or len(set(names)) != len(names) or not names:
-        raise InputError.from_parts(
-            expected="distinct features and one mass that is not among them",
-            got=f"features ({', '.join(names)}) given ({', '.join(mass)})",
-            do="name each column once",
-        )
-    x, m = data.array(names), data[mass[0]]
-    weights = np.ones(len(x)) if data.weights is None else data.require_nonnegative_weights().weights
-    assert weights is not None
-    used = weights > 0
-    x, m, weights, identity = x[used], m[used], weights[used], data.identity[used]
-    limits = _limits(features, len(names))
-    supports = [Support.infer(x[:, j], name=name, limits=limits[j]) for j, name in enumerate(names)]
-    require_independent(x, m, names, mass[0])
-    if like is not None:
-        coordinates = _coordinates_of(like)
-    else:
-        coordinates = choose_coordinates(
-            x, m, weights, features=names, given=mass[0], limits=limits, config=config, seed=seed, checkpoint=checkpoint
-        )
-    if coordinates.changed:
-        x, limits = coordinates.forward(x, m)[0], coordinates.limits(limits)
-        supports = [Support.infer(x[:, j], name=name, limits=limits[j]) for j, name in enumerate(names)]
-    task = TrainingTask(
-        x=x,
-        m=m,
-        weights=weights,
-        identity=identity,
-        held_out=held_out_mask(identity, seed=seed),
-        validates=validation_mask(identity, seed=seed),
-        features=names,
-        supports=tuple(supports),
-        mass_scale=MassScale.fit(m),
-        seed=seed,
-    )
-    return task, mass[0], coordinates
-
-
-def _coordinates_of(flow: ConditionalFlow) -> Coordinates:
-    leaf = flow.members[0]
-    return leaf.coordinates if isinstance(leaf, CoordinateFlow) else Coordinates(leaf.features, leaf.given)
-
-
 def _candidates(flow: FlowConfig | None, like: ConditionalFlow | None, n: int) -> tuple[FlowConfig, ...]:
     """Recipes of which the held-out events choose one; with many events the first has never been the worse."""
     if like is not None:
@@ -315,9 +271,12 @@ def _kept_loss(state: StackState) -> float:
     return dict(zip((step for step, _ in state.validations), state.check_losses, strict=True)).get(state.kept_step, 0.0)
 
 
-def _tell(name: str, state: StackState, n: int) -> None:
-    """Say how the training ended; warn where the events did not support all of it."""
-    loss, step, last = _kept_loss(state), state.kept_step, state.step
+def _tell(name: str, state: StackState, n: int, *, start: float) -> None:
+    """Say how the training ended; warn where the events did not support all of it.
+
+    `start` is the loss of independent features: 0 on the cube, and more where atoms have probabilities.
+    """
+    loss, step, last = _kept_loss(state) - start, state.kept_step, state.step
     if loss > 1e-3:  # the start is the uniform density up to the noise of its weights
         _log.warning(
             "%s: the density describes held-out events worse than independent features by %.3f nats; "
@@ -353,7 +312,9 @@ class _Place:
     coordinates: Coordinates
     region: SignalRegion | None
 
-    def flow(self, config: FlowConfig, transform: FeatureTransform, state: StackState) -> ConditionalFlow:
+    def flow(
+        self, config: FlowConfig, transform: FeatureTransform | KindedTransform, state: StackState
+    ) -> ConditionalFlow:
         scale = self.task.mass_scale
         flow = TrainedFlow(config, transform, scale, state.result, given=self.given, signal_region=self.region)
         return CoordinateFlow(flow, self.coordinates) if self.coordinates.changed else flow
@@ -368,14 +329,3 @@ def _fingerprint(task: TrainingTask, configs: Sequence[FlowConfig], options: tup
     plain = [task.features, task.seed, repr(task.supports), repr(task.mass_scale), *options, choices]
     digest.update(json.dumps([*plain, [recipe(config) for config in configs]]).encode())
     return digest.hexdigest()
-
-
-def _names(columns: zfit.Space | Sequence[str]) -> tuple[str, ...]:
-    return (columns,) if isinstance(columns, str) else tuple(getattr(columns, "obs", columns))
-
-
-def _limits(columns: zfit.Space | Sequence[str], n: int) -> list[tuple[float, float]]:
-    if not getattr(columns, "has_limits", False):
-        return [(-np.inf, np.inf)] * n
-    space: Any = columns
-    return [(float(low), float(high)) for low, high in zip(space.v1.lower, space.v1.upper, strict=True)]

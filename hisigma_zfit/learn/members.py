@@ -140,6 +140,7 @@ def history_of(
     recipe: str,
     events: int,
     coordinates: tuple[str, ...] = (),
+    independent: float = 0.0,
 ) -> TrainingHistory:
     """The records of one training.
 
@@ -150,11 +151,13 @@ def history_of(
         recipe: Words for the recipe.
         events: Number of events.
         coordinates: Features that were learned relative to edges, in words.
+        independent: Loss of independent features, which the records are relative to.
     """
 
     def joined(records: Sequence[tuple[int, Array]]) -> tuple[Array, Array]:
         steps = np.array([step for step, _ in records], dtype=np.float64)
-        return steps, np.array([losses for _, losses in records]).T.reshape(len(state.average), len(records))
+        losses = np.array([losses for _, losses in records]).T.reshape(len(state.average), len(records))
+        return steps, losses - independent
 
     steps, train = joined(state.losses)
     validation_steps, validation = joined(state.validations)

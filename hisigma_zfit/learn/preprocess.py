@@ -18,13 +18,14 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.kinds import advice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hisigma_zfit.arrays import Array, Mask
 
-__all__ = ["FeatureTransform", "MarginalCDF", "Support", "Tables", "to_cube"]
+__all__ = ["FeatureTransform", "MarginalCDF", "Support", "Tables", "cube_columns", "to_cube"]
 
 
 GRID = 24  # quantiles at k / GRID ...
@@ -96,7 +97,8 @@ def _require_continuous(values: Array, name: str) -> None:
         raise InputError.from_parts(
             expected=f"a continuous feature {name}",
             got=f"one value in {100 * counts.max() / len(values):.1f} % of the events",
-            do="leave the feature out, cut these events away or add noise to them",
+            do=f"state its kind, such as kinds={{{name!r}: {advice(values)!r}}} of train_flow and hisigma measure "
+            f"--kind {name}={advice(values)}; or leave the feature out",
         )
 
 
@@ -304,6 +306,15 @@ def to_cube(tables: Tables, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     Returns:
         u, shape (n, d), in [0, 1] whatever x is, and log |du/dx|, shape (n,), -inf outside the domain.
     """
+    u, log_density, inside = cube_columns(tables, x)
+    log_jacobian = tf.reduce_sum(log_density, axis=0)
+    minus_infinity = tf.constant(-np.inf, log_jacobian.dtype)
+    log_jacobian = tf.where(tf.reduce_all(inside, axis=0), log_jacobian, minus_infinity)
+    return tf.transpose(u), log_jacobian
+
+
+def cube_columns(tables: Tables, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The same column by column: u, log |du/dx| and whether x is inside the domain, each of shape (d, n)."""
     t = Tables(*(tf.convert_to_tensor(array) for array in tables))
     x = tf.transpose(x)
     inside = (x >= t.limits[:, :1]) & (x <= t.limits[:, 1:]) & tf.math.is_finite(x)
@@ -328,10 +339,7 @@ def to_cube(tables: Tables, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         u += (2 * side - 1) * mass * -tf.math.expm1(-e) / reach
         tail = tf.math.log(tf.where(mass > 0, mass, 1.0) / (scale * reach)) - e
         log_density = tf.where(excess > 0, tail, log_density)
-    log_jacobian = tf.reduce_sum(log_density, axis=0)
-    minus_infinity = tf.constant(-np.inf, log_jacobian.dtype)
-    log_jacobian = tf.where(tf.reduce_all(inside, axis=0), log_jacobian, minus_infinity)
-    return tf.transpose(tf.clip_by_value(u, 0.0, 1.0)), log_jacobian
+    return tf.clip_by_value(u, 0.0, 1.0), log_density, inside
 
 
 def _hermite(t: Any, h: Any, p0: Any, p1: Any, d0: Any, d1: Any) -> tuple[Any, Any]:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from hisigma_zfit import __version__
 from hisigma_zfit.learn import (
     edges,
+    kinded_transform,
     moving,
     optimiser,
     preprocess,
@@ -30,7 +31,18 @@ if TYPE_CHECKING:
 
 __all__ = ["recipe"]
 
-_MODULES = (edges, moving, optimiser, preprocess, rational_quadratic, resampling, schedule, splines, stopping)
+_MODULES = (
+    edges,
+    kinded_transform,
+    moving,
+    optimiser,
+    preprocess,
+    rational_quadratic,
+    resampling,
+    schedule,
+    splines,
+    stopping,
+)
 
 
 def recipe(config: Any) -> dict[str, str]:

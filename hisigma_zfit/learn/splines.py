@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
 
-__all__ = ["knot_vector", "m_spline_matrix", "m_splines", "uniform_coefficients"]
+__all__ = ["knot_vector", "m_spline_matrix", "m_splines", "periodic_splines", "uniform_coefficients"]
 
 
 def knot_vector(n_splines: int, degree: int, *, reach: float = 3.0) -> Array:
@@ -90,3 +90,24 @@ def m_spline_matrix(u: Array, knots: Array, degree: int) -> Array:
     basis = BSpline(knots, np.eye(len(knots) - degree - 1), degree, extrapolate=False)
     matrix: Array = basis(u) / uniform_coefficients(knots, degree)
     return matrix
+
+
+def periodic_splines(u: tf.Tensor, count: int) -> tf.Tensor:
+    """Cubic B-splines on a circle with equidistant knots, each of which integrates to one.
+
+    The k-th is the density of (k + sum_i D_i (i - 2)) / count mod 1 with D uniform on the simplex of five.
+
+    Args:
+        u: Points in [0, 1], any shape.
+        count: How many, at least 5.
+
+    Returns:
+        u's shape with a last axis of length `count`, of u's dtype; the same at 0 and 1.
+    """
+    import tensorflow as tf
+
+    place = count * u[..., None] - np.arange(count).astype(u.dtype.as_numpy_dtype)
+    distance = tf.abs(tf.math.floormod(place + 0.5 * count, float(count)) - 0.5 * count)
+    near = 2.0 / 3.0 - distance**2 + 0.5 * distance**3
+    far = tf.maximum(2.0 - distance, 0.0) ** 3 / 6.0
+    return count * tf.where(distance < 1.0, near, far)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from hisigma_zfit.density import training
 from hisigma_zfit.density.tfp_flows import maf
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.learn.preprocess import Support
+from hisigma_zfit.learn.kinded_transform import infer_support
+from hisigma_zfit.learn.kinds import FeatureKind
 from hisigma_zfit.measurement.inputs import warn_of_other_events
 from hisigma_zfit.measurement.streams import Stream, stream_seed
 from hisigma_zfit.results import TrainingChoice
@@ -77,12 +78,12 @@ def require_learnable(inputs: Inputs, *, category: str = "") -> None:
     Raises:
         InputError: There are too few of them, or a feature is constant or discrete; component and category are named.
     """
-    samples = {"background": inputs.training, "signal": inputs.signal, **inputs.backgrounds}
-    for component, sample in samples.items():
+    kinds = {name: FeatureKind.parse(words, name=name) for name, words in inputs.kinds.items()}
+    for component, sample in inputs.samples.items():
         for events in (sample.events, *(each for pair in sample.varied.values() for each in pair)):
             for feature in inputs.features:
                 try:
-                    Support.infer(events[feature], name=feature)
+                    infer_support(events[feature], name=feature, kind=kinds.get(feature))
                 except InputError as error:
                     raise InputError(f"{component}{f' in {category}' if category else ''}: {error}") from error
 
@@ -117,6 +118,7 @@ def train(
                 events,
                 inputs.features,
                 given=inputs.mass,
+                kinds=inputs.kinds,
                 members=options.members,
                 bootstraps=redrawn,
                 seed=stream_seed(options.seed, stream, *names, category),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from hisigma_zfit.data.digest import file_digest
 from hisigma_zfit.data.names import name_hint
 from hisigma_zfit.data.overlap import require_other_content
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.kinds import resolve_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -74,6 +75,7 @@ class Inputs:
         training: Sideband events that the background is trained with.
         signal: Simulated signal.
         backgrounds: Other backgrounds from simulation, by name.
+        kinds: Kinds of the features that are not continuous, in words: the same for all densities.
     """
 
     mass: zfit.Space
@@ -83,6 +85,12 @@ class Inputs:
     training: Sample
     signal: Sample
     backgrounds: dict[str, Sample]
+    kinds: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def samples(self) -> dict[str, Sample]:
+        """Events that each component is learned from."""
+        return {"background": self.training, "signal": self.signal, **self.backgrounds}
 
 
 def input_digests(options: InputOptions) -> dict[str, str]:
@@ -233,4 +241,15 @@ def read(options: InputOptions) -> Inputs:
                 got=f"none in {len(found)} events of the range",
                 do="check the region, the range and the unit of the mass",
             )
-    return inputs
+    return replace(inputs, kinds=_common_kinds(inputs, options.kinds)) if options.kinds else inputs
+
+
+def _common_kinds(inputs: Inputs, kinds: Mapping[str, str]) -> dict[str, str]:
+    """Kinds with what is found in all training events together: a ratio of densities needs the same atoms in both."""
+    samples = [
+        events
+        for sample in inputs.samples.values()
+        for events in (sample.events, *(each for pair in sample.varied.values() for each in pair))
+    ]
+    own = {name: words for name, words in kinds.items() if name in inputs.features}
+    return {name: str(kind) for name, kind in resolve_kinds(own, inputs.features, samples).items()}

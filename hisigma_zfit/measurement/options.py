@@ -11,6 +11,8 @@ from hisigma_zfit.configuration.arguments import Flag
 from hisigma_zfit.configuration.figures import FIGURE_OPTIONS, FigureOptions
 from hisigma_zfit.configuration.options import Files, Names, Options, Pair
 from hisigma_zfit.data import SignalRegion
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.kinds import FeatureKind
 from hisigma_zfit.measurement.shape_options import Peak, PoiOptions, ShapeOptions
 from hisigma_zfit.model.shape_names import DEFAULT_PEAK
 
@@ -175,6 +177,23 @@ class InputOptions(EventOptions):
         description="weight of the events of data and sideband training, not negative; errors, intervals and limits "
         "take their fluctuation into account (arXiv:1911.01303)",
     )
+    kinds: Annotated[dict[str, str], Flag(name="kind", metavar="NAME=KIND", split="=", example="n_jets=integer")] = (
+        Field(
+            {},
+            description="what a feature is that is not continuous, such as n_jets=integer, pt_j2=spike:0 (a value that "
+            "many events share beside a density), dphi=periodic (radian), phi=periodic:0:360, "
+            "dphi_j2=periodic+spike:-999 or btag=values:0,1,4; may be repeated",
+        )
+    )
+
+    @model_validator(mode="after")
+    def _known_kinds(self) -> Self:
+        for name, words in self.kinds.items():
+            try:
+                FeatureKind.parse(words, name=name)
+            except InputError as error:
+                raise ValueError(f"kind: {error}") from None
+        return self
 
 
 class TrainOptions(Options):
@@ -301,6 +320,10 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
                     "poi, backgrounds, categories: expected names that tell all parameters and densities apart, got "
                     f"{repeated[0]!r} twice; choose others"
                 )
+        if unknown := sorted(self.kinds.keys() - features):
+            raise ValueError(f"kind: expected features ({', '.join(sorted(features))}), got {unknown[0]}; correct it")
+        if self.kinds and self.flow != "spline":
+            raise ValueError(f"kind: expected flow spline for features with kinds, got {self.flow}; choose spline")
         taken = {*parameters, self.mass, *features}
         for name in self.nuisances():
             if not name.isidentifier() or name in taken or name.startswith("peak_"):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelSample", "draw_model", "project", "round_edges", "sample_model", "whole_edges"]
 
+_MOST_NUMBERS = 40
+
 
 @dataclass(frozen=True)
 class ModelSample:
@@ -99,6 +101,7 @@ class ModelSample:
             ""
             if signal_efficiency is None
             else f"likelihood ratio cut at {100 * signal_efficiency:.0f} % of the signal",
+            *(f"without {observable} = {value:g}" for value in self._far(observable, values) if np.ndim(bins) == 0),
         ]
         return Projection(
             observable=observable,
@@ -128,6 +131,18 @@ class ModelSample:
             masks = {name: mask & (self.score[name] > threshold) for name, mask in masks.items()}
         return masks
 
+    def _far(self, observable: str, values: Array) -> list[float]:
+        """Values of many events, such as -999, that would leave no room on the axis for all others."""
+        atoms = self.densities[1].atoms.get(observable, ())
+        beside = values[~np.isin(values, atoms)]
+        if not atoms or not beside.size:
+            return []
+        low, high = np.quantile(beside, [0.001, 0.999])
+        return [atom for atom in atoms if max(low - atom, atom - high) > high - low]
+
+    def _shown(self, observable: str, values: Array) -> Array:
+        return values[~np.isin(values, self._far(observable, values))]
+
     def _edges(self, observable: str, values: Array, bins: int | npt.ArrayLike, region: SignalRegion | None) -> Array:
         if np.ndim(bins) > 0:
             return np.asarray(bins, dtype=np.float64)
@@ -135,7 +150,10 @@ class ModelSample:
         if observable == self.mass:
             ends = self.mass_range if region is None else (region.lower, region.upper)
             return whole_edges(*(ends or (float(values.min()), float(values.max()))), number)
-        lower, upper = (float(q) for q in np.quantile(values, [0.001, 0.999]))
+        counted = np.unique(values)
+        if len(counted) < _MOST_NUMBERS and (counted == np.rint(counted)).all():  # a bin for each whole number
+            return np.arange(counted[0] - 0.5, counted[-1] + 1.0)
+        lower, upper = (float(q) for q in np.quantile(self._shown(observable, values), [0.001, 0.999]))
         return round_edges(lower, upper, number)
 
 

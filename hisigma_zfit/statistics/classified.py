@@ -27,13 +27,22 @@ _CLASSIFIER_BINS = 200
 
 
 def conditional_pit(
-    log_prob: LogProb, x: Array, m: Array, j: int, *, proposal: Array, rng: np.random.Generator, points: int = 32
+    log_prob: LogProb,
+    x: Array,
+    m: Array,
+    j: int,
+    *,
+    proposal: Array,
+    rng: np.random.Generator,
+    points: int = 32,
+    atoms: Sequence[float] = (),
 ) -> Array:
     """Integral transform of p(x_j | all other features, m); uniform, whatever x and m, when the density is right.
 
     No quadrature error: the value u of the proposal's CDF at x_j and its shifts u + i / points (mod 1) are equally
     likely under the proposal q, so under p the event is the i-th of them with probability w_i / sum w, w = p / q.  A
     random position inside its share of the cumulative weights is then exactly uniform; few points cost power only.
+    An atom is an interval of u, in which an event at the atom has a random place.
 
     Args:
         log_prob: log p(x|m) of events (n, d) and masses (n,), not necessarily normalised.
@@ -43,30 +52,78 @@ def conditional_pit(
         proposal: Values of the feature that cover its range, such as flow samples; their histogram is q.
         rng: For the position inside the event's share.
         points: Densities by event.
+        atoms: Values of the feature with a probability of their own.
 
     Returns:
         Shape (n,), in [0, 1].
     """
-    levels = np.linspace(0.0, 1.0, 101)
-    knots, first = np.unique(np.quantile(np.concatenate([proposal, x[:, j]]), levels), return_index=True)
-    levels = np.append(levels[first[:-1]], 1.0)
-    log_q = np.log(np.diff(levels) / np.diff(knots))
-
-    u = (np.interp(x[:, j], knots, levels)[:, None] + np.arange(points) / points) % 1.0
-    candidates = np.interp(u, levels, knots)
+    own = _Proposal.of(np.concatenate([proposal, x[:, j]]), np.array(atoms, dtype=np.float64))
+    u = (own.levels_of(x[:, j], rng)[:, None] + np.arange(points) / points) % 1.0
+    candidates, log_q = own.values_at(u)
     candidates[:, 0] = x[:, j]  # not moved by rounding: at a hard edge that would cost its density
-    cell = np.clip(np.searchsorted(knots, candidates, side="right") - 1, 0, len(log_q) - 1)
     shifted = np.repeat(x, points, axis=0)
     shifted[:, j] = candidates.ravel()
     log_p = log_prob(shifted, np.repeat(m, points)).reshape(u.shape)
-    log_w = log_p - log_q[cell]
+    log_w = log_p - log_q
     # an event to which the model gives no density anywhere has a largest weight of -inf: compare with 0 instead
     top = log_w.max(axis=1, keepdims=True)
     weight = np.exp(log_w - np.where(np.isfinite(top), top, 0.0))
-    below = np.sum(weight * (candidates < candidates[:, :1]), axis=1)
+    below = np.sum(weight * (u < u[:, :1]), axis=1)
     total = np.maximum(weight.sum(axis=1), np.finfo(float).tiny)
     pit: Array = (below + rng.random(len(x)) * weight[:, 0]) / total
     return pit
+
+
+@dataclass(frozen=True)
+class _Proposal:
+    """A histogram, and atoms with their shares: the levels of its CDF from 0 to 1 begin with those of the atoms.
+
+    Attributes:
+        knots: Of the histogram, shape (k,).
+        levels: Of the CDF at the knots, shape (k,).
+        atoms: Those that it has, shape (a,).
+        ends: Of the atoms' intervals, shape (a + 1,), from 0 to the first level.
+    """
+
+    knots: Array
+    levels: Array
+    atoms: Array
+    ends: Array
+
+    @classmethod
+    def of(cls, values: Array, atoms: Array) -> Self:
+        counts = np.array([np.sum(values == atom) for atom in atoms])
+        atoms, counts = atoms[counts > 0], counts[counts > 0]
+        ends = np.append(0.0, np.cumsum(counts)) / len(values)
+        beside = values[~np.isin(values, atoms)]
+        levels = np.linspace(0.0, 1.0, 101)
+        if len(beside) < 2:  # atoms alone
+            return cls(np.empty(0), np.empty(0), atoms, ends / ends[-1])
+        knots, first = np.unique(np.quantile(beside, levels), return_index=True)
+        levels = np.append(levels[first[:-1]], 1.0)
+        return cls(knots, ends[-1] + (1.0 - ends[-1]) * levels, atoms, ends)
+
+    def levels_of(self, x: Array, rng: np.random.Generator) -> Array:
+        """Of values, shape (n,)."""
+        if not len(self.atoms):
+            return np.interp(x, self.knots, self.levels)
+        at = np.isin(x, self.atoms)
+        number = np.where(at, np.searchsorted(self.atoms, x), 0)
+        inside = self.ends[number] + rng.random(len(x)) * np.diff(self.ends)[number]
+        return np.where(at, inside, np.interp(x, self.knots, self.levels) if len(self.knots) else inside)
+
+    def values_at(self, u: Array) -> tuple[Array, Array]:
+        """Values at levels, and the logarithm of the proposal there: of its density, or of the share of an atom."""
+        values, log_q = np.empty_like(u), np.empty_like(u)
+        at = u < self.ends[-1] if len(self.knots) else np.ones(u.shape, dtype=bool)
+        number = np.clip(np.searchsorted(self.ends, u[at], side="right") - 1, 0, max(len(self.atoms) - 1, 0))
+        if at.any():
+            values[at], log_q[at] = self.atoms[number], np.log(np.diff(self.ends))[number]
+        if len(self.knots):
+            values[~at] = np.interp(u[~at], self.levels, self.knots)
+            cell = np.clip(np.searchsorted(self.knots, values[~at], side="right") - 1, 0, len(self.knots) - 2)
+            log_q[~at] = np.log(np.diff(self.levels) / np.diff(self.knots))[cell]
+        return values, log_q
 
 
 class Marginal(NamedTuple):
@@ -84,6 +141,10 @@ class Marginal(NamedTuple):
 def marginal_test(x: Array, w: Array, y: Array, v: Array) -> Marginal:
     """Chi-square of the histogram of x with weights w against that of model samples y with weights v."""
     edges = np.unique(np.quantile(y, np.linspace(0.0, 1.0, _MARGINAL_BINS + 1)))
+    if len(edges) < 3:  # nearly all events at one value: a bin for that and one for the others
+        ends = np.unique(np.concatenate([x, y]))
+        edges = np.append(ends[0], 0.5 * (ends[1:] + ends[:-1]))[[0, 1]] if len(ends) > 1 else edges
+        edges = np.append(edges, ends[-1] + 1.0)
     edges[[0, -1]] = min(edges[0], x.min()), max(edges[-1], x.max())
     scale = w.sum() / v.sum()
     data, expected = np.histogram(x, edges, weights=w)[0], scale * np.histogram(y, edges, weights=v)[0]

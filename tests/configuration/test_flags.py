@@ -55,6 +55,7 @@ def test_every_flag_of_the_first_version_is_understood():
         "inject": None,
         "cut": "a > 1",
         "weight": "w",
+        "kinds": {},
         "bootstraps": 2,
         "members": 3,
         "combine": "discrete",
@@ -65,6 +66,19 @@ def test_every_flag_of_the_first_version_is_understood():
         "seed": 7,
         "poi": "n_sig",
     }
+
+
+def test_kinds_of_features_are_checked_before_anything_is_read():
+    options = options_of("--kind", "a=integer", "--kind", "b = periodic+spike:-999")
+    assert options.kinds == {"a": "integer", "b": "periodic+spike:-999"}
+    for words, message in (
+        (("--kind", "a=whole"), "a kind of a such as integer"),
+        (("--kind", "c=integer"), "expected features"),
+        (("--kind", "a=integer", "--flow", "maf"), "expected flow spline for features with kinds, got maf"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            options_of(*words)
+        assert "\n" not in str(caught.value)
 
 
 def test_defaults_of_the_command_line_are_those_of_python():

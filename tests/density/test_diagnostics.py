@@ -269,7 +269,7 @@ def features_as_they_are():
     """Without the coordinates in which the edge of ordered momenta would stand still."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "hisigma_zfit.density.training.choose_coordinates",
+            "hisigma_zfit.density.checked.choose_coordinates",
             lambda *_, features, given, **__: Coordinates(tuple(features), given),
         )
         yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import models
 import numpy as np
 import pytest
@@ -75,14 +77,15 @@ def test_cuts_keep_the_promised_part_of_the_signal(fitted):
     assert "signal region" in enriched.selection
 
 
-def hand_made(values):
+def hand_made(values, atoms=()):
     """Events of one feature with densities that cannot be evaluated."""
+    density = SimpleNamespace(atoms={"x": atoms})
     columns = {"m": np.full(values.size, 125.0), "x": values}
     return ModelSample(
         columns={"background": columns, "signal": columns},
         yields={"background": 100.0, "signal": 10.0},
         signal=("signal",),
-        densities=(None, None),
+        densities=(density, density),
         data=columns,
         weights=None,
         mass="m",
@@ -95,6 +98,20 @@ def test_no_density_is_evaluated_unless_a_cut_asks_for_it():
     assert shown.components["background"].sum() == pytest.approx(100.0, rel=5e-3)
     with pytest.raises(AttributeError):
         sample.project("x", signal_efficiency=0.5)
+
+
+def test_whole_numbers_have_a_bin_each_and_far_defaults_are_told_and_not_drawn():
+    numbers = np.repeat([0.0, 1.0, 3.0], [50, 30, 20])
+    shown = hand_made(numbers, atoms=(0.0, 1.0, 2.0, 3.0)).project("x")
+    np.testing.assert_array_equal(shown.edges, np.arange(-0.5, 4.0))
+    np.testing.assert_array_equal(shown.data, [50, 30, 0, 20])
+    angles = np.append(np.linspace(-3.0, 3.0, 100), np.full(50, -999.0))
+    shown = hand_made(angles, atoms=(-999.0,)).project("x")
+    assert shown.edges[0] > -4
+    assert shown.data.sum() == 100
+    assert shown.selection == "without x = -999"
+    momenta = np.append(np.linspace(30.0, 90.0, 100), np.zeros(50))
+    assert hand_made(momenta, atoms=(0.0,)).project("x").data.sum() == pytest.approx(150, abs=1)
 
 
 @pytest.mark.parametrize(("lower", "upper", "bins"), [(0.43, 4.9, 40), (20.0, 480.0, 40), (-3.1, 3.2, 25)])
