@@ -69,6 +69,9 @@ _PUBLIC = {
     "impacts": "inference.impacts",
     "cross_section": "crosssection.pipeline",
     "coverage": "crosssection.study",
+    "export_analysis": "sharing.exporting",
+    "load_analysis": "sharing.analysis",
+    "combine_analyses": "sharing.analysis",
 }
 _ROOMS = {"examples": "examples", "plotting": "plotting", "tables": "report.tables", "results": "results"}
 
