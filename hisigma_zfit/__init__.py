@@ -71,7 +71,7 @@ _PUBLIC = {
     "coverage": "crosssection.study",
     "export_analysis": "sharing.exporting",
     "load_analysis": "sharing.analysis",
-    "combine_analyses": "sharing.analysis",
+    "combine_analyses": "sharing.combining",
 }
 _ROOMS = {"examples": "examples", "plotting": "plotting", "tables": "report.tables", "results": "results"}
 

@@ -76,6 +76,12 @@ def export_analysis(run: str | Path, path: str | Path | None = None, *, overwrit
 
     Raises:
         InputError: The folder is no finished measurement, or a blind one; or the file is there, or its folder is not.
+
+    Example:
+        >>> path = hz.export_analysis("out/", "analysis.hisigma.zip")  # doctest: +SKIP
+        >>> analysis = hz.load_analysis(path)  # doctest: +SKIP
+        >>> analysis.measurement.value  # doctest: +SKIP
+        49.11
     """
     folder, target = Path(run), Path(path) if path is not None else default_path(run)
     identity = _require_open(folder)

@@ -55,6 +55,36 @@ def test_an_export_of_the_first_version_is_read_for_ever(old, data):
     assert old.nll(data, moved) - old.nll(data) == pytest.approx(13.525062, abs=1e-3)
 
 
+def test_the_mass_alone_in_hs3_is_what_pyhs3_reads_in_it(old):
+    doc = json.loads(read(OLD, "hs3.json"))
+    known = {own["name"]: own["value"] for own in doc["parameter_points"][0]["parameters"]} | {"exp": np.exp}
+    fine, m = np.linspace(100.0, 160.0, 60_001), np.linspace(101.0, 159.0, 59)
+    for own in doc["functions"]:
+        known[own["name"]] = eval(own["expression"], {"__builtins__": {}}, known)
+
+    def density(own, m):
+        if own["type"] == "generic_dist":
+            return eval(own["expression"], {"__builtins__": {}}, known | {"m": m})
+        m0, s, al, nl, ar, nr = (known[own[k]] for k in ("m0", "sigma_L", "alpha_L", "n_L", "alpha_R", "n_R"))
+        t = (m - m0) / s
+        left = (nl / al) ** nl * np.exp(-(al**2) / 2) * (nl / al - al - np.minimum(t, -al)) ** -nl
+        right = (nr / ar) ** nr * np.exp(-(ar**2) / 2) * (nr / ar - ar + np.maximum(t, ar)) ** -nr
+        return np.where(t < -al, left, np.where(t > ar, right, np.exp(-0.5 * t**2)))
+
+    by_name = {own["name"]: own for own in doc["distributions"]}
+    (whole,) = (by_name[name] for name in doc["likelihoods"][0]["distributions"])
+    yields = [known[name] for name in whole["coefficients"]]
+    parts = [density(by_name[name], m) / np.trapezoid(density(by_name[name], fine), fine) for name in whole["summands"]]
+    gaussians = [by_name[name] for name in doc["likelihoods"][0]["aux_distributions"]]
+    pulls = [(known[own["x"]] - known[own["mean"]]) / own["sigma"] for own in gaussians]
+    terms = sum(-0.5 * pull**2 - 0.5 * np.log(2.0 * np.pi) for pull in pulls)
+    log_prob = np.log(np.dot(yields, parts)).sum() - sum(yields) + terms
+    assert log_prob == pytest.approx(-2807.1490216, abs=1e-4)  # Model.log_prob of pyhs3 0.4.2 for these masses
+    shapes = [component.pdf.mass for component in old.models[""].components]
+    for shape, part in zip(shapes, parts, strict=True):
+        np.testing.assert_allclose(np.asarray(shape.pdf(m)), part, rtol=1e-5, atol=1e-12)
+
+
 def test_a_fit_of_the_data_is_the_measurement(old, data):
     nll = old.likelihood(data)
     for parameter in nll.parameters:
