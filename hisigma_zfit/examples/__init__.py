@@ -14,7 +14,7 @@ every event has two features, a momentum ``pt`` in GeV and an ``angle`` from 0 t
 with the package were trained on 20,000 events each, that of the background on those outside of `REGION`:
 ``"background"``, ``"signal"``, ``"signal_up"`` and ``"signal_down"`` with pt scaled by 5 %, and ``"scaled_signal"`` of
 (nu, pt, angle) with pt scaled by 5 % times nu.
-``python -m hisigma_zfit.examples.make FOLDER`` makes all of it but ``"measured.hisigma.zip"``: a quick measurement of the
+``python -m hisigma_zfit.examples.make FOLDER`` makes all but ``"measured.hisigma.zip"``: a quick measurement of the
 events, one net for each density and a nuisance ``lumi`` of 5 %, as ``hisigma export`` writes it.
 
 What to use when: `path` for files and flows, to read them as one's own; `likelihood` for a likelihood at once.
