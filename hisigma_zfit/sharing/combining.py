@@ -46,10 +46,8 @@ def combine_analyses(
         >>> both = hz.combine_analyses({"run2": one, "run3": one}, poi="mu", expected={"run2": 50.0, "run3": 25.0})
         >>> both.about["shared"], both.categories
         (['lumi'], ('run2', 'run3'))
-        >>> first, second = hz.examples.events(), hz.examples.events()
-        >>> with_signal, without = (both.nll({"run2": first, "run3": second}, {"mu": mu}) for mu in (1.0, 0.0))
-        >>> with_signal - without
-        -26.5
+        >>> round(both.parameters["mu"], 3)  # between 49.11 / 50 and 49.11 / 25
+        1.473
     """
     from hisigma_zfit.inference.training_error import NUISANCE
 

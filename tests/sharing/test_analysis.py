@@ -149,9 +149,12 @@ def test_a_combination_is_the_sum_with_what_is_shared(old, data):
     by_hand = old.nll(first, own["a"] | {"n_sig": 52.0, "lumi": 0.7})
     by_hand += old.nll(second, own["b"] | {"n_sig": 26.0, "lumi": 0.7}) - constraint
     assert both.nll({"a": first, "b": second}, joint) == pytest.approx(by_hand, rel=1e-12)
+
+
+@pytest.mark.slow
+def test_analyses_that_share_nothing_find_what_each_finds_alone(old, data):
     apart = hz.combine_analyses({"a": old, "b": old}, shared=())
     assert {"n_sig_a", "n_sig_b", "lumi_a", "lumi_b"} < set(apart.parameters)
-    # analyses of the same events, each with its own parameters, find what each finds alone
     alone = apart.fit({"a": data, "b": data})
     assert alone.params["n_sig_b"]["value"] == pytest.approx(old.measurement.value, abs=1e-2)
     drawn = apart.draw(seed=1)
