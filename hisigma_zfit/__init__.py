@@ -71,6 +71,9 @@ _PUBLIC = {
     "impacts": "inference.impacts",
     "cross_section": "crosssection.pipeline",
     "coverage": "crosssection.study",
+    "export_analysis": "sharing.exporting",
+    "load_analysis": "sharing.analysis",
+    "combine_analyses": "sharing.combining",
 }
 _ROOMS = {"examples": "examples", "plotting": "plotting", "tables": "report.tables", "results": "results"}
 

@@ -1,4 +1,4 @@
-"""The command line: `hisigma measure | unblind | validate | search | cross-section | toys | plot | info`.
+"""The command line: `hisigma measure | unblind | validate | search | cross-section | export | toys | plot | info`.
 
 Only what fits imports TensorFlow.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from hisigma_zfit import __version__
 from hisigma_zfit.errors import HiSigmaError, InputError
+from hisigma_zfit.sharing.commands import add_export, describe_export, is_export
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,6 +102,8 @@ def parser() -> argparse.ArgumentParser:
     section.fill = _cross_section_arguments
     section.set_defaults(run=_cross_section)
 
+    add_export(commands)
+
     toys = commands.add_parser(
         "toys",
         help="draw and fit pseudo-experiments of a run's model",
@@ -129,8 +132,8 @@ def parser() -> argparse.ArgumentParser:
     plot.add_argument("--to", metavar="FOLDER", help="where to write; figures/ and report.html of the run by default")
     plot.set_defaults(run=_plot)
 
-    info = commands.add_parser("info", help="show versions, or what a run folder or a data file holds")
-    info.add_argument("path", nargs="?", metavar="PATH", help="a run folder or a data file")
+    info = commands.add_parser("info", help="show versions, or what a run folder, an export or a data file holds")
+    info.add_argument("path", nargs="?", metavar="PATH", help="a run folder, an export or a data file")
     info.set_defaults(run=_info)
     return whole
 
@@ -318,6 +321,8 @@ def _info(arguments: argparse.Namespace) -> str:
     path = Path(arguments.path)
     if path.is_dir():
         return str(_stored(path).table())
+    if is_export(path):
+        return describe_export(path)
     from hisigma_zfit.data import describe
 
     return describe(path)

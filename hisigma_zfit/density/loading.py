@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.density.base import ConditionalFlow
 
-__all__ = ["load_flow", "unpacked"]
+__all__ = ["load_flow", "stored_flow", "unpacked"]
 
 KNOWN = (coordinates, ensemble, flows, kinded, trained, warped)  # importing them made their kinds known
 
@@ -44,6 +44,15 @@ def load_flow(path: str | os.PathLike[str]) -> ConditionalFlow:
             got=type(error).__name__,
             do="give the folder that save() wrote",
         ) from error
+    return stored_flow(structure, arrays)
+
+
+def stored_flow(structure: dict[str, Any], arrays: dict[str, Any]) -> ConditionalFlow:
+    """The density of what ``flow.json`` and ``weights.npz`` hold, wherever they were kept.
+
+    Raises:
+        InputError: It is of another schema.
+    """
     if structure.get("schema") != SCHEMA:
         raise InputError.from_parts(
             expected=f"schema {SCHEMA!r}", got=repr(structure.get("schema")), do="train the flow again"

@@ -14,7 +14,8 @@ every event has two features, a momentum ``pt`` in GeV and an ``angle`` from 0 t
 with the package were trained on 20,000 events each, that of the background on those outside of `REGION`:
 ``"background"``, ``"signal"``, ``"signal_up"`` and ``"signal_down"`` with pt scaled by 5 %, and ``"scaled_signal"`` of
 (nu, pt, angle) with pt scaled by 5 % times nu.
-``python -m hisigma_zfit.examples.make FOLDER`` makes all of it.
+``python -m hisigma_zfit.examples.make FOLDER`` makes all but ``"measured.hisigma.zip"``: a quick measurement of the
+events, one net for each density and a nuisance ``lumi`` of 5 %, as ``hisigma export`` writes it.
 
 What to use when: `path` for files and flows, to read them as one's own; `likelihood` for a likelihood at once.
 """
@@ -56,7 +57,10 @@ __all__ = [
     "simulation",
 ]
 
-NAMES = ("events.root", "simulation.root", "background", "signal", "signal_up", "signal_down", "scaled_signal")
+NAMES = (
+    *("events.root", "simulation.root", "measured.hisigma.zip"),
+    *("background", "signal", "signal_up", "signal_down", "scaled_signal"),
+)
 MASSES = (100.0, 160.0)
 LIMITS = {"pt": (0.0, math.inf), "angle": (0.0, 1.0)}
 FEATURES = tuple(LIMITS)
@@ -67,7 +71,8 @@ def path(name: str) -> Path:
     """Where a part of the example lies.
 
     Args:
-        name: A file of events, ``"events.root"`` or ``"simulation.root"`` (tree ``events``), or a flow's folder.
+        name: A file of events, ``"events.root"`` or ``"simulation.root"`` (tree ``events``), a flow's folder, or
+            ``"measured.hisigma.zip"``, an exported analysis.
 
     Raises:
         InputError: There is no such part.

@@ -108,6 +108,8 @@ class Purpose(IntEnum):
     """Fits of resampled simulation, and the trainings of replicas of the whole learning."""
     RATIO_TOYS = 50
     """Nuisances, numbers of events and shifts of a cross-section's pseudo-experiments."""
+    SHARED_ANALYSIS = 61
+    """Numbers of events and seeds of the pseudo-experiments of an exported analysis."""
     SIGNAL_FAMILY = 40
     """Starts of a family of signals, and its pseudo-experiments."""
 

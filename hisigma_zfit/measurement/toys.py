@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.results import ToySummary
 
-__all__ = ["study_toys"]
+__all__ = ["placeholder_likelihood", "study_toys"]
 
 
 def study_toys(
@@ -79,7 +79,7 @@ def study_toys(
     inject = float(models[0].poi.value()) if inject is None else inject
     options = {"poi": poi, "inject": inject, "seed": seed, "limit": limit, "events": events}
     place = Path(out) if out is not None else Path(folder) / f"toys-{inject:.6g}-{seed}"
-    pool = make_pool(_likelihood(models), poi, inject, events=events, seed=seed, limits=limit is not None)
+    pool = make_pool(placeholder_likelihood(models), poi, inject, events=events, seed=seed, limits=limit is not None)
     with ToyFolder.open(place, options | {"events_digest": pool.digest}) as study:
         fits = run_toys(
             pool,
@@ -98,7 +98,7 @@ def study_toys(
     return summary, place
 
 
-def _likelihood(models: Sequence[SignalPlusBackground]) -> ExtendedNLL:
+def placeholder_likelihood(models: Sequence[SignalPlusBackground]) -> ExtendedNLL:
     """A likelihood of the models; a handful of events only fill a place, because toys bring their own."""
     from hisigma_zfit.likelihood.nll import ExtendedNLL
 

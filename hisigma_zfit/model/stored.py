@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.density.base import ConditionalFlow
 
-__all__ = ["load_model", "load_models", "save_model"]
+__all__ = ["build_models", "load_model", "load_models", "save_model"]
 
 SCHEMA = "hisigma-zfit/model/1"
 _LONGEST = 100  # letters of a folder's name; file systems end at 255 bytes
@@ -218,14 +218,36 @@ def load_models(folder: str | os.PathLike[str]) -> dict[str, SignalPlusBackgroun
     return {name: _loaded(path / name, shared) for name in known or [""]}
 
 
+def build_models(
+    contents: Mapping[str, Mapping[str, Any]], densities: Callable[[str, str], ConditionalFlow]
+) -> dict[str, SignalPlusBackground]:
+    """Build the models of one fit from what ``model.json`` holds of each, with one parameter of each name.
+
+    Args:
+        contents: What `save_model` writes, by category.
+        densities: Gives the density of a category under the name that the content has for it.
+
+    Raises:
+        InputError: The content is of another schema, or a parameter differs between them.
+    """
+    shared = _Parameters()
+    return {name: _built(content, partial(densities, name), shared) for name, content in contents.items()}
+
+
+def _built(
+    content: Mapping[str, Any], densities: Callable[[str], ConditionalFlow], shared: _Parameters
+) -> SignalPlusBackground:
+    if content["schema"] != SCHEMA:
+        raise InputError.from_parts(
+            expected=f"schema {SCHEMA!r}", got=repr(content["schema"]), do="use the version that wrote it"
+        )
+    return _Reader(densities, content, shared).model()
+
+
 def _loaded(path: Path, shared: _Parameters) -> SignalPlusBackground:
     try:
         content = json.loads((path / "model.json").read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise InputError.from_parts(
-                expected=f"schema {SCHEMA!r}", got=repr(content["schema"]), do="use the version that wrote it"
-            )
-        return _Reader(path, content, shared).model()
+        return _built(content, lambda name: load_flow(path / name), shared)
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
@@ -257,8 +279,10 @@ class _Parameters:
 class _Reader:
     """Builds the parts of a model from their descriptions."""
 
-    def __init__(self, folder: Path, content: Mapping[str, Any], shared: _Parameters) -> None:
-        self.folder, self.content, self.shared = folder, content, shared
+    def __init__(
+        self, densities: Callable[[str], ConditionalFlow], content: Mapping[str, Any], shared: _Parameters
+    ) -> None:
+        self.densities, self.content, self.shared = densities, content, shared
         self.parameters = {
             name: shared.one(name, described, partial(self._parameter, name, described))
             for name, described in content["parameters"].items()
@@ -304,9 +328,9 @@ class _Reader:
     def _variation(self, described: Mapping[str, Any]) -> Variation:
         own = self.parameters[described["nuisance"]]
         if described["kind"] == "shape":
-            up, down = (load_flow(self.folder / described[side]) for side in ("up", "down"))
+            up, down = (self.densities(described[side]) for side in ("up", "down"))
             return ShapeVariation(own, up, down, form=described["form"])
-        return ConditionalVariation(own, load_flow(self.folder / described["flow"]), nodes=described["nodes"])
+        return ConditionalVariation(own, self.densities(described["flow"]), nodes=described["nodes"])
 
     def _shape(self, described: Mapping[str, Any], space: zfit.Space) -> zfit.pdf.BasePDF:
         if described["shape"] == "sum":
@@ -320,7 +344,7 @@ class _Reader:
         space = zfit.Space(mass["name"], *mass["range"])
         pdf = FlowProductPDF(
             self._shape(described, space),
-            load_flow(self.folder / described["flow"]),
+            self.densities(described["flow"]),
             variations=[self._variation(v) for v in described["variations"]],
             name=described["name"],
             seed=described.get("seed", 0),  # models of before had no other
