@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from hisigma_zfit.model.shapes import ExpQuadratic, finite_limits
 from hisigma_zfit.model.systematics import ConditionalVariation, Nuisance, ShapeVariation, Variation, nuisance
 from hisigma_zfit.model.terms import Term
 from hisigma_zfit.model.uncertain_yields import LogNormalYield
+from hisigma_zfit.stored_files import read_json, require_file_name, sound
 
 if TYPE_CHECKING:
     import os
@@ -212,21 +214,27 @@ def load_models(folder: str | os.PathLike[str]) -> dict[str, SignalPlusBackgroun
 
 
 def _loaded(path: Path, shared: _Parameters) -> SignalPlusBackground:
+    file = path / "model.json"
     try:
-        content = json.loads((path / "model.json").read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise InputError.from_parts(
-                expected=f"schema {SCHEMA!r}", got=repr(content["schema"]), do="use the version that wrote it"
-            )
-        return _Reader(path, content, shared).model()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
+        content = read_json(file)
+    except FileNotFoundError as error:
         raise InputError.from_parts(
-            expected=f"a stored model in '{path}'",
-            got="none" if isinstance(error, FileNotFoundError) else f"a damaged one ({type(error).__name__})",
-            do="name the folder that save_model wrote",
+            expected=f"a stored model in '{path}'", got="none", do="name the folder that save_model wrote"
         ) from error
+    schema = content.get("schema") if isinstance(content, dict) else type(content).__name__
+    if schema != SCHEMA:
+        raise InputError.from_parts(expected=f"schema {SCHEMA!r}", got=repr(schema), do="use the version that wrote it")
+    with sound(file):
+        _require_numbers(content)
+        return _Reader(path, content, shared).model()
+
+
+def _require_numbers(content: Any) -> None:
+    """Refuse a model with a NaN or a number beyond all floats, which would only show in the fit."""
+    for value in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        _require_numbers(value)
+    if isinstance(content, (int, float)) and math.isnan(content):  # OverflowError where it is beyond all floats
+        raise ValueError(f"the number {content}")
 
 
 class _Parameters:
@@ -294,12 +302,15 @@ class _Reader:
         more = {"number": described.get("number", 1.0), "offset": described.get("offset", 0.0)}
         return LogNormalYield(described["name"], source, factors, shifts=shifts, **more)
 
+    def _flow(self, name: str) -> ConditionalFlow:
+        return load_flow(self.folder / require_file_name(name))
+
     def _variation(self, described: Mapping[str, Any]) -> Variation:
         own = self.parameters[described["nuisance"]]
         if described["kind"] == "shape":
-            up, down = (load_flow(self.folder / described[side]) for side in ("up", "down"))
+            up, down = (self._flow(described[side]) for side in ("up", "down"))
             return ShapeVariation(own, up, down, form=described["form"])
-        return ConditionalVariation(own, load_flow(self.folder / described["flow"]), nodes=described["nodes"])
+        return ConditionalVariation(own, self._flow(described["flow"]), nodes=described["nodes"])
 
     def _component(self, described: Mapping[str, Any]) -> Term:
         mass = self.content["mass"]
@@ -307,7 +318,7 @@ class _Reader:
         parameters = {name: self._size(own) for name, own in described["parameters"].items()}
         pdf = FlowProductPDF(
             _SHAPES[described["shape"]](obs=space, **parameters),
-            load_flow(self.folder / described["flow"]),
+            self._flow(described["flow"]),
             variations=[self._variation(v) for v in described["variations"]],
             name=described["name"],
             seed=described.get("seed", 0),  # models of before had no other

@@ -158,7 +158,7 @@ def test_the_function_reads_the_run_of_the_command_line_back(finished_run, tmp_p
     files = {"data": moved / "data.root", "signal": [str(moved / "signal.root")]}
     again = hz.measure(out=tmp_path / "out", **files, **OPTIONS)
     assert again == Measurement.from_json((finished_run.out / "result.json").read_text())
-    with pytest.raises(InputError, match="option 'members' 1 instead of 3"):
+    with pytest.raises(InputError, match="option 'members' 1 then and 3 now"):
         hz.measure(out=tmp_path / "out", **files, **OPTIONS | {"members": 3})
 
 
