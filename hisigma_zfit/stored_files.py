@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "checksum",
+    "file_name",
     "opened",
     "read_json",
     "read_npz",
@@ -187,6 +188,19 @@ def require_file_name(name: str) -> str:
             expected="a name that a file inside of a folder can have", got=repr(name[:60]), do="choose another name"
         )
     return name
+
+
+def file_name(text: str) -> str:
+    """Name of a file for any text: different ones for different texts, and inside of the folder whatever the text is.
+
+    >>> file_name("pt_bb"), file_name("jet/pt"), file_name("../../x")
+    ('pt_bb', 'jet%2Fpt', '%2E.%2F..%2Fx')
+    """
+    safe = "".join(f"%{ord(letter):02X}" if letter in "%/\\\0" else letter for letter in text)
+    safe = f"%2E{safe[1:]}" if safe.startswith(".") else safe
+    if len(safe.encode(errors="replace")) > _LONGEST_NAME:
+        safe = f"{safe[: _LONGEST_NAME // 4]}-{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:16]}"
+    return safe or "%"
 
 
 def _damaged(path: Path, got: str) -> InputError:

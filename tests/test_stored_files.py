@@ -17,7 +17,7 @@ from hisigma_zfit.files import write_npz
 from hisigma_zfit.results import LikelihoodScan
 from hisigma_zfit.runs.identity import stored_identity
 from hisigma_zfit.runs.studies import StudyPlace
-from hisigma_zfit.stored_files import checksum, read_json, read_npz, read_text, require_file_name
+from hisigma_zfit.stored_files import checksum, file_name, read_json, read_npz, read_text, require_file_name
 
 ARRAYS = {"a/b": np.arange(6.0).reshape(2, 3), "word": np.array("x"), "empty": np.empty((0, 2), np.float32)}
 
@@ -99,6 +99,14 @@ def test_names_that_lead_elsewhere_are_refused(name):
     with pytest.raises(InputError, match="a name that a file"):
         require_file_name(name)
     assert require_file_name("p_T (GeV)") == "p_T (GeV)"
+
+
+def test_any_text_becomes_a_name_of_its_own():
+    texts = ["a/b", "a%2Fb", "..", ".", "", "a\0b", "\\", "x" * 500, "x" * 501, "p_T (GeV)", "\ud800" * 90]
+    names = [file_name(text) for text in texts]
+    assert len({*names}) == len(texts)
+    assert names[9] == "p_T (GeV)"
+    assert all(require_file_name(name) == name for name in names)
 
 
 SCAN = LikelihoodScan(poi="n", values=np.array([0.0, 1.0]), combined=np.array([1.0, np.inf]), members=np.zeros((0, 2)))

@@ -9,13 +9,13 @@ toys/table.txt, toys/figures/
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from hisigma_zfit.console.progress import counted
 from hisigma_zfit.crosssection.restoring import UNBINNED, require_methods, restored, stored_settings
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import disk_errors, write_text
@@ -29,7 +29,7 @@ from hisigma_zfit.workers import finished
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from hisigma_zfit.arrays import Array, Integers
     from hisigma_zfit.crosssection.draws import DrawPlan
@@ -138,7 +138,7 @@ def study_coverage(
         tasks = [(k,) for k in range(draws) if k not in done]
         if done and tasks:
             _log.info("going on with %d of %d draws", len(tasks), draws)
-        with _bar(progress, draws, len(done)) as advance:
+        with counted("draws", draws, done=len(done), wanted=progress) as advance:
             plan = _plan(run, settings, methods, own) if tasks else None
             from hisigma_zfit.crosssection.draws import draw_toys
 
@@ -146,7 +146,7 @@ def study_coverage(
                 with disk_errors(place, f"draws/{k:04d}.json"):
                     write_text(_draw_file(place, k), f"{found.to_json()}\n")
                 done[k] = found
-                advance()
+                advance(1)
         study = coverage_study(
             [done[k] for k in range(draws)], poi=poi, mu=ends, nuisances=nuisances, seed=seed, cl=ONE_SIGMA
         )
@@ -221,20 +221,6 @@ def _stored(place: Path, k: int) -> CoverageDraw | None:
         return None
 
 
-@contextmanager
-def _bar(wanted: bool | None, total: int, done: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("draws"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    shown = console.is_terminal if wanted is None else wanted
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task("draws", total=total, completed=done)
-        yield lambda: bar.advance(task)
-
-
 def _write(place: Path, study: CoverageStudy) -> None:
     """Summary, table and figures, unless they are there."""
     summary, text = place / "toys.json", f"{study.to_json()}\n"
@@ -289,11 +275,14 @@ def coverage_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FOLDER", help="where to write; toys/ in the run folder by default")
 
 
-def coverage_command(arguments: argparse.Namespace) -> str:
+def coverage_command(arguments: argparse.Namespace) -> tuple[str, Path]:
     """What ``hisigma cross-section toys`` prints.
 
     Args:
         arguments: Of `coverage_arguments`.
+
+    Returns:
+        The table, and the folder of the study.
 
     Raises:
         InputError: As `coverage`.
@@ -303,5 +292,6 @@ def coverage_command(arguments: argparse.Namespace) -> str:
     names = ("draws", "toys", "mu", "nuisances", "numbers", "seed", "processes", "scheduler", "out")
     methods = tuple(name.strip() for name in arguments.methods.split(",") if name.strip())
     options = {name: getattr(arguments, name) for name in names}
+    options["overwrite"] = getattr(arguments, "overwrite", False)
     study, place = study_coverage(arguments.folder, methods=methods, **options)
-    return f"{table(study)}\n\nwritten to {place}"
+    return table(study), place

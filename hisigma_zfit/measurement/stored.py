@@ -21,6 +21,7 @@ from hisigma_zfit.report import tables
 from hisigma_zfit.results import BlindMeasurement, LikelihoodScan, Measurement, Projection, TrainingHistory
 from hisigma_zfit.runs.identity import stored_identity
 from hisigma_zfit.runs.stored import RESULT, StoredResults, read_results
+from hisigma_zfit.stored_files import file_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +51,7 @@ _BLIND_LAYOUT: dict[str, type[Result]] = {
 
 
 def _file(group: str, projection: Projection) -> str:
-    return f"{group}/{'_'.join(filter(None, (projection.category, projection.observable)))}"
+    return f"{group}/{file_name('_'.join(filter(None, (projection.category, projection.observable))))}"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class MeasurementResults:
             for group in ("projections", "projections_enriched")
             for projection in getattr(self, group)
         }
-        named |= {f"training_{history.name}": history for history in self.histories}
+        named |= {f"training_{file_name(history.name)}": history for history in self.histories}
         if self.scan is not None:
             named["scan"] = self.scan
         return StoredResults(named | {RESULT: self.measurement})
@@ -100,7 +101,7 @@ class BlindResults:
     def stored(self) -> StoredResults:
         """The same by the names of the files; `load_blind` reads them back."""
         named: dict[str, Result] = {_file("sidebands", projection): projection for projection in self.sidebands}
-        named |= {f"training_{history.name}": history for history in self.histories}
+        named |= {f"training_{file_name(history.name)}": history for history in self.histories}
         if self.scan is not None:
             named["scan"] = self.scan
         return StoredResults(named | {RESULT: self.measurement})

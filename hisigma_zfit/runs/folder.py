@@ -31,6 +31,7 @@ from hisigma_zfit.files import (
 from hisigma_zfit.results.base import plain
 from hisigma_zfit.runs.identity import stored_identity
 from hisigma_zfit.runs.stored import LOCK, RECORD, is_empty_folder, require_complete, what_is_there
+from hisigma_zfit.stored_files import file_name
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -155,10 +156,10 @@ class RunFolder:
             self.write_text(name, f"{text}\n")
 
     def save_figure(self, name: str, figure: Figure) -> tuple[Path, Path]:
-        """Write ``figures/NAME.pdf`` and ``figures/NAME.png``; see `write_text`."""
+        """Write ``figures/NAME.pdf`` and ``figures/NAME.png``, any name; see `write_text`."""
         from hisigma_zfit.report import plotting  # takes a second, which checking a folder need not wait for
 
-        stem = self._place(f"figures/{name}")
+        stem = self._place(f"figures/{file_name(name)}")
         with disk_errors(self.folder, f"figures/{name}"):
             stem.parent.mkdir(parents=True, exist_ok=True)
             return plotting.save(figure, stem)
