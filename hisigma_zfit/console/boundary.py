@@ -40,7 +40,8 @@ class _ReaderLeftError(Exception):
 def set_up_logging(*, verbose: bool) -> None:
     """Log warnings of everybody, and with `verbose` also what this package does, but not what others do."""
     logging.basicConfig(level=logging.WARNING)
-    logging.getLogger(_LOGGER).setLevel(logging.INFO if verbose else logging.NOTSET)
+    if verbose:
+        logging.getLogger(_LOGGER).setLevel(logging.INFO)
 
 
 def say(text: str) -> None:

@@ -187,7 +187,7 @@ def test_ctrl_c_in_the_training_resumes_with_the_same_numbers(finished_run, tmp_
             outcome = folders.hisigma(*command)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert outcome.code == 1
+    assert outcome.code == 130
     assert outcome.out == ""
     assert outcome.err.splitlines()[1:] == ["hisigma: interrupted; give the same command again to go on from here"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.partial"]
