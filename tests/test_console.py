@@ -266,6 +266,10 @@ def test_a_stage_that_cannot_count_says_that_it_goes_on(capsys, monkeypatch):
     with progress.shown("lines"), progress.alive("[4/5] fit"):
         time.sleep(0.1)
     assert "[4/5] fit: going on for 0 s" in capsys.readouterr().err
+    monkeypatch.setattr(progress, "EVERY", 60.0)
+    with progress.shown("lines"), progress.alive("[2/5] train"):
+        time.sleep(0.05)
+    assert capsys.readouterr().err == ""  # something else was said just now
     with progress.alive("fit"):
         time.sleep(0.05)
     assert capsys.readouterr().err == ""

@@ -119,7 +119,7 @@ class Lines:
 
 @contextmanager
 def alive(name: str) -> Iterator[None]:
-    """Say now and then that a stage that cannot count goes on, where lines are shown and there is no terminal."""
+    """Say now and then that a stage goes on, where lines are shown, there is no terminal and nothing else was said."""
     if _mode.get() != "lines" or sys.stderr.isatty():
         yield
         return
@@ -129,8 +129,9 @@ def alive(name: str) -> Iterator[None]:
         start, wait = time.monotonic(), _ALIVE
         while not ended.wait(wait):
             elapsed = time.monotonic() - start
-            _say(f"{name}: going on for {duration(elapsed)}")
             wait = max(EVERY, (_SLOWER - 1.0) * elapsed)
+            if time.monotonic() - _spoken.last >= EVERY:  # what can count may have said more
+                _say(f"{name}: going on for {duration(elapsed)}")
 
     watching = threading.Thread(target=watch, daemon=True)
     watching.start()
@@ -157,5 +158,15 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
+class _Spoken:
+    """When the last line was written, by whomever of this process."""
+
+    last = -EVERY
+
+
+_spoken = _Spoken()
+
+
 def _say(words: str) -> None:
+    _spoken.last = time.monotonic()
     print(f"      {words}", file=sys.stderr, flush=True)

@@ -52,10 +52,10 @@ class Stages:
 
     def _bar(self, name: str) -> AbstractContextManager[Any] | None:
         """A moving bar with the elapsed time; None where there is no terminal, which gets lines."""
-        if name in self._counting:
-            return nullcontext()
         if not self._console.is_terminal:
             return None
+        if name in self._counting:
+            return nullcontext()
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
