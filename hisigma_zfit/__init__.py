@@ -9,7 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hisigma_zfit.console import banners
+
 __version__ = "0.1.0"
+
+banners.keep_quiet()
 
 # Public name -> module that defines it.  Loaded on first use (PEP 562), because importing TensorFlow takes seconds.
 _PUBLIC = {

@@ -1,54 +1,63 @@
-"""The command line: `hisigma measure | unblind | validate | search | cross-section | export | toys | plot | info`.
+"""The command line: `hisigma measure | unblind | validate | search | cross-section | toys | export | plot | info ...`.
 
 Only what fits imports TensorFlow.
 """
 
 from __future__ import annotations
 
-import argparse
-import logging
+import contextlib
+import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from hisigma_zfit import __version__
-from hisigma_zfit.errors import HiSigmaError, InputError
-from hisigma_zfit.sharing.commands import add_export, describe_export, is_export
+from hisigma_zfit.console import boundary, completion, progress
+from hisigma_zfit.console.flags import Parser, add_common
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.sharing.commands import describe_export, export_arguments, is_export
+from hisigma_zfit.stored_files import file_name, read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    import argparse
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["main", "parser"]
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and which gets its arguments when it is asked to read some.
+@dataclass(frozen=True)
+class _Answer:
+    """What a command has to say.
 
     Attributes:
-        fill: Adds the arguments; those of a task need its options, which the other commands need not wait for.
+        text: For people.
+        document: The same for programs: a file of JSON, or what becomes one.
     """
 
-    fill: Callable[[argparse.ArgumentParser], None] | None = None
+    text: str
+    document: Path | Mapping[str, Any]
 
-    def parse_known_args(self, *words: Any, **options: Any) -> Any:
-        """Read the arguments; see argparse."""
-        if self.fill is not None:
-            self.fill(self)
-            self.fill = None
-        return super().parse_known_args(*words, **options)
+    def json(self) -> str:
+        """The document's text."""
+        if isinstance(self.document, Path):
+            return read_text(self.document).rstrip("\n")
+        return json.dumps(self.document, indent=1)
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; see '{self.prog} --help'\n")
+
+def _written(table: str, place: str | Path, document: str = "result.json") -> _Answer:
+    """A table, and where the rest is."""
+    return _Answer(f"{table}\n\nwritten to {place}: see {Path(place) / 'report.html'}", Path(place) / document)
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    whole = _Parser(
+    whole = Parser(
         prog="hisigma", description="Unbinned inference on resonances with backgrounds learned from data (HI-SIGMA)."
     )
     whole.add_argument("--version", action="version", version=f"hisigma {__version__}")
-    commands = whole.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    commands = whole.add_subparsers(dest="command", required=True, parser_class=Parser)
 
     measure = commands.add_parser(
         "measure",
@@ -57,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
         "An interrupted run resumes when the same command is given again.",
     )
     measure.fill = _measure_arguments
+    add_common(measure)
     measure.set_defaults(run=_measure)
 
     unblind = commands.add_parser(
@@ -68,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     unblind.add_argument("folder", metavar="RUNFOLDER", help="a complete blind run")
     unblind.add_argument("--out", metavar="FOLDER", help="run folder to be made; RUNFOLDER-unblinded by default")
     unblind.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes for a search's toys")
+    add_common(unblind)
     unblind.set_defaults(run=_unblind)
 
     validate = commands.add_parser(
@@ -79,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
         "validation goes on when the same command is given again.",
     )
     validate.fill = _validate_arguments
+    add_common(validate)
     validate.set_defaults(run=_validate)
 
     search = commands.add_parser(
@@ -89,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
         "folder.  An interrupted run resumes when the same command is given again.",
     )
     search.fill = _search_arguments
+    add_common(search)
     search.set_defaults(run=_search)
 
     section = commands.add_parser(
@@ -100,9 +113,19 @@ def parser() -> argparse.ArgumentParser:
         "toys RUNFOLDER' measures coverage.",
     )
     section.fill = _cross_section_arguments
+    add_common(section)
     section.set_defaults(run=_cross_section)
 
-    add_export(commands)
+    export = commands.add_parser(
+        "export",
+        help="write a measurement to one file that others can evaluate, combine and keep",
+        description="Write densities, shapes, parameters, constraints, options, checksums and tables of a finished "
+        "measurement to one zip file, without its data and without code, and check that it gives the run's likelihood "
+        "again.  hz.load_analysis reads it; hs3.json and hepdata/ in it are for other programs.",
+    )
+    export_arguments(export)
+    add_common(export, folder=False)
+    export.set_defaults(run=_export)
 
     toys = commands.add_parser(
         "toys",
@@ -110,6 +133,32 @@ def parser() -> argparse.ArgumentParser:
         description="Draw pseudo-experiments from the fitted model of a run, fit them, and write pulls, bias, coverage "
         "and expected results to a folder.  An interrupted study goes on when the same command is given again.",
     )
+    _toy_arguments(toys)
+    add_common(toys)
+    toys.set_defaults(run=_toys)
+
+    plot = commands.add_parser("plot", help="draw the figures of a run folder again, and write its page")
+    plot.add_argument("folder", metavar="FOLDER", help="a complete run folder, or one of pseudo-experiments")
+    plot.add_argument("--to", metavar="FOLDER", help="where to write; figures/ and report.html of the run by default")
+    add_common(plot, folder=False)
+    plot.set_defaults(run=_plot)
+
+    info = commands.add_parser("info", help="show versions, or what a run folder, an export or a data file holds")
+    info.add_argument("path", nargs="?", metavar="PATH", help="a run folder, an export or a data file")
+    add_common(info, folder=False)
+    info.set_defaults(run=_info)
+
+    complete = commands.add_parser(
+        "completion",
+        help="print a script that completes this command line in a shell",
+        description='Print a script for the shell\'s start file, such as ~/.bashrc: eval "$(hisigma completion bash)"',
+    )
+    complete.add_argument("shell", choices=completion.SHELLS, help="the shell")
+    complete.set_defaults(run=_completion)
+    return whole
+
+
+def _toy_arguments(toys: argparse.ArgumentParser) -> None:
     toys.add_argument("folder", metavar="RUNFOLDER", help="a complete run folder")
     toys.add_argument("--n", type=int, default=1000, metavar="N", help="pseudo-experiments (default 1000)")
     toys.add_argument("--inject", type=float, metavar="S", help="true signal yield; the fitted one by default")
@@ -125,17 +174,6 @@ def parser() -> argparse.ArgumentParser:
     toys.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes (default 1)")
     toys.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler to use instead, such as tcp://host:8786")
     toys.add_argument("--out", metavar="FOLDER", help="where to write; a folder in the run's own by default")
-    toys.set_defaults(run=_toys)
-
-    plot = commands.add_parser("plot", help="draw the figures of a run folder again, and write its page")
-    plot.add_argument("folder", metavar="FOLDER", help="a complete run folder, or one of pseudo-experiments")
-    plot.add_argument("--to", metavar="FOLDER", help="where to write; figures/ and report.html of the run by default")
-    plot.set_defaults(run=_plot)
-
-    info = commands.add_parser("info", help="show versions, or what a run folder, an export or a data file holds")
-    info.add_argument("path", nargs="?", metavar="PATH", help="a run folder, an export or a data file")
-    info.set_defaults(run=_info)
-    return whole
 
 
 def _measure_arguments(measure: argparse.ArgumentParser) -> None:
@@ -144,26 +182,25 @@ def _measure_arguments(measure: argparse.ArgumentParser) -> None:
 
     add_arguments(measure, MeasureOptions)
     measure.add_argument("--out", metavar="FOLDER", help="run folder to be made")
-    measure.add_argument("-v", "--verbose", action="store_true", help="log what is done")
 
 
-def _measure(arguments: argparse.Namespace) -> str:
+def _measure(arguments: argparse.Namespace) -> _Answer:
     from hisigma_zfit.configuration.arguments import given_options
     from hisigma_zfit.measurement import measure
     from hisigma_zfit.measurement.options import MeasureOptions
     from hisigma_zfit.measurement.stored import load_any
 
     options = given_options(arguments, MeasureOptions, required=("out",))
-    measure(out=arguments.out, config=arguments.config, quiet=False, **options)
-    return _with_place(load_any(arguments.out).table(), arguments.out)
+    measure(out=arguments.out, config=arguments.config, **_said(arguments), **options)
+    return _written(load_any(arguments.out).table(), arguments.out)
 
 
-def _with_place(table: str, place: str | Path) -> str:
-    """A table, and where the rest is."""
-    return f"{table}\n\nwritten to {place}: see {Path(place) / 'report.html'}"
+def _said(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What every task that makes a folder is told."""
+    return {name: getattr(arguments, name, False) for name in ("quiet", "overwrite")}
 
 
-def _unblind(arguments: argparse.Namespace) -> str:
+def _unblind(arguments: argparse.Namespace) -> _Answer:
     from hisigma_zfit.measurement.unblinding import unblind, unblinded_folder
     from hisigma_zfit.report import tables
 
@@ -172,15 +209,15 @@ def _unblind(arguments: argparse.Namespace) -> str:
         from hisigma_zfit.crosssection.stored import load_cross_section
         from hisigma_zfit.crosssection.unblinding import unblind as unblind_section
 
-        unblind_section(arguments.folder, out=place, quiet=False, processes=arguments.processes)
-        return _with_place(load_cross_section(place).table(), place)
+        unblind_section(arguments.folder, out=place, processes=arguments.processes, **_said(arguments))
+        return _written(load_cross_section(place).table(), place)
     if _task_of(arguments.folder) == "search":
         from hisigma_zfit.anomaly.unblinding import unblind as unblind_search
 
-        found = unblind_search(arguments.folder, out=place, quiet=False, processes=arguments.processes)
-        return _with_place(str(found), place)
-    measurement = unblind(arguments.folder, out=place, quiet=False)
-    return _with_place(tables.measurement(measurement), place)
+        found = unblind_search(arguments.folder, out=place, processes=arguments.processes, **_said(arguments))
+        return _written(str(found), place)
+    measurement = unblind(arguments.folder, out=place, **_said(arguments))
+    return _written(tables.measurement(measurement), place)
 
 
 def _validate_arguments(validate: argparse.ArgumentParser) -> None:
@@ -191,10 +228,9 @@ def _validate_arguments(validate: argparse.ArgumentParser) -> None:
     validate.add_argument("--out", metavar="FOLDER", help="run folder to be made")
     validate.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes (default 1)")
     validate.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler to use instead, as for toys")
-    validate.add_argument("-v", "--verbose", action="store_true", help="log what is done")
 
 
-def _validate(arguments: argparse.Namespace) -> str:
+def _validate(arguments: argparse.Namespace) -> _Answer:
     from hisigma_zfit.configuration.arguments import given_options
     from hisigma_zfit.report.validation_page import as_text
     from hisigma_zfit.validation import validate
@@ -202,8 +238,8 @@ def _validate(arguments: argparse.Namespace) -> str:
 
     options = given_options(arguments, ValidateOptions, required=("out",))
     where = {name: getattr(arguments, name) for name in ("out", "config", "processes", "scheduler")}
-    found = validate(**where, quiet=False, **options)
-    return _with_place(as_text(found), arguments.out)
+    found = validate(**where, **_said(arguments), **options)
+    return _written(as_text(found), arguments.out)
 
 
 def _cross_section_arguments(section: argparse.ArgumentParser) -> None:
@@ -212,25 +248,27 @@ def _cross_section_arguments(section: argparse.ArgumentParser) -> None:
     add_arguments(section)
 
 
-def _cross_section(arguments: argparse.Namespace) -> str:
+def _cross_section(arguments: argparse.Namespace) -> _Answer:
     from hisigma_zfit.crosssection.arguments import options_of
 
     if arguments.action == "toys":
         from hisigma_zfit.crosssection.study import coverage_command
 
-        return coverage_command(arguments)
+        table, place = coverage_command(arguments)
+        return _Answer(f"{table}\n\nwritten to {place}", place / "toys.json")
     options = options_of(arguments)
     if arguments.action == "check":
         from hisigma_zfit.crosssection.checking import check
 
-        return check(options)
+        text = check(options)
+        return _Answer(text, {"config": arguments.config, "found": text.splitlines()})
     if arguments.out is None:
         raise InputError("the following arguments are required: --out; see --help")
     from hisigma_zfit.crosssection.pipeline import run_cross_section
     from hisigma_zfit.crosssection.stored import load_cross_section
 
-    run_cross_section(options, out=arguments.out, quiet=False, processes=arguments.processes)
-    return _with_place(load_cross_section(arguments.out).table(), arguments.out)
+    run_cross_section(options, out=arguments.out, processes=arguments.processes, **_said(arguments))
+    return _written(load_cross_section(arguments.out).table(), arguments.out)
 
 
 def _search_arguments(search: argparse.ArgumentParser) -> None:
@@ -241,41 +279,53 @@ def _search_arguments(search: argparse.ArgumentParser) -> None:
     search.add_argument("--out", metavar="FOLDER", help="run folder to be made")
     search.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes for toys (default 1)")
     search.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler to use instead, as for toys")
-    search.add_argument("-v", "--verbose", action="store_true", help="log what is done")
 
 
-def _search(arguments: argparse.Namespace) -> str:
+def _search(arguments: argparse.Namespace) -> _Answer:
     from hisigma_zfit.anomaly import search
     from hisigma_zfit.anomaly.options import SearchOptions
     from hisigma_zfit.configuration.arguments import given_options
 
     options = given_options(arguments, SearchOptions, required=("out",))
     where = {name: getattr(arguments, name) for name in ("out", "config", "processes", "scheduler")}
-    return _with_place(str(search(**where, quiet=False, **options)), arguments.out)
+    return _written(str(search(**where, **_said(arguments), **options)), arguments.out)
 
 
-def _toys(arguments: argparse.Namespace) -> str:
+def _export(arguments: argparse.Namespace) -> _Answer:
+    from hisigma_zfit.sharing.exporting import export_analysis
+
+    path = export_analysis(arguments.folder, arguments.file, overwrite=arguments.overwrite)
+    text = f"{describe_export(path)}\n\nwritten to {path}; the data are not in it"
+    return _Answer(text, {"file": str(path)})
+
+
+def _toys(arguments: argparse.Namespace) -> _Answer:
     from hisigma_zfit.measurement.toys import study_toys
     from hisigma_zfit.report.toy_tables import toys
 
     names = ("n", "inject", "seed", "limit", "events", "processes", "scheduler", "out")
-    summary, place = study_toys(arguments.folder, **{name: getattr(arguments, name) for name in names})
-    return _with_place(toys(summary), place)
+    options = {name: getattr(arguments, name) for name in names}
+    summary, place = study_toys(arguments.folder, overwrite=getattr(arguments, "overwrite", False), **options)
+    return _written(toys(summary), place, "summary.json")
 
 
-def _plot(arguments: argparse.Namespace) -> str:
-    from hisigma_zfit.files import write_text
+def _plot(arguments: argparse.Namespace) -> _Answer:
+    from hisigma_zfit.files import make_parents, new_place, write_text
     from hisigma_zfit.report import plotting
 
     results, folder = _stored(arguments.folder), Path(arguments.folder)
-    target = Path(arguments.to) if arguments.to else folder / "figures"
-    page = (target if arguments.to else folder) / "report.html"
-    target.mkdir(parents=True, exist_ok=True)
-    figures = results.figures()
+    target = Path(arguments.to) if arguments.to is not None else folder / "figures"
+    page = (target if arguments.to is not None else folder) / "report.html"
+    if new_place(target).exists() and not target.is_dir():
+        raise InputError.from_parts(expected=f"a folder '{target}'", got="a file", do="choose another place")
+    figures = {file_name(name): figure for name, figure in results.figures().items()}
+    make_parents(new_place(target))
+    target.mkdir(exist_ok=True)
     for name, figure in figures.items():
         plotting.save(figure, target / name)
     write_text(page, results.page(folder, figures))
-    return f"{len(figures)} figures written to {target}, all of them with the numbers to {page}"
+    text = f"{len(figures)} figures written to {target}, all of them with the numbers to {page}"
+    return _Answer(text, {"folder": str(target), "figures": list(figures), "page": str(page)})
 
 
 def _stored(folder: str | Path) -> Any:
@@ -312,41 +362,54 @@ def _task_of(folder: str | Path) -> str | None:
     return (stored_identity(Path(folder)) or {}).get("task")
 
 
-def _info(arguments: argparse.Namespace) -> str:
+def _info(arguments: argparse.Namespace) -> _Answer:
     from hisigma_zfit.runs.identity import package_versions
 
     if arguments.path is None:
-        lines = [f"{name:24s} {version}" for name, version in package_versions().items()]
-        return "\n".join([*lines, f"{'processor cores':24s} {os.cpu_count()}"])
+        versions = {**package_versions(), "processor cores": str(os.cpu_count())}
+        return _Answer("\n".join(f"{name:24s} {version}" for name, version in versions.items()), versions)
     path = Path(arguments.path)
     if path.is_dir():
-        return str(_stored(path).table())
+        name = "result.json" if (path / "result.json").exists() else "summary.json"
+        return _Answer(str(_stored(path).table()), path / name)
     if is_export(path):
-        return describe_export(path)
+        text = describe_export(path)
+        return _Answer(text, {"path": str(path), "found": text.splitlines()})
     from hisigma_zfit.data import describe
 
-    return describe(path)
+    text = describe(path)
+    return _Answer(text, {"path": str(path), "found": text.splitlines()})
+
+
+def _completion(arguments: argparse.Namespace) -> _Answer:
+    return _Answer(completion.script(parser(), arguments.shell).rstrip("\n"), {})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 if it is done, 2 if the user's input or options are wrong, 1 for anything else.
+        0 if it is done, 2 if the user's input or options are wrong, 130 after Ctrl-C, 1 for anything else.
     """
+    return boundary.guarded(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = parser().parse_args(argv)
-    # before anything imports TensorFlow: its banner and zfit's word about it would bury our one line on stderr
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("ZFIT_DISABLE_TF_WARNINGS", "1")
-    logging.basicConfig(level=logging.INFO if getattr(arguments, "verbose", False) else logging.WARNING)
-    try:
-        print(arguments.run(arguments))
-    except HiSigmaError as error:
-        print(f"hisigma: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    except KeyboardInterrupt:
-        print("hisigma: interrupted; give the same command again to go on from here", file=sys.stderr)
-        return 1
+    quiet, as_json = (getattr(arguments, name, False) for name in ("quiet", "json"))
+    boundary.set_up_logging(verbose=getattr(arguments, "verbose", False))
+    if getattr(arguments, "scheduler", None) is not None:
+        from hisigma_zfit.workers import require_scheduler
+
+        require_scheduler(arguments.scheduler)
+    with progress.shown("none" if quiet else "lines"), contextlib.ExitStack() as outputs:
+        if as_json:  # whatever a library prints is not part of the document
+            outputs.enter_context(contextlib.redirect_stdout(sys.stderr))
+        answer: _Answer = arguments.run(arguments)
+    if as_json:
+        boundary.say(answer.json())
+    elif not quiet or arguments.command == "info":
+        boundary.say(answer.text)
     return 0
 
 

@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,7 @@ import numpy as np
 from hisigma_zfit.errors import RunFolderError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import BinaryIO
 
     import numpy.typing as npt
@@ -27,8 +27,12 @@ __all__ = [
     "disk_full",
     "exchange",
     "is_disk_full",
+    "make_parents",
+    "new_place",
+    "remove_empty",
     "sync_directory",
     "take_lock",
+    "take_place",
     "write_bytes",
     "write_folder",
     "write_npz",
@@ -40,6 +44,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 _NO_EXCHANGE = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS}
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of <fcntl.h> and <linux/fs.h>
+_LONGEST_NAME = 240  # bytes, of 255: what is written beside a folder has a longer name
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -102,7 +107,7 @@ def write_folder(path: Path) -> Iterator[Path]:
         for part in (*(p for p in fresh.rglob("*") if p.is_dir()), fresh):
             sync_directory(part)
         if path.exists():
-            _take_place(fresh, path)
+            take_place(fresh, path)
         else:
             fresh.replace(path)
         sync_directory(path.parent)
@@ -111,8 +116,12 @@ def write_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _take_place(fresh: Path, path: Path) -> None:
-    """Give the folder `fresh` the name `path`; what was there is `fresh` afterwards."""
+def take_place(fresh: Path, path: Path) -> None:
+    """Give the folder `fresh` the name `path`; what was there is `fresh` afterwards.
+
+    Raises:
+        OSError: Whatever the file system answers; both then keep their names.
+    """
     try:
         exchange(fresh, path)
     except OSError as error:
@@ -143,6 +152,63 @@ def exchange(first: Path, second: Path) -> None:
     if call(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), ctypes.c_uint(_RENAME_EXCHANGE)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(first), None, str(second))
+
+
+def new_place(path: str | Path) -> Path:
+    """The absolute path of a folder that is to be made.
+
+    Links in it stay links.
+
+    Raises:
+        RunFolderError: No folder can have that name.
+    """
+    text = os.fspath(path)
+    got = None
+    if "\0" in text:
+        got = "one with a NUL character"
+    elif not text.strip():
+        got = "an empty one"
+    elif any(len(os.fsencode(part)) > _LONGEST_NAME for part in Path(text).parts):
+        got = f"one of more than {_LONGEST_NAME} bytes"
+    place = Path(os.path.abspath(text)) if got is None else Path()  # noqa: PTH100 - resolve() would replace a link
+    if got is None and not place.name:
+        got = f"the root of the file system '{place}'"
+    if got is not None:
+        raise RunFolderError.from_parts(expected="the name of a folder to be made", got=got, do="choose another name")
+    return place
+
+
+def make_parents(path: Path) -> list[Path]:
+    """Make the folders above `path` that are missing.
+
+    Returns:
+        Those that were made, the innermost first, for `remove_empty`.
+
+    Raises:
+        RunFolderError: Something else is in the way, or it is not allowed.
+    """
+    missing = []
+    parent = path.parent
+    while not parent.exists() and not parent.is_symlink():
+        missing.append(parent)
+        parent = parent.parent
+    if not parent.is_dir():
+        got = "a broken link" if parent.is_symlink() and not parent.exists() else "a file"
+        raise RunFolderError.from_parts(expected=f"an existing folder '{parent}'", got=got, do="choose another place")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise RunFolderError.from_parts(
+            expected=f"a folder '{parent}' to write into", got="no permission to do so", do="choose another folder"
+        )
+    with disk_errors(parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those of some folders that are empty."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def sync_directory(path: Path) -> None:

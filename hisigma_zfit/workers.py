@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
+import importlib.util
+import logging
 import multiprocessing
 import os
+import signal
+import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -14,10 +20,12 @@ from hisigma_zfit.errors import FitError, InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["finished"]
+__all__ = ["finished", "require_scheduler"]
 
 T = TypeVar("T", bound=tuple[Any, ...])
 R = TypeVar("R")
+
+_PATIENCE = 15.0  # seconds for workers to come up, and for a scheduler to come back
 
 
 def finished(
@@ -39,6 +47,7 @@ def finished(
     if not tasks:
         return iter(())
     if scheduler is not None:
+        require_scheduler(scheduler)
         return _on_dask(function, shared, tasks, scheduler)
     if processes > 1 and len(tasks) > 1:
         return _in_processes(function, shared, tasks, min(processes, len(tasks)))
@@ -52,6 +61,8 @@ _installed: tuple[Callable[..., Any], Any] | None = None
 def _install(function: Callable[..., Any], shared: Any) -> None:
     global _installed  # noqa: PLW0603 - the one way to keep something in a worker between tasks
     _installed = (function, shared)
+    # Ctrl-C reaches all processes of a terminal, and what becomes of the work is for the first of them to say
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _do_installed(task: tuple[Any, ...]) -> Any:
@@ -75,6 +86,7 @@ def _one_thread_each() -> Iterator[None]:
 def _in_processes(function: Callable[..., R], shared: Any, tasks: Sequence[T], processes: int) -> Iterator[tuple[T, R]]:
     # a fork would copy the locks of TensorFlow's threads in whatever state they are
     context = multiprocessing.get_context("spawn")
+    others = multiprocessing.active_children()
     with ProcessPoolExecutor(
         processes, mp_context=context, initializer=_install, initargs=(function, shared)
     ) as executor:
@@ -87,8 +99,32 @@ def _in_processes(function: Callable[..., R], shared: Any, tasks: Sequence[T], p
             raise FitError(
                 "a worker process died, perhaps for lack of memory; use fewer processes, what is finished is kept"
             ) from error
+        except BaseException:
+            # the interpreter would wait for tasks that nobody wants any more
+            for child in multiprocessing.active_children():
+                if child not in others:
+                    child.terminate()
+            raise
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
+
+
+def require_scheduler(scheduler: Any) -> None:
+    """Check, before anything takes time, that a text could be the address of a scheduler.
+
+    Raises:
+        InputError: It could not.
+    """
+    if isinstance(scheduler, str) and not scheduler.strip():
+        raise _no_scheduler(scheduler, "empty")
+
+
+def _no_scheduler(scheduler: Any, why: str) -> InputError:
+    return InputError.from_parts(
+        expected="the address of a running Dask scheduler, such as tcp://host:8786",
+        got=f"{scheduler!r} ({why})",
+        do="start one with: dask scheduler",
+    )
 
 
 def _on_dask(function: Callable[..., R], shared: Any, tasks: Sequence[T], scheduler: Any) -> Iterator[tuple[T, R]]:
@@ -102,18 +138,74 @@ def _on_dask(function: Callable[..., R], shared: Any, tasks: Sequence[T], schedu
         ) from error
     try:
         client = distributed.Client(scheduler, timeout="10s", set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise InputError.from_parts(
-            expected="the address of a running Dask scheduler, such as tcp://host:8786",
-            got=f"{scheduler!r} ({type(error).__name__})",
-            do="start one with: dask scheduler",
-        ) from error
-    with client:
-        sent = client.scatter(shared, broadcast=True, hash=False)
-        futures = {client.submit(function, sent, *task, pure=False): task for task in tasks}
-        try:
-            for future, result in distributed.as_completed(futures, loop=client.loop, with_results=True):
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise _no_scheduler(scheduler, type(error).__name__) from error
+    try:
+        _require_workers(client, scheduler, function.__module__.partition(".")[0])
+        with _lost_is_said():
+            sent = client.scatter(shared, broadcast=True, hash=False)
+            futures = {client.submit(function, sent, *task, pure=False): task for task in tasks}
+            completed = distributed.as_completed(futures, loop=client.loop, with_results=True)
+            while _one_is_ready(completed, client):
+                future, result = next(completed)
+                if future.status != "finished":  # an error of the task itself was raised above
+                    raise concurrent.futures.CancelledError(future.status)
                 yield futures[future], result
                 future.release()
-        finally:
-            client.cancel(list(futures))
+    finally:
+        with contextlib.suppress(Exception):  # nothing to be said where there is no scheduler any more
+            client.close(timeout=5)  # cancels what is left
+
+
+def _require_workers(client: Any, scheduler: Any, package: str) -> None:
+    """Check that there are workers, and that they have what is to be done."""
+    started = "start them with: dask worker ADDRESS, in an environment that has hisigma_zfit"
+    try:
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    except TimeoutError as error:
+        raise InputError.from_parts(
+            expected=f"workers at the Dask scheduler {scheduler!r}", got=f"none within {_PATIENCE:g} s", do=started
+        ) from error
+    # a function inside of a function travels whole: workers could not look up one of this module
+    found = client.run(lambda name: importlib.util.find_spec(name) is not None, package, on_error="return")
+    lacking = sorted(worker for worker, has in found.items() if has is not True)
+    if lacking:
+        raise InputError.from_parts(
+            expected=f"Dask workers that have the package {package}",
+            got=f"{len(lacking)} of {len(found)} without it, such as {lacking[0]}",
+            do=started,
+        )
+
+
+def _one_is_ready(completed: Any, client: Any) -> bool:
+    """Wait for the next result, False after the last; an error where the scheduler is gone for good."""
+    seen = time.monotonic()
+    while not completed.has_ready():
+        if completed.is_empty():
+            return False
+        if client.status == "running":
+            seen = time.monotonic()
+        elif time.monotonic() - seen > _PATIENCE:
+            raise OSError(f"no scheduler for {_PATIENCE:g} s")
+        time.sleep(0.05)
+    return True
+
+
+@contextmanager
+def _lost_is_said() -> Iterator[None]:
+    """One line for what becomes of results whose scheduler or workers are gone."""
+    import distributed
+
+    gone = (OSError, TimeoutError, concurrent.futures.CancelledError, distributed.KilledWorker)
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # it writes tracebacks of each try to come back
+    try:
+        yield
+    except gone as error:
+        raise FitError(
+            f"the Dask scheduler or its workers were lost ({type(error).__name__}: {error}); what is finished is kept, "
+            "start them again and give the same command"
+        ) from error
+    finally:
+        log.setLevel(level)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 INPUTS = {"data.root": "sha256:aa", "signal.root": "sha256:bb"}
+ROLES = {"data": ["data.root"], "signal": ["signal.root"]}
 OPTIONS = {"seed": 1, "range": (90, 180), "features": ["pt_bb", "dr_bb"], "preset": "quick"}
 
 
@@ -28,6 +29,6 @@ LAYOUT = {"result": Count, "pages/*": Count}
 COUNTED = Count(42)
 
 
-def start(path: Path, *, resume: bool = True, **changes: Any) -> RunFolder:
-    fields: dict[str, Any] = {"task": "count", "inputs": INPUTS, "options": OPTIONS}
-    return RunFolder.open(path, Identity(**fields | changes), resume=resume)
+def start(path: str | Path, *, resume: bool = True, overwrite: bool = False, **changes: Any) -> RunFolder:
+    fields: dict[str, Any] = {"task": "count", "inputs": INPUTS, "options": OPTIONS, "roles": ROLES}
+    return RunFolder.open(path, Identity(**fields | changes), resume=resume, overwrite=overwrite)

@@ -60,7 +60,9 @@ def hisigma(*arguments: str | Path) -> Outcome:
             code = cli.main([str(argument) for argument in arguments])
         except SystemExit as stop:  # argparse leaves in this way
             code = int(stop.code or 0)
-    return Outcome(code, out.getvalue(), err.getvalue())
+    # how far it is, which only a slow machine says
+    said = [line for line in err.getvalue().splitlines(keepends=True) if not line.startswith("      ")]
+    return Outcome(code, out.getvalue(), "".join(said))
 
 
 def measure(folder: Path, out: Path, changes: Mapping[str, str | tuple[str, ...] | None] | None = None) -> list[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import operator
 import os
+import time
 
 import pytest
 
-from hisigma_zfit.errors import InputError
+from hisigma_zfit import workers
+from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.workers import finished
 
 TASKS = [(k,) for k in range(5)]
@@ -45,3 +47,46 @@ def test_a_scheduler_that_is_not_there():
     pytest.importorskip("distributed")
     with pytest.raises(InputError, match="running Dask scheduler"):
         list(finished(operator.add, 10, TASKS, scheduler="tcp://127.0.0.1:1"))
+
+
+def test_a_scheduler_without_a_name():
+    with pytest.raises(InputError, match="running Dask scheduler"):
+        finished(operator.add, 10, TASKS, scheduler=" ")
+
+
+OPTIONS = {"threads_per_worker": 1, "processes": False, "dashboard_address": None}
+
+
+def test_a_scheduler_without_workers(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(workers, "_PATIENCE", 0.2)
+    with (
+        distributed.LocalCluster(n_workers=0, **OPTIONS) as cluster,
+        pytest.raises(InputError, match=r"expected workers at .* got none within 0\.2 s; start them with: dask worker"),
+    ):
+        list(finished(operator.add, 10, TASKS, scheduler=cluster.scheduler_address))
+
+
+def _count(shared, task):
+    return shared + task
+
+
+def test_workers_without_the_package_and_a_scheduler_that_is_lost(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=1, **OPTIONS) as cluster:
+        address = cluster.scheduler_address
+        monkeypatch.setattr(_count, "__module__", "absent_package.inside")
+        with pytest.raises(InputError, match=r"workers that have the package absent_package, got 1 of 1 without it"):
+            list(finished(_count, 10, TASKS, scheduler=address))
+        monkeypatch.undo()
+        monkeypatch.setattr(workers, "_PATIENCE", 0.5)
+        results = finished(_slow, 10, [(k,) for k in range(50)], scheduler=address)
+        next(results)
+        cluster.close()
+        with pytest.raises(FitError, match=r"lost .* what is finished is kept"):
+            list(results)
+
+
+def _slow(shared, task):
+    time.sleep(0.2)
+    return shared + task

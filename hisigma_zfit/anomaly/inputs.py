@@ -11,7 +11,7 @@ import numpy as np
 from hisigma_zfit import data
 from hisigma_zfit.anomaly.family import FamilyText
 from hisigma_zfit.data.columns import expand
-from hisigma_zfit.data.digest import file_digest
+from hisigma_zfit.data.digest import digests_by_name, names_by_role
 from hisigma_zfit.data.expressions import compile_expression
 from hisigma_zfit.data.overlap import require_other_content
 from hisigma_zfit.errors import InputError
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.data import Dataset
     from hisigma_zfit.data.expressions import Expression
+    from hisigma_zfit.data.places import Place
 
-__all__ = ["SearchInputs", "input_digests", "properties", "read"]
+__all__ = ["SearchInputs", "input_digests", "input_files", "input_roles", "properties", "read"]
 
 WIDEST = 0.5  # of all events, in the window: a density needs sidebands to be learned from
 
@@ -45,12 +46,24 @@ class SearchInputs:
     truth: Mask | None
 
 
+def input_files(options: SearchOptions) -> dict[str, list[Place]]:
+    """Every input file by what it is used as, in the order in which it is read."""
+    files = {"data": expand(options.data)}
+    if options.sideband_training:
+        files["sideband_training"] = expand(options.sideband_training)
+    if options.family is not None:
+        files["family"] = list(FamilyText.parse(options.family).paths)
+    return files
+
+
 def input_digests(options: SearchOptions) -> dict[str, str]:
     """Digest of every input file by its name, without the folder unless two files share it."""
-    paths = [path for group in (options.data, options.sideband_training) if group for path in expand(group)]
-    paths += FamilyText.parse(options.family).paths if options.family is not None else ()
-    names = [path.name for path in paths]
-    return {path.name if names.count(path.name) == 1 else str(path): file_digest(path) for path in dict.fromkeys(paths)}
+    return digests_by_name(input_files(options))
+
+
+def input_roles(options: SearchOptions) -> dict[str, list[str]]:
+    """Names of the files by what they are used as, in order."""
+    return names_by_role(input_files(options))
 
 
 def properties(options: SearchOptions) -> dict[str, Callable[[Mapping[str, Array]], Array]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hisigma_zfit.anomaly.family import FamilyText
-from hisigma_zfit.anomaly.inputs import input_digests, properties, read
+from hisigma_zfit.anomaly.inputs import input_digests, input_roles, properties, read
 from hisigma_zfit.anomaly.options import SearchOptions
 from hisigma_zfit.anomaly.stored import TASK, SearchResults, load_search
 from hisigma_zfit.errors import InputError
@@ -44,6 +44,7 @@ def search(
     out: str | Path,
     config: str | Path | None = None,
     quiet: bool = True,
+    overwrite: bool = False,
     processes: int = 1,
     scheduler: Any = None,
     **options: Any,
@@ -56,6 +57,8 @@ def search(
         out: The run folder.
         config: YAML or JSON with options, which `options` override.
         quiet: Do not announce the stages on stderr.
+        overwrite: Replace a run of other inputs, options or versions of the packages that is in `out`; the same one is
+            gone on with or read back all the same.
         processes: Worker processes on this machine, for toys.
         scheduler: Address of a Dask scheduler, or a cluster, to be used instead.
         **options: See `SearchOptions`.
@@ -77,7 +80,7 @@ def search(
         125
     """
     settings = SearchOptions.load(config, **options)
-    return run_search(settings, out=out, quiet=quiet, processes=processes, scheduler=scheduler)
+    return run_search(settings, out=out, quiet=quiet, overwrite=overwrite, processes=processes, scheduler=scheduler)
 
 
 def run_search(
@@ -85,6 +88,7 @@ def run_search(
     *,
     out: str | Path,
     quiet: bool = True,
+    overwrite: bool = False,
     processes: int = 1,
     scheduler: Any = None,
     reuse: str | Path | None = None,
@@ -96,6 +100,8 @@ def run_search(
         settings: All options.
         out: The run folder.
         quiet: Do not announce the stages on stderr.
+        overwrite: Replace a run of other inputs, options or versions of the packages that is in `out`; the same one is
+            gone on with or read back all the same.
         processes: Worker processes on this machine, for toys.
         scheduler: Dask scheduler to be used instead.
         reuse: A complete run whose members need not be trained again.
@@ -103,7 +109,7 @@ def run_search(
     """
     named = properties(settings)
     identity = search_identity(settings)
-    with RunFolder.open(out, identity) as run:
+    with RunFolder.open(out, identity, overwrite=overwrite) as run:
         if run.complete:
             _log.info("%s is complete; reading it back", out)
             return load_search(run.path).search
@@ -133,7 +139,7 @@ def search_identity(settings: SearchOptions) -> Identity:
     Raises:
         InputError: A file is missing.
     """
-    return Identity(TASK, input_digests(settings), settings.numbers())
+    return Identity(TASK, input_digests(settings), settings.numbers(), roles=input_roles(settings))
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ def unblind(
     *,
     out: str | Path | None = None,
     quiet: bool = True,
+    overwrite: bool = False,
     processes: int = 1,
     scheduler: Any = None,
 ) -> Search:
@@ -31,6 +32,8 @@ def unblind(
         folder: A complete blind search.
         out: Run folder of the search; ``FOLDER-unblinded`` beside the blind run's by default.
         quiet: Do not announce the stages on stderr.
+        overwrite: Replace a run of other inputs, options or versions of the packages that is in `out`; the same one is
+            gone on with or read back all the same.
         processes: Worker processes on this machine, for toys.
         scheduler: Dask scheduler to be used instead.
 
@@ -54,6 +57,7 @@ def unblind(
         settings.model_copy(update={"blind": False}),
         out=unblinded_folder(blind) if out is None else out,
         quiet=quiet,
+        overwrite=overwrite,
         processes=processes,
         scheduler=scheduler,
         reuse=blind,

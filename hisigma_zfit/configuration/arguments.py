@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from hisigma_zfit.configuration.documents import models_within
+from hisigma_zfit.console.flags import Once
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -128,10 +129,12 @@ def _how(field: FieldInfo) -> dict[str, Any]:
         how = {"action": "store_true"}
     elif origin is Literal:
         notes.append(f"{', '.join(parts[:-1])} or {parts[-1]}")
+        how |= {"action": Once, "words": parts}
     elif origin is dict:
         how["action"] = "append"
     elif origin is tuple and not settings.split:
         how |= {"type": _bare(parts[0]), "nargs": "+" if parts[-1] is ... else len(parts)}
+        how |= {"action": "extend"} if parts[-1] is ... else {}  # argparse would take the last of several
     elif kind in {int, float}:
         how["type"] = kind
     if isinstance(field.default, (int, float, str)) and kind is not bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from hisigma_zfit.configuration.documents import read_document
+from hisigma_zfit.console.flags import add_common
 from hisigma_zfit.crosssection.options import CrossSectionOptions
 from hisigma_zfit.crosssection.study import coverage_arguments
 from hisigma_zfit.errors import InputError
@@ -23,7 +24,9 @@ __all__ = ["add_arguments", "options_of"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``hisigma cross-section``."""
     parser.add_argument("--config", metavar="FILE", help="YAML or JSON file with the options")
-    parser.add_argument("--data", nargs="+", metavar="FILE", help="observed events, instead of the configuration's")
+    parser.add_argument(
+        "--data", nargs="+", action="extend", metavar="FILE", help="observed events, instead of the configuration's"
+    )
     parser.add_argument(
         "--asimov", action="append", metavar="NAME=VALUE", help="expected events at these parameters instead of data"
     )
@@ -39,11 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="FOLDER", help="run folder to be made")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes (default 1)")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log what is done")
     actions = parser.add_subparsers(dest="action", metavar="check | toys")
     check = actions.add_parser("check", help="check a configuration without reading whole files")
     check.add_argument("config", metavar="FILE", help="YAML or JSON file with the options")
-    coverage_arguments(actions.add_parser("toys", help="measure the coverage of a complete run"))
+    add_common(check, folder=False)
+    toys = actions.add_parser("toys", help="measure the coverage of a complete run")
+    coverage_arguments(toys)
+    add_common(toys)
 
 
 def options_of(arguments: argparse.Namespace) -> CrossSectionOptions:
@@ -63,14 +68,22 @@ def options_of(arguments: argparse.Namespace) -> CrossSectionOptions:
     if arguments.data:
         given["data"] = {"files": [str(Path(file).absolute()) for file in arguments.data]}
     if arguments.asimov:
-        given["asimov"] = {name: _number(name, value) for name, value in map(_pair, arguments.asimov)}
+        given["asimov"] = {name: _number(name, value) for name, value in _pairs("--asimov", arguments.asimov)}
         given["data"] = None
     if not arguments.set:
         return CrossSectionOptions.load(config, **given)
     document = read_document(Path(config), CrossSectionOptions)
-    for key, text in map(_pair, arguments.set):
+    for key, text in _pairs("--set", arguments.set):
         _assign(document, key, text)
     return CrossSectionOptions.load(None, **{**document, **given})
+
+
+def _pairs(flag: str, texts: Sequence[str]) -> list[tuple[str, str]]:
+    pairs = [_pair(text) for text in texts]
+    names = [name for name, _ in pairs]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise InputError.from_parts(expected=f"each {flag} once", got=f"{repeated!r} twice", do="give one of them")
+    return pairs
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -26,7 +26,7 @@ from hisigma_zfit.crosssection.sanity import (
 )
 from hisigma_zfit.crosssection.shifted import file_events, prepare
 from hisigma_zfit.data.columns import expand
-from hisigma_zfit.data.digest import file_digest
+from hisigma_zfit.data.digest import digests_by_name, file_digest, names_by_role
 from hisigma_zfit.data.places import Place
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.streams import Purpose, hashed_uniform
@@ -49,6 +49,7 @@ __all__ = [
     "check_simulation",
     "input_digests",
     "input_files",
+    "input_roles",
     "observe",
     "read",
     "read_data",
@@ -109,28 +110,32 @@ def _named(what: str) -> Iterator[None]:
         raise InputError(f"{what}: {error}") from error
 
 
-def input_files(options: CrossSectionOptions) -> tuple[Place, ...]:
-    """Every file whose content changes the answer, each once; files of functions too.
+def input_files(options: CrossSectionOptions) -> dict[str, list[Place]]:
+    """Every file whose content changes the answer by what it is used as; files of functions too.
 
     Raises:
         InputError: One is missing.
     """
-    groups = [own.files for own in options.processes.values()]
-    for own in options.nuisances.values():
+    groups: dict[str, Sequence[str]] = {f"processes.{name}": own.files for name, own in options.processes.items()}
+    for name, own in options.nuisances.items():
         if isinstance(own, FilesOptions):
-            groups += [files for by_process in own.files.values() for files in by_process.values()]
+            for value, by_process in own.files.items():
+                groups |= {f"nuisances.{name}.{value:g}.{process}": files for process, files in by_process.items()}
     if options.data is not None:
-        groups.append(options.data.files)
-    paths = [path for group in groups for path in expand(group)]
-    paths += [Place(function_file(text)) for text in options.functions()]
-    return tuple(dict.fromkeys(paths))
+        groups["data"] = options.data.files
+    found = {role: expand(files) for role, files in groups.items()}
+    functions = [Place(function_file(text)) for text in options.functions()]
+    return found | ({"functions": functions} if functions else {})
 
 
 def input_digests(options: CrossSectionOptions) -> dict[str, str]:
     """Digest of every input file by its name, without the folder unless two files share it."""
-    paths = input_files(options)
-    names = [path.name for path in paths]
-    return {path.name if names.count(path.name) == 1 else str(path): file_digest(path) for path in paths}
+    return digests_by_name(input_files(options))
+
+
+def input_roles(options: CrossSectionOptions) -> dict[str, list[str]]:
+    """Names of the files by what they are used as, in order."""
+    return names_by_role(input_files(options))
 
 
 def _load(options: CrossSectionOptions, files: tuple[str, ...], *, max_events: int | None = None, what: str) -> Dataset:

@@ -26,6 +26,7 @@ from hisigma_zfit.ratio.rates import fit_rates
 from hisigma_zfit.ratio.rows import ProcessRows, ShiftedRows
 from hisigma_zfit.ratio.scoring import Scorer
 from hisigma_zfit.ratio.structure import RatioStructure
+from hisigma_zfit.stored_files import read_npz, sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,8 +137,8 @@ class Learner:
         rows, own = self.inputs.rows, self.options.posterior
         path = self._kept("posterior.npz")
         if path is not None and path.exists():
-            with np.load(path) as stored:
-                posterior = Posterior.from_arrays(stored)
+            with sound(path):
+                posterior = Posterior.from_arrays(read_npz(path))
         else:
             posterior = train_posterior(rows, kind=own.kind, folds=own.folds, seed=self.seed, processes=self.processes)
             if path is not None:
@@ -183,8 +184,9 @@ class Learner:
     def _point(self, shifter: Shifter, sample: Sample, point: Sequence[float], placed: Placed, d: int) -> ShiftedRows:
         path = self._kept(f"design/{sample.name}-{d:03d}.npz")
         if path is not None and path.exists():
-            with np.load(path) as stored:
-                return ShiftedRows(**dict(stored.items()))
+            stored: dict[str, Any] = read_npz(path)
+            with sound(path):
+                return ShiftedRows(**stored)
         rows = shifter.shifted(sample, point, placed)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisigma_zfit.crosssection.inputs import input_digests, read, read_data
+from hisigma_zfit.crosssection.inputs import input_digests, input_roles, read, read_data
 from hisigma_zfit.crosssection.options import CrossSectionOptions
 from hisigma_zfit.crosssection.regions import require_observed
 from hisigma_zfit.crosssection.sanity import require_inside
@@ -44,7 +44,13 @@ _SHOWN = 5  # features of a page of closures
 
 
 def cross_section(
-    *, out: str | Path, config: str | Path | None = None, quiet: bool = True, processes: int = 1, **options: Any
+    *,
+    out: str | Path,
+    config: str | Path | None = None,
+    quiet: bool = True,
+    overwrite: bool = False,
+    processes: int = 1,
+    **options: Any,
 ) -> CrossSectionResult:
     """Measure a signal strength from unbinned events with learned systematics, and keep everything in a run folder.
 
@@ -54,6 +60,8 @@ def cross_section(
         out: The run folder.
         config: YAML or JSON with options, which `options` override.
         quiet: Do not announce the stages on stderr.
+        overwrite: Replace a run of other inputs, options or versions of the packages that is in `out`; the same one is
+            gone on with or read back all the same.
         processes: Worker processes on this machine.
         **options: See `CrossSectionOptions`.
 
@@ -69,7 +77,7 @@ def cross_section(
         (0.79, 1.22)
     """
     settings = CrossSectionOptions.load(config, **options)
-    return run_cross_section(settings, out=out, quiet=quiet, processes=processes)
+    return run_cross_section(settings, out=out, quiet=quiet, overwrite=overwrite, processes=processes)
 
 
 def run_cross_section(
@@ -77,6 +85,7 @@ def run_cross_section(
     *,
     out: str | Path,
     quiet: bool = True,
+    overwrite: bool = False,
     processes: int = 1,
     reuse: str | Path | None = None,
     unblinding: Callable[[], Unblinding] | None = None,
@@ -87,12 +96,14 @@ def run_cross_section(
         settings: All options.
         out: The run folder.
         quiet: Do not announce the stages on stderr.
+        overwrite: Replace a run of other inputs, options or versions of the packages that is in `out`; the same one is
+            gone on with or read back all the same.
         processes: Worker processes on this machine.
         reuse: A complete run whose ratios need not be learned again.
         unblinding: Called before anything is read; makes the record of opening the data.
     """
     identity = cross_section_identity(settings)
-    with RunFolder.open(out, identity) as run:
+    with RunFolder.open(out, identity, overwrite=overwrite) as run:
         if run.complete:
             _log.info("%s is complete; reading it back", out)
             return load_cross_section(run.path).result
@@ -125,7 +136,7 @@ def cross_section_identity(settings: CrossSectionOptions) -> Identity:
     Raises:
         InputError: A file is missing.
     """
-    return Identity(TASK, input_digests(settings), settings.numbers())
+    return Identity(TASK, input_digests(settings), settings.numbers(), roles=input_roles(settings))
 
 
 @dataclass

@@ -26,6 +26,7 @@ from hisigma_zfit.crosssection.shifted import Shifter, prepare
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.files import write_text
 from hisigma_zfit.learn.streams import Purpose, seed_for
+from hisigma_zfit.stored_files import read_json
 from hisigma_zfit.workers import finished
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _identity(inputs: Inputs, settings: CrossSectionOptions) -> str:
 def _kept(folder: Path, number: int, identity: str) -> dict[str, float] | None:
     """A replica that was made before; None where there is none, or one of other options."""
     try:
-        raw = json.loads((folder / f"{number:04d}.json").read_text(encoding="utf-8"))
+        raw = read_json(folder / f"{number:04d}.json")
     except (OSError, ValueError):
         return None
     if not isinstance(raw, dict) or raw.get("identity") != identity:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from hisigma_zfit.crosssection.inputs import analysis_of, input_digests, split
+from hisigma_zfit.crosssection.inputs import analysis_of, input_digests, input_roles, split
 from hisigma_zfit.crosssection.learning import Learner
 from hisigma_zfit.crosssection.methods import methods_of
 from hisigma_zfit.crosssection.options import CrossSectionOptions
@@ -75,7 +75,7 @@ def stored_settings(path: str | Path) -> CrossSectionOptions:
     """
     folder = require_complete(path, TASK)
     settings = CrossSectionOptions.load(folder / "config.yaml")
-    identity = Identity(TASK, input_digests(settings), settings.numbers())
+    identity = Identity(TASK, input_digests(settings), settings.numbers(), roles=input_roles(settings))
     difference = identity.difference(stored_identity(folder) or {})
     if difference is not None:
         raise InputError.from_parts(

@@ -8,33 +8,30 @@ toys/table.txt, toys/figures/, toys/report.html
 
 from __future__ import annotations
 
-import contextlib
-import json
 import logging
-import os
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from hisigma_zfit.console.progress import counted
 from hisigma_zfit.crosssection.coverage_results import CoverageResults
 from hisigma_zfit.crosssection.restoring import UNBINNED, require_methods, restored, stored_settings
-from hisigma_zfit.errors import InputError, RunFolderError
-from hisigma_zfit.files import disk_errors, take_lock, write_text
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.files import disk_errors, write_text
 from hisigma_zfit.results import CoverageDraw, CoverageStudy
-from hisigma_zfit.results.base import plain
-from hisigma_zfit.runs.identity import package_versions, stored_identity
+from hisigma_zfit.runs.identity import stored_identity
 from hisigma_zfit.runs.page import PAGE
-from hisigma_zfit.runs.stored import LOCK
+from hisigma_zfit.runs.studies import StudyPlace
 from hisigma_zfit.statistics.coverage import coverage_study
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
+from hisigma_zfit.stored_files import read_text
 from hisigma_zfit.workers import finished
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from hisigma_zfit.arrays import Array, Integers
     from hisigma_zfit.crosssection.draws import DrawPlan
@@ -44,6 +41,7 @@ __all__ = ["coverage", "coverage_arguments", "coverage_command", "study_coverage
 
 _log = logging.getLogger(__name__)
 
+FILE = "study.json"
 SCHEMA = "hisigma-zfit/cross-section-draws/1"
 METHODS = (UNBINNED, "binned-20")
 MANY = 2.0  # expected copies of a row from which on few rows begin to carry the toys
@@ -62,6 +60,7 @@ def coverage(
     processes: int = 1,
     scheduler: Any = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: bool | None = None,
 ) -> CoverageStudy:
     """Count how often the intervals of a cross-section hold the truth.
@@ -88,6 +87,7 @@ def coverage(
         processes: Worker processes on this machine.
         scheduler: Address of a Dask scheduler to be used instead.
         out: Folder of the study; ``toys`` in the run folder by default.
+        overwrite: Replace toys of other options.
         progress: Show a bar on stderr; by default on terminals.
 
     Returns:
@@ -120,6 +120,7 @@ def study_coverage(
     processes: int = 1,
     scheduler: Any = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: bool | None = None,
 ) -> tuple[CoverageStudy, Path]:
     """See `coverage`; also the folder of the study."""
@@ -132,12 +133,14 @@ def study_coverage(
     ends, poi = (float(mu[0]), float(mu[1])), settings.pois[0]
     own = {"poi": poi, "mu": ends, "toys": toys, "nuisances": nuisances, "methods": list(methods), "seed": seed}
     own |= {} if numbers == "new" else {"numbers": numbers}  # a study from before there was a choice goes on
-    with _folder(place, {**own, "run": _content(Path(run))}):
+    study_place = StudyPlace(place, FILE, SCHEMA, overwrite)
+    with study_place.taken({**own, "run": _content(Path(run))}):
+        (place / "draws").mkdir(exist_ok=True)
         done = {k: found for k in range(draws) if (found := _stored(place, k)) is not None}
         tasks = [(k,) for k in range(draws) if k not in done]
         if done and tasks:
             _log.info("going on with %d of %d draws", len(tasks), draws)
-        with _bar(progress, draws, len(done)) as advance:
+        with counted("draws", draws, done=len(done), wanted=progress) as advance:
             plan = _plan(run, settings, methods, own) if tasks else None
             from hisigma_zfit.crosssection.draws import draw_toys
 
@@ -145,7 +148,7 @@ def study_coverage(
                 with disk_errors(place, f"draws/{k:04d}.json"):
                     write_text(_draw_file(place, k), f"{found.to_json()}\n")
                 done[k] = found
-                advance()
+                advance(1)
         study = coverage_study(
             [done[k] for k in range(draws)], poi=poi, mu=ends, nuisances=nuisances, seed=seed, cl=ONE_SIGMA
         )
@@ -205,48 +208,7 @@ def _warn_of_weights(weights: Array, process: Integers, names: Sequence[str]) ->
 def _content(run: Path) -> dict[str, Any]:
     """What the run was made of, which its toys must not outlive."""
     stored = stored_identity(run) or {}
-    return {name: stored.get(name) for name in ("inputs", "options")}
-
-
-@contextmanager
-def _folder(place: Path, options: Mapping[str, Any]) -> Iterator[None]:
-    """Start a study, or go on with the one that these options make; locked meanwhile."""
-    if not place.parent.is_dir():
-        raise RunFolderError.from_parts(expected=f"an existing folder '{place.parent}'", got="none", do="make it first")
-    wanted, stored = json.loads(json.dumps(plain(options))), _stored_options(place)
-    if stored is None and place.exists() and (not place.is_dir() or any(e.name != LOCK for e in place.iterdir())):
-        raise RunFolderError.from_parts(
-            expected=f"nothing or an earlier study at '{place}'", got="something else", do="choose another folder"
-        )
-    if stored is not None and stored != wanted:
-        name = next(name for name in {**wanted, **stored} if wanted.get(name) != stored.get(name))
-        values = "other ones" if name == "run" else f"{stored.get(name)!r} instead of {wanted.get(name)!r}"
-        raise RunFolderError.from_parts(
-            expected=f"the toys in '{place}' to have the same {name}",
-            got=values,
-            do="choose another folder with --out, or remove this one",
-        )
-    with disk_errors(place):
-        lock = take_lock(place, LOCK)
-    try:
-        with disk_errors(place):
-            if stored is None:
-                content = {"schema": SCHEMA, "options": wanted, "versions": package_versions()}
-                write_text(place / "study.json", json.dumps(content, indent=1) + "\n")
-            (place / "draws").mkdir(exist_ok=True)
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            (place / LOCK).unlink()
-        os.close(lock)
-
-
-def _stored_options(place: Path) -> Any:
-    try:
-        stored = json.loads((place / "study.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return stored.get("options") if isinstance(stored, dict) and stored.get("schema") == SCHEMA else None
+    return {name: stored.get(name) for name in ("inputs", "roles", "options") if name != "roles" or name in stored}
 
 
 def _draw_file(place: Path, k: int) -> Path:
@@ -256,23 +218,9 @@ def _draw_file(place: Path, k: int) -> Path:
 def _stored(place: Path, k: int) -> CoverageDraw | None:
     """A finished draw; None where it is missing or damaged."""
     try:
-        return CoverageDraw.from_json(_draw_file(place, k).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, InputError):
+        return CoverageDraw.from_json(read_text(_draw_file(place, k)))
+    except (FileNotFoundError, InputError):
         return None
-
-
-@contextmanager
-def _bar(wanted: bool | None, total: int, done: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("draws"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    shown = console.is_terminal if wanted is None else wanted
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task("draws", total=total, completed=done)
-        yield lambda: bar.advance(task)
 
 
 def _write(place: Path, study: CoverageStudy) -> None:
@@ -330,11 +278,14 @@ def coverage_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FOLDER", help="where to write; toys/ in the run folder by default")
 
 
-def coverage_command(arguments: argparse.Namespace) -> str:
+def coverage_command(arguments: argparse.Namespace) -> tuple[str, Path]:
     """What ``hisigma cross-section toys`` prints.
 
     Args:
         arguments: Of `coverage_arguments`.
+
+    Returns:
+        The table, and the folder of the study.
 
     Raises:
         InputError: As `coverage`.
@@ -344,5 +295,6 @@ def coverage_command(arguments: argparse.Namespace) -> str:
     names = ("draws", "toys", "mu", "nuisances", "numbers", "seed", "processes", "scheduler", "out")
     methods = tuple(name.strip() for name in arguments.methods.split(",") if name.strip())
     options = {name: getattr(arguments, name) for name in names}
+    options["overwrite"] = getattr(arguments, "overwrite", False)
     study, place = study_coverage(arguments.folder, methods=methods, **options)
-    return f"{table(study)}\n\nwritten to {place}: see {place / PAGE}"
+    return table(study), place

@@ -18,7 +18,12 @@ __all__ = ["unblind"]
 
 
 def unblind(
-    folder: str | Path, *, out: str | Path | None = None, quiet: bool = True, processes: int = 1
+    folder: str | Path,
+    *,
+    out: str | Path | None = None,
+    quiet: bool = True,
+    overwrite: bool = False,
+    processes: int = 1,
 ) -> CrossSectionResult:
     """Fit the data of a blind run with the ratios that it has learned, and record when they were first opened.
 
@@ -26,6 +31,8 @@ def unblind(
         folder: A complete blind cross-section.
         out: Run folder of the fit; ``FOLDER-unblinded`` beside the blind run's by default.
         quiet: Do not announce the stages on stderr.
+        overwrite: Replace a run of other inputs, options or versions of the packages that is in `out`; the same one is
+            gone on with or read back all the same.
         processes: Worker processes on this machine.
 
     Raises:
@@ -47,6 +54,7 @@ def unblind(
         settings.model_copy(update={"blind": False}),
         out=unblinded_folder(blind) if out is None else out,
         quiet=quiet,
+        overwrite=overwrite,
         processes=processes,
         reuse=blind,
         unblinding=first_record(blind, identity),

@@ -21,6 +21,7 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_folder, write_npz, write_text
 from hisigma_zfit.results import TrainingHistory
 from hisigma_zfit.results.show import short, table
+from hisigma_zfit.stored_files import checksum
 
 if TYPE_CHECKING:
     import os
@@ -286,7 +287,8 @@ class ConditionalFlow(abc.ABC):
                 expected="a new folder or an older flow", got=f"other content at {target}", do="choose another path"
             )
         structure, arrays = self.pack()
-        text = json.dumps({"schema": SCHEMA, **structure}, indent=1, allow_nan=False)
+        sums = {name: checksum(array) for name, array in arrays.items()}
+        text = json.dumps({"schema": SCHEMA, **structure, "checksums": sums}, indent=1, allow_nan=False)
         with write_folder(target) as folder:
             write_npz(folder / "weights.npz", arrays)
             write_text(folder / "flow.json", text)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hisigma_zfit.density import coordinates, ensemble, flows, kinded, trained, warped
 from hisigma_zfit.density.base import SCHEMA, unpack
+from hisigma_zfit.density.sound import require_sound
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.stored_files import read_json, read_npz, require_checksums, sound
 
 if TYPE_CHECKING:
     import os
@@ -26,7 +25,7 @@ def load_flow(path: str | os.PathLike[str]) -> ConditionalFlow:
     """Read a flow that `ConditionalFlow.save` wrote; its numbers are identical to the saved flow's.
 
     Raises:
-        InputError: The folder is missing, incomplete, or of another schema.
+        InputError: The folder is missing, incomplete, damaged, or of another schema.
 
     Example:
         >>> flow = hz.load_flow(hz.examples.path("signal"))
@@ -35,28 +34,30 @@ def load_flow(path: str | os.PathLike[str]) -> ConditionalFlow:
     """
     folder = Path(path)
     try:
-        structure = json.loads((folder / "flow.json").read_text(encoding="utf-8"))
-        with np.load(folder / "weights.npz", allow_pickle=False) as stored:
-            arrays = dict(stored)
-    except (OSError, ValueError) as error:
+        structure = read_json(folder / "flow.json")
+        arrays = read_npz(folder / "weights.npz")
+    except FileNotFoundError as error:
         raise InputError.from_parts(
             expected=f"flow.json and weights.npz in {folder}",
             got=type(error).__name__,
             do="give the folder that save() wrote",
         ) from error
-    return stored_flow(structure, arrays)
+    if isinstance(structure, dict) and "checksums" in structure:  # flows of before have none
+        require_checksums(arrays, structure["checksums"], folder / "weights.npz")
+    with sound(folder / "flow.json"):
+        return stored_flow(structure, arrays)
 
 
-def stored_flow(structure: dict[str, Any], arrays: dict[str, Any]) -> ConditionalFlow:
+def stored_flow(structure: Any, arrays: dict[str, Any]) -> ConditionalFlow:
     """The density of what ``flow.json`` and ``weights.npz`` hold, wherever they were kept.
 
     Raises:
-        InputError: It is of another schema.
+        InputError: It is of another schema, or it is no density.
     """
-    if structure.get("schema") != SCHEMA:
-        raise InputError.from_parts(
-            expected=f"schema {SCHEMA!r}", got=repr(structure.get("schema")), do="train the flow again"
-        )
+    found = structure.get("schema") if isinstance(structure, dict) else type(structure).__name__
+    if not isinstance(structure, dict) or found != SCHEMA:
+        raise InputError.from_parts(expected=f"schema {SCHEMA!r}", got=repr(found), do="train the flow again")
+    require_sound(structure, arrays)
     return unpacked(structure, arrays)
 
 

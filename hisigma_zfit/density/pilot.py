@@ -29,6 +29,7 @@ from hisigma_zfit.learn.preprocess import FeatureTransform, Support
 from hisigma_zfit.learn.recipe import recipe
 from hisigma_zfit.learn.schedule import BATCH, Schedule
 from hisigma_zfit.learn.streams import Purpose, stream
+from hisigma_zfit.stored_files import read_json
 
 if TYPE_CHECKING:
     import os
@@ -103,7 +104,7 @@ def choose_coordinates(
     known = None if checkpoint is None else Path(checkpoint) / "coordinates.json"
     identity = _fingerprint(found, x, m, weights, limits=limits, config=config, seed=seed)
     if known is not None and known.exists():
-        stored = json.loads(known.read_text(encoding="utf-8"))
+        stored = read_json(known)
         if stored["fingerprint"] == identity:  # else the training itself refuses the folder
             return Coordinates.from_json(stored["coordinates"])
     best = _best(found, x, m, weights, limits=limits, config=config, seed=seed)

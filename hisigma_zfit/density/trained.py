@@ -11,6 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from hisigma_zfit.density.base import Arrays, ConditionalFlow, FlowConfig, blockwise, config_from_json
+from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.kinded_transform import KindedTransform, to_places, transform_from_json
 from hisigma_zfit.learn.streams import Purpose, stream
 
@@ -175,11 +176,20 @@ class TrainedFlow(ConditionalFlow):
     @classmethod
     def from_pack(cls, structure: Mapping[str, Any], arrays: Arrays) -> TrainedFlow:
         """See `ConditionalFlow.from_pack`."""
+        config, transform = config_from_json(structure["config"]), transform_from_json(structure["transform"])
+        parameters = arrays["parameters"]
+        wanted = len(config.init(np.random.default_rng(0), len(transform.features)))
+        if parameters.ndim != 2 or not len(parameters) or parameters.shape[1] != wanted:
+            raise InputError.from_parts(
+                expected=f"{wanted} parameters for each member of a stored density",
+                got=f"an array of shape {parameters.shape}",
+                do="train it again",
+            )
         return cls(
-            config_from_json(structure["config"]),
-            transform_from_json(structure["transform"]),
+            config,
+            transform,
             MassScale(*structure["mass_scale"]),
-            arrays["parameters"],
+            parameters,
             given=structure["given"],
         )
 

@@ -24,6 +24,7 @@ from hisigma_zfit.inference.search import VERSION, best_lumps
 from hisigma_zfit.inference.search_scene import scene
 from hisigma_zfit.learn.streams import Purpose, seed_for, stream
 from hisigma_zfit.model.spectrum import fit_spectrum
+from hisigma_zfit.stored_files import read_json
 from hisigma_zfit.workers import finished
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def repeated(
 def _read(folder: Path, name: str, fingerprint: str) -> dict[int, Any]:
     known = {}
     for path in sorted(folder.glob(f"{name}-*.json")):
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         if stored["fingerprint"] != fingerprint:
             raise InputError.from_parts(
                 expected="toys of the same background, options and seed",

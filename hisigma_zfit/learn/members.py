@@ -7,7 +7,6 @@ all of them, and resumes those that a checkpoint folder knows.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from hisigma_zfit.console.progress import counted
 from hisigma_zfit.learn.optimiser import Stack, StackState, train_stack
 from hisigma_zfit.results import TrainingHistory
 
@@ -177,34 +177,25 @@ def history_of(
 
 @contextmanager
 def reporting(progress: Progress | None, *, total: int, name: str) -> Iterator[Callable[[int], None]]:
-    """Yield what workers call with the number of steps they took: the user's callback, a bar, or nothing.
+    """Yield what workers call with the number of steps they took: the user's callback, a bar, or a line now and then.
 
     Args:
         progress: The user's callback, or None.
         total: Steps of all workers.
         name: What is trained.
     """
+    if progress is None:
+        with counted(f"training {name}", total) as advance:
+            yield advance
+        return
     lock = threading.Lock()
     done = 0
 
-    def count(report: Progress) -> Callable[[int], None]:
-        def add(n: int) -> None:
-            nonlocal done
-            with lock:
-                done += n
-                now = done
-            report(now, total)
+    def add(n: int) -> None:
+        nonlocal done
+        with lock:
+            done += n
+            now = done
+        progress(now, total)
 
-        return add
-
-    if progress is not None:
-        yield count(progress)
-    elif sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import Progress as Bar
-
-        with Bar(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(f"training {name}", total=total)
-            yield count(lambda now, _: bar.update(task, completed=now))
-    else:
-        yield count(lambda _now, _total: None)
+    yield add

@@ -14,6 +14,7 @@ import numpy as np
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_npz
+from hisigma_zfit.stored_files import read_npz, sound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -233,7 +234,8 @@ class AdamState:
         Raises:
             InputError: The file belongs to another training.
         """
-        with np.load(path, allow_pickle=False) as stored:
+        stored = read_npz(path)
+        with sound(path):
             if str(stored["fingerprint"]) != fingerprint:
                 raise InputError.from_parts(
                     expected="a checkpoint of the same data, options, seed and versions",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hisigma_zfit.data.digest import file_digest
-from hisigma_zfit.measurement.inputs import input_digests
+from hisigma_zfit.measurement.inputs import input_digests, input_roles
 from hisigma_zfit.measurement.preparation import prepare
 from hisigma_zfit.measurement.stored import BLIND_TASK, BlindResults, load_blind
 from hisigma_zfit.measurement.streams import Stream, stream_seed
@@ -52,11 +52,16 @@ def blind_identity(settings: MeasureOptions) -> Identity:
     Raises:
         InputError: A file is missing.
     """
-    return Identity(BLIND_TASK, input_digests(settings), settings.numbers())
+    return Identity(BLIND_TASK, input_digests(settings), settings.numbers(), roles=input_roles(settings))
 
 
 def measure_blind(
-    settings: MeasureOptions, *, out: str | Path, quiet: bool = True, reuse: str | Path | None = None
+    settings: MeasureOptions,
+    *,
+    out: str | Path,
+    quiet: bool = True,
+    overwrite: bool = False,
+    reuse: str | Path | None = None,
 ) -> BlindMeasurement:
     """Say what may be known before the signal region is opened, and keep it in a run folder; see `measure`.
 
@@ -64,6 +69,8 @@ def measure_blind(
         settings: All options.
         out: The run folder.
         quiet: Do not announce the stages on stderr.
+        overwrite: Replace a run of other inputs, options or versions of the packages that is in `out`; the same one is
+            gone on with or read back all the same.
         reuse: A complete run whose members need not be trained again.
 
     Raises:
@@ -71,7 +78,7 @@ def measure_blind(
         FitError: A fit did not converge.
     """
     identity = blind_identity(settings)
-    with RunFolder.open(out, identity) as run:
+    with RunFolder.open(out, identity, overwrite=overwrite) as run:
         if run.complete:
             _log.info("%s is complete; reading it back", out)
             return load_blind(run.path).measurement

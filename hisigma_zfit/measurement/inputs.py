@@ -11,18 +11,19 @@ import numpy as np
 
 from hisigma_zfit import data
 from hisigma_zfit.data.columns import expand
-from hisigma_zfit.data.digest import file_digest
+from hisigma_zfit.data.digest import digests_by_name, names_by_role
 from hisigma_zfit.data.names import name_hint
 from hisigma_zfit.data.overlap import require_other_content
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.kinds import resolve_kinds
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     import zfit
 
     from hisigma_zfit.data import Dataset, SignalRegion
+    from hisigma_zfit.data.places import Place
     from hisigma_zfit.measurement.options import InputOptions
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "Sample",
     "Varied",
     "input_digests",
+    "input_files",
+    "input_roles",
     "read",
     "require_disjoint",
     "warn_of_other_events",
@@ -93,15 +96,35 @@ class Inputs:
         return {"background": self.training, "signal": self.signal, **self.backgrounds}
 
 
+def input_files(options: InputOptions) -> dict[str, list[Place]]:
+    """Every input file by what it is used as, in the order in which it is read.
+
+    Raises:
+        InputError: One is missing.
+    """
+    groups: dict[str, Sequence[str]] = {
+        "data": options.data,
+        "signal": options.signal,
+        "sideband_training": options.sideband_training,
+    }
+    varied = {"systematic": options.systematic, "background_systematic": options.background_systematic}
+    for name, own in options.backgrounds.items():
+        groups[f"backgrounds.{name}"] = own.files
+        varied[f"backgrounds.{name}.systematic"] = own.systematic
+    for kind, pairs in varied.items():
+        for name, (up, down) in pairs.items():
+            groups |= {f"{kind}.{name}.up": [up], f"{kind}.{name}.down": [down]}
+    return {role: expand(files) for role, files in groups.items() if files}
+
+
 def input_digests(options: InputOptions) -> dict[str, str]:
     """Digest of every input file by its name, without the folder unless two files share it."""
-    simulated = options.backgrounds.values()
-    pairs = [options.systematic, options.background_systematic, *(own.systematic for own in simulated)]
-    groups = [options.data, options.signal, options.sideband_training, *(own.files for own in simulated)]
-    groups += [files for varied in pairs for files in varied.values()]
-    paths = [path for group in groups if group for path in expand(group)]
-    names = [path.name for path in paths]
-    return {path.name if names.count(path.name) == 1 else str(path): file_digest(path) for path in dict.fromkeys(paths)}
+    return digests_by_name(input_files(options))
+
+
+def input_roles(options: InputOptions) -> dict[str, list[str]]:
+    """Names of the files by what they are used as, in order."""
+    return names_by_role(input_files(options))
 
 
 def warn_of_other_events(nominal: Dataset, varied: Varied) -> None:

@@ -11,7 +11,7 @@ from hisigma_zfit.data.memory import mounted
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.measurement.blind import measure_blind
 from hisigma_zfit.measurement.in_memory import with_addresses
-from hisigma_zfit.measurement.inputs import input_digests
+from hisigma_zfit.measurement.inputs import input_digests, input_roles
 from hisigma_zfit.measurement.options import MeasureOptions
 from hisigma_zfit.measurement.preparation import prepare
 from hisigma_zfit.measurement.stored import TASK, MeasurementResults, load_any, load_results
@@ -40,6 +40,7 @@ def measure(
     out: str | Path,
     config: str | Path | None = None,
     quiet: bool = True,
+    overwrite: bool = False,
     reuse: str | Path | None = None,
     **options: Any,
 ) -> Measurement | BlindMeasurement:
@@ -51,6 +52,8 @@ def measure(
         out: The run folder; its ``config.yaml`` repeats the run.
         config: YAML or JSON with options, which `options` override.
         quiet: Do not announce the stages on stderr.
+        overwrite: Replace a run of other inputs, options or versions of the packages that is in `out`; the same one is
+            gone on with or read back all the same.
         reuse: A complete run with the same events, seed and training, whose members need not be trained again: to add
             systematic uncertainties to a measurement.
         **options: See `MeasureOptions`.  In the place of a file may be a `Dataset`, a pandas DataFrame, an awkward
@@ -78,8 +81,8 @@ def measure(
     settings = MeasureOptions.load(config, **plain)
     with mounted(events):
         if settings.blind:
-            return measure_blind(settings, out=out, quiet=quiet, reuse=reuse)
-        return measure_open(settings, out=out, quiet=quiet, reuse=reuse)
+            return measure_blind(settings, out=out, quiet=quiet, overwrite=overwrite, reuse=reuse)
+        return measure_open(settings, out=out, quiet=quiet, overwrite=overwrite, reuse=reuse)
 
 
 def measure_open(
@@ -87,6 +90,7 @@ def measure_open(
     *,
     out: str | Path,
     quiet: bool = True,
+    overwrite: bool = False,
     reuse: str | Path | None = None,
     unblinding: Callable[[], Unblinding] | None = None,
 ) -> Measurement:
@@ -96,11 +100,13 @@ def measure_open(
         settings: All options, of a run that is not blind.
         out: The run folder.
         quiet: Do not announce the stages on stderr.
+        overwrite: Replace a run of other inputs, options or versions of the packages that is in `out`; the same one is
+            gone on with or read back all the same.
         reuse: A complete run whose members need not be trained again.
         unblinding: Called before anything is read; makes the record of opening the signal region.
     """
-    identity = Identity(TASK, input_digests(settings), settings.numbers())
-    with RunFolder.open(out, identity) as run:
+    identity = Identity(TASK, input_digests(settings), settings.numbers(), roles=input_roles(settings))
+    with RunFolder.open(out, identity, overwrite=overwrite) as run:
         if run.complete:
             _log.info("%s is complete; reading it back", out)
             return load_results(run.path).measurement

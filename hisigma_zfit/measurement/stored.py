@@ -34,6 +34,7 @@ from hisigma_zfit.results import (
 from hisigma_zfit.runs.identity import stored_identity
 from hisigma_zfit.runs.page import run_page
 from hisigma_zfit.runs.stored import PRESENTATION, RESULT, StoredResults, read_results
+from hisigma_zfit.stored_files import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +72,7 @@ _BLIND_LAYOUT: dict[str, type[Result]] = {
 
 
 def _file(group: str, projection: Projection) -> str:
-    return f"{group}/{'_'.join(filter(None, (projection.category, projection.observable)))}"
+    return f"{group}/{file_name('_'.join(filter(None, (projection.category, projection.observable))))}"
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,11 @@ class MeasurementResults:
             for group in ("projections", "projections_enriched", "projections_prefit")
             for projection in getattr(self, group)
         }
-        named |= {f"shapes/{'_'.join(filter(None, (each.category, each.name)))}": each for each in self.shapes}
+        named |= {
+            f"shapes/{file_name('_'.join(filter(None, (each.category, each.name))))}": each for each in self.shapes
+        }
         named |= {"_".join(filter(None, (_TEST, category))): test for category, test in self.tests.items()}
-        named |= {f"training_{history.name}": history for history in self.histories}
+        named |= {f"training_{file_name(history.name)}": history for history in self.histories}
         if self.scan is not None:
             named["scan"] = self.scan
         return StoredResults(named | {PRESENTATION: self.presentation, RESULT: self.measurement})
@@ -145,7 +148,7 @@ class BlindResults:
     def stored(self) -> StoredResults:
         """The same by the names of the files; `load_blind` reads them back."""
         named: dict[str, Result] = {_file("sidebands", projection): projection for projection in self.sidebands}
-        named |= {f"training_{history.name}": history for history in self.histories}
+        named |= {f"training_{file_name(history.name)}": history for history in self.histories}
         if self.scan is not None:
             named["scan"] = self.scan
         return StoredResults(named | {PRESENTATION: self.presentation, RESULT: self.measurement})

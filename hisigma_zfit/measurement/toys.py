@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.runs.toys import ToyFolder
+from hisigma_zfit.workers import require_scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.results import ToySummary
 
-__all__ = ["placeholder_likelihood", "study_toys"]
+__all__ = ["placeholder_likelihood", "require_level", "require_usable", "study_toys"]
 
 
 def study_toys(
@@ -33,6 +35,7 @@ def study_toys(
     processes: int = 1,
     scheduler: Any = None,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: bool | None = None,
 ) -> tuple[ToySummary, Path]:
     """Draw pseudo-experiments from the fitted models of a run, fit them, and keep everything in a folder.
@@ -49,6 +52,7 @@ def study_toys(
         processes: Worker processes on this machine.
         scheduler: Address of a Dask scheduler to be used instead.
         out: Folder of the study; ``toys-INJECT-SEED`` in the run folder by default.
+        overwrite: Replace toys of other options that are in `out`.
         progress: Show a bar on stderr; by default on terminals.
 
     Returns:
@@ -58,14 +62,17 @@ def study_toys(
         InputError: The folder is no run with a stored model, or options are wrong.
         FitError: Too many toys could not be fitted.
     """
+    require_usable(n=n, inject=inject, seed=seed, limit=limit, events=events, processes=processes, scheduler=scheduler)
+    known: dict[str, Any] = {"seed": seed, "limit": limit, "events": events}
+    known |= {} if inject is None else {"inject": inject}
+    if out is not None or inject is not None:  # before anything takes time
+        ToyFolder.place(_place(folder, out, inject, seed), overwrite=overwrite).require_usable(known)
     from hisigma_zfit.measurement import load_models
     from hisigma_zfit.measurement.stored import load_results
     from hisigma_zfit.report.style import presented
     from hisigma_zfit.toys.summary import summarise
     from hisigma_zfit.toys.toys import make_pool, run_toys
 
-    if seed < 0:
-        raise InputError.from_parts(expected="a seed of 0 or more", got=str(seed), do="correct it")
     run = load_results(folder)
     weight = run.measurement.options.get("data_weight")
     if weight is not None:
@@ -77,10 +84,11 @@ def study_toys(
     models = list(load_models(folder).values())
     poi = str(models[0].poi.name)
     inject = float(models[0].poi.value()) if inject is None else inject
-    options = {"poi": poi, "inject": inject, "seed": seed, "limit": limit, "events": events}
-    place = Path(out) if out is not None else Path(folder) / f"toys-{inject:.6g}-{seed}"
+    options = {"poi": poi, "inject": inject, **known}
+    place = _place(folder, out, inject, seed)
+    ToyFolder.place(place, overwrite=overwrite).require_usable(options)
     pool = make_pool(placeholder_likelihood(models), poi, inject, events=events, seed=seed, limits=limit is not None)
-    with ToyFolder.open(place, options | {"events_digest": pool.digest}) as study:
+    with ToyFolder.open(place, options | {"events_digest": pool.digest}, overwrite=overwrite) as study:
         fits = run_toys(
             pool,
             poi,
@@ -96,6 +104,45 @@ def study_toys(
         with presented(run.presentation):
             study.finish(summary)
     return summary, place
+
+
+def require_usable(
+    *,
+    n: int,
+    inject: float | None,
+    seed: int,
+    limit: float | None,
+    events: int,
+    processes: int,
+    scheduler: Any,
+) -> None:
+    """Check the options of `study_toys` before anything takes time.
+
+    Raises:
+        InputError: One is wrong.
+    """
+    for name, value, least in (("n", n, 1), ("events", events, 1), ("processes", processes, 1), ("seed", seed, 0)):
+        if value < least:
+            raise InputError.from_parts(expected=f"{name} of {least} or more", got=str(value), do="correct it")
+    if inject is not None and not math.isfinite(inject):
+        raise InputError.from_parts(expected="a finite signal to inject", got=f"{inject:g}", do="correct it")
+    require_level(limit)
+    require_scheduler(scheduler)
+
+
+def require_level(limit: float | None) -> None:
+    """Check a confidence level.
+
+    Raises:
+        InputError: It is none.
+    """
+    if limit is not None and not 0.0 < limit < 1.0:
+        meant = f"did you mean {limit / 100:g}?" if 1.0 < limit < 100.0 else "write it like 0.95"
+        raise InputError.from_parts(expected="a confidence level between 0 and 1", got=f"{limit:g}", do=meant)
+
+
+def _place(folder: str | Path, out: str | Path | None, inject: float | None, seed: int) -> Path:
+    return Path(out) if out is not None else Path(folder) / f"toys-{inject:.6g}-{seed}"
 
 
 def placeholder_likelihood(models: Sequence[SignalPlusBackground]) -> ExtendedNLL:

@@ -17,6 +17,8 @@ from hisigma_zfit.measurement.pipeline import measure_open
 from hisigma_zfit.measurement.stored import load_blind
 from hisigma_zfit.results import Unblinding
 from hisigma_zfit.runs.identity import package_versions, stored_identity
+from hisigma_zfit.runs.stored import RECORD
+from hisigma_zfit.stored_files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +30,6 @@ __all__ = ["RECORD", "first_record", "require_unchanged", "unblind", "unblinded_
 
 _log = logging.getLogger(__name__)
 
-RECORD = "unblinding.json"
-
 
 def unblinded_folder(folder: str | Path) -> Path:
     """Where the measurement that follows a blind run is written if nothing else is said: beside it."""
@@ -37,7 +37,9 @@ def unblinded_folder(folder: str | Path) -> Path:
     return blind.with_name(f"{blind.name}-unblinded")
 
 
-def unblind(folder: str | Path, *, out: str | Path | None = None, quiet: bool = True) -> Measurement:
+def unblind(
+    folder: str | Path, *, out: str | Path | None = None, quiet: bool = True, overwrite: bool = False
+) -> Measurement:
     """Measure what a blind run has prepared, with its trained members, and record when its region was first opened.
 
     The record stays in the blind run's folder and is part of the measurement.  An interrupted unblinding goes on when
@@ -47,6 +49,8 @@ def unblind(folder: str | Path, *, out: str | Path | None = None, quiet: bool = 
         folder: A complete blind run.
         out: Run folder of the measurement; ``FOLDER-unblinded`` beside the blind run's by default.
         quiet: Do not announce the stages on stderr.
+        overwrite: Replace a run of other inputs, options or versions of the packages that is in `out`; the same one is
+            gone on with or read back all the same.
 
     Returns:
         The measurement: to the bit that of a run that never was blind, but for its timings and its `unblinding`.
@@ -65,7 +69,9 @@ def unblind(folder: str | Path, *, out: str | Path | None = None, quiet: bool = 
     open_region = first_record(blind, identity)
 
     place = unblinded_folder(blind) if out is None else out
-    return measure_open(settings.opened(), out=place, quiet=quiet, reuse=blind, unblinding=open_region)
+    return measure_open(
+        settings.opened(), out=place, quiet=quiet, overwrite=overwrite, reuse=blind, unblinding=open_region
+    )
 
 
 def _changed(folder: Path, what: str) -> InputError:
@@ -118,8 +124,8 @@ def _known_record(folder: Path) -> Unblinding | None:
     if not file.exists():
         return None
     try:
-        record = Unblinding.from_json(file.read_text(encoding="utf-8"))
-    except (InputError, UnicodeDecodeError) as error:
+        record = Unblinding.from_json(read_text(file))
+    except InputError as error:
         raise _changed(folder, f"a damaged '{RECORD}'") from error
     if record.blind_result != file_digest(folder / "result.json"):
         raise _changed(folder, f"a '{RECORD}' of another result")

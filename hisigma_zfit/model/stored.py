@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from hisigma_zfit.model.shapes import ExpQuadratic, finite_limits
 from hisigma_zfit.model.systematics import ConditionalVariation, Nuisance, ShapeVariation, Variation, nuisance
 from hisigma_zfit.model.terms import Term
 from hisigma_zfit.model.uncertain_yields import LogNormalYield
+from hisigma_zfit.stored_files import read_json, require_file_name, sound
 
 if TYPE_CHECKING:
     import os
@@ -237,25 +239,31 @@ def build_models(
 def _built(
     content: Mapping[str, Any], densities: Callable[[str], ConditionalFlow], shared: _Parameters
 ) -> SignalPlusBackground:
-    if content["schema"] != SCHEMA:
-        raise InputError.from_parts(
-            expected=f"schema {SCHEMA!r}", got=repr(content["schema"]), do="use the version that wrote it"
-        )
+    schema = content.get("schema") if isinstance(content, dict) else type(content).__name__
+    if schema != SCHEMA:
+        raise InputError.from_parts(expected=f"schema {SCHEMA!r}", got=repr(schema), do="use the version that wrote it")
+    _require_numbers(content)
     return _Reader(densities, content, shared).model()
 
 
 def _loaded(path: Path, shared: _Parameters) -> SignalPlusBackground:
+    file = path / "model.json"
     try:
-        content = json.loads((path / "model.json").read_text(encoding="utf-8"))
-        return _built(content, lambda name: load_flow(path / name), shared)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InputError):
-            raise
+        content = read_json(file)
+    except FileNotFoundError as error:
         raise InputError.from_parts(
-            expected=f"a stored model in '{path}'",
-            got="none" if isinstance(error, FileNotFoundError) else f"a damaged one ({type(error).__name__})",
-            do="name the folder that save_model wrote",
+            expected=f"a stored model in '{path}'", got="none", do="name the folder that save_model wrote"
         ) from error
+    with sound(file):
+        return _built(content, lambda name: load_flow(path / require_file_name(name)), shared)
+
+
+def _require_numbers(content: Any) -> None:
+    """Refuse a model with a NaN or a number beyond all floats, which would only show in the fit."""
+    for value in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        _require_numbers(value)
+    if isinstance(content, (int, float)) and math.isnan(content):  # OverflowError where it is beyond all floats
+        raise ValueError(f"the number {content}")
 
 
 class _Parameters:

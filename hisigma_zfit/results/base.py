@@ -51,12 +51,29 @@ class _ArrayInJson:
     def __get_pydantic_core_schema__(source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
 
-        # numpy's own conversion reads the names of non-finite numbers and refuses ragged lists
-        return core_schema.no_info_plain_validator_function(lambda value: np.asarray(value, dtype=np.float64))
+        return core_schema.no_info_plain_validator_function(_array)
 
     @staticmethod
     def __get_pydantic_json_schema__(schema: Any, handler: Any) -> dict[str, Any]:
         return {"type": "array", "items": {"anyOf": [_NUMBER, {"type": "array"}]}}
+
+
+_NAMES = frozenset({"nan", "inf", "-inf"})  # as `plain` writes them
+
+
+def _array(value: Any) -> npt.NDArray[np.float64]:
+    # numpy refuses ragged lists by itself, but takes null for NaN and any text that looks like a number
+    return np.asarray(value if isinstance(value, np.ndarray) else _numbers(value), dtype=np.float64)
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_numbers(part) for part in value]
+    if isinstance(value, (int, float, np.number)) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, str) and value in _NAMES:
+        return float(value)
+    raise ValueError(f"expected numbers, got {value!r:.40}")
 
 
 _NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["nan", "inf", "-inf"]}]}
@@ -116,19 +133,20 @@ class Result:
         """
         try:
             raw = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
+            place = f"text that breaks at character {error.pos}" if isinstance(error, json.JSONDecodeError) else None
             raise InputError.from_parts(
-                expected="a JSON document", got=f"text that breaks at character {error.pos}", do="check the file"
+                expected="a JSON document", got=place or "one that nothing can hold", do="check the file"
             ) from error
         got = raw.get("schema") if isinstance(raw, dict) else type(raw).__name__
-        if not isinstance(raw, dict) or got not in {cls.schema, *cls.earlier}:
+        if not isinstance(raw, dict) or not isinstance(got, str) or got not in {cls.schema, *cls.earlier}:
             raise InputError.from_parts(expected=f"schema {cls.schema!r}", got=repr(got), do="check the file")
         try:
             while raw["schema"] != cls.schema:
                 raw = cls.earlier[raw["schema"]](raw)
             found: Self = _adapter(cls).validate_python(raw)
         # an earlier version's content is taken apart by hand, and may lack whatever it likes
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise InputError.from_parts(
                 expected=f"the content of {got}", got=_first_fault(error), do="check the file"
             ) from error
@@ -186,6 +204,6 @@ def _first_fault(error: Exception) -> str:
     """One line that names the first place where some content is not what it should be."""
     faults = getattr(error, "errors", None)
     if faults is None:
-        return f"{type(error).__name__} {error}".replace("\n", " ")
+        return f"{type(error).__name__} {error}".replace("\n", " ")[:300]
     first = faults()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:300]

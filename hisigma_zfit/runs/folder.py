@@ -16,11 +16,23 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from hisigma_zfit.errors import InputError, RunFolderError
-from hisigma_zfit.files import disk_errors, disk_full, is_disk_full, sync_directory, take_lock, write_bytes
+from hisigma_zfit.files import (
+    disk_errors,
+    disk_full,
+    is_disk_full,
+    make_parents,
+    new_place,
+    remove_empty,
+    sync_directory,
+    take_lock,
+    take_place,
+    write_bytes,
+)
 from hisigma_zfit.results.base import plain
 from hisigma_zfit.runs.identity import stored_identity
 from hisigma_zfit.runs.page import PAGE
-from hisigma_zfit.runs.stored import LOCK, is_empty_folder, require_complete, what_is_there
+from hisigma_zfit.runs.stored import LOCK, RECORD, is_empty_folder, require_complete, what_is_there
+from hisigma_zfit.stored_files import file_name
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -53,43 +65,55 @@ class RunFolder:
         self.complete = complete
         self.resumed = resumed
         self._lock = lock
+        self._replaces = False
+        self._made: list[Path] = []  # folders above, which a run that makes nothing removes again
 
     @classmethod
-    def open(cls, path: str | Path, identity: Identity, *, resume: bool = True) -> Self:
+    def open(cls, path: str | Path, identity: Identity, *, resume: bool = True, overwrite: bool = False) -> Self:
         """Start, resume or find again the run of this identity.
 
         Args:
-            path: Final place of the folder; its parent must exist.
+            path: Final place of the folder; missing folders above it are made.
             identity: What decides the numbers.
             resume: Go on with an interrupted run, and return a complete one.  False discards what an interrupted run
                 of the same identity has left, and refuses to replace a complete one.
+            overwrite: Replace a run of another identity or of other versions of the packages: a complete one when
+                this one is complete, an interrupted one at once.
 
         Raises:
             RunFolderError: The place cannot be used, and nothing was changed: something else is there, or a run of
                 another identity, or one that another process works on; or nothing can be written there.
         """
-        final = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would replace a link by its target
+        final = new_place(path)
         partial = _partial(final)
-        if _find_complete(final, identity, resume=resume):
+        if _find_complete(final, identity, resume=resume, overwrite=overwrite):
             return cls(final, complete=True)
-        with disk_errors(partial):
-            lock = take_lock(partial, LOCK)
+        made = make_parents(final)
+        try:
+            with disk_errors(partial):
+                lock = take_lock(partial, LOCK)
+        except BaseException:
+            remove_empty(made)
+            raise
         try:
             # another process may have finished between the look and the lock
-            if _find_complete(final, identity, resume=resume):
+            if _find_complete(final, identity, resume=resume, overwrite=overwrite):
                 shutil.rmtree(partial)
                 os.close(lock)
                 return cls(final, complete=True)
-            found = stored_identity(partial) is not None
-            if found and not resume:
+            stored = stored_identity(partial)
+            goes_on = stored is not None and resume and not (overwrite and not identity.is_same(stored))
+            if stored is not None and not goes_on:
                 _empty(partial)
-            run = cls(final, complete=False, resumed=found and resume, lock=lock)
+            run = cls(final, complete=False, resumed=goes_on, lock=lock)
+            run._replaces, run._made = overwrite, made
             if run.resumed:
                 _LOG.info("going on with the interrupted run in %s", partial)
             else:
                 run.write_json("run.json", identity.content())
         except BaseException:
             _remove_bare(partial)
+            remove_empty(made)
             os.close(lock)
             raise
         return run
@@ -134,10 +158,10 @@ class RunFolder:
             self.write_text(name, f"{text}\n")
 
     def save_figure(self, name: str, figure: Figure) -> tuple[Path, Path]:
-        """Write ``figures/NAME.pdf`` and ``figures/NAME.png``; see `write_text`."""
+        """Write ``figures/NAME.pdf`` and ``figures/NAME.png``, any name; see `write_text`."""
         from hisigma_zfit.report import plotting  # takes a second, which checking a folder need not wait for
 
-        stem = self._place(f"figures/{name}")
+        stem = self._place(f"figures/{file_name(name)}")
         with disk_errors(self.folder, f"figures/{name}"):
             stem.parent.mkdir(parents=True, exist_ok=True)
             return plotting.save(figure, stem)
@@ -205,6 +229,7 @@ class RunFolder:
                 self._finish()
             elif not self.complete:
                 _remove_bare(self.folder)
+                remove_empty(self._made)
             if isinstance(error, OSError) and is_disk_full(error):
                 # a training that writes its members by itself meets the full disk bare
                 raise disk_full(self.folder, error) from error
@@ -220,11 +245,25 @@ class RunFolder:
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
                 raise
+            if self._replaces and not self.path.is_symlink() and stored_identity(self.path) is not None:
+                self._replace()
+                return
             raise RunFolderError.from_parts(
                 expected=f"'{self.path}' to be still free",
                 got=what_is_there(self.path),
                 do=f"move that away and run the same command again, which takes up '{partial}'",
             ) from error
+        self._completed()
+
+    def _replace(self) -> None:
+        """Take the place of an earlier run, which is whole until that moment."""
+        _require_replaceable(self.path)
+        partial = self.folder
+        take_place(partial, self.path)
+        shutil.rmtree(partial, ignore_errors=True)
+        self._completed()
+
+    def _completed(self) -> None:
         with contextlib.suppress(OSError):
             (self.path / LOCK).unlink()
         sync_directory(self.path.parent)
@@ -235,32 +274,44 @@ def _partial(final: Path) -> Path:
     return final.with_name(f"{final.name}.partial")
 
 
-def _find_complete(final: Path, identity: Identity, *, resume: bool) -> bool:
+def _find_complete(final: Path, identity: Identity, *, resume: bool, overwrite: bool) -> bool:
     """Look without touching: is this very run complete?  Raises where the place cannot be used for it."""
     partial = _partial(final)
-    for folder, do in ((final, "choose another folder"), (partial, f"move '{partial}' away or choose another folder")):
+    for folder, what, do in (
+        (final, "the run", "choose another folder, or replace that run with --overwrite (overwrite=True)"),
+        (
+            partial,
+            "the interrupted run",
+            "give what it was started with to go on with it, choose another folder, or start anew with --overwrite "
+            "(overwrite=True)",
+        ),
+    ):
         stored = stored_identity(folder)
-        if stored is not None:
-            identity.require_same(folder, stored)
-            if folder == partial:
-                break
-            if resume:
+        if stored is None:
+            if (folder.exists() or folder.is_symlink()) and not is_empty_folder(folder):
+                raise RunFolderError.from_parts(
+                    expected=f"nothing or an earlier run at '{folder}'",
+                    got=what_is_there(folder),
+                    do=f"move '{folder}' away or choose another folder",
+                )
+        elif overwrite and not identity.is_same(stored):
+            _require_replaceable(folder)
+        else:
+            identity.require_same(folder, stored, what=what, do=do)
+            if folder == final and resume:
                 return True
-            raise RunFolderError.from_parts(expected=f"no finished run at '{final}'", got="one", do=do)
-        if (folder.exists() or folder.is_symlink()) and not is_empty_folder(folder):
-            raise RunFolderError.from_parts(
-                expected=f"nothing or an earlier run at '{folder}'", got=what_is_there(folder), do=do
-            )
-    parent = final.parent
-    if not parent.is_dir():
-        raise RunFolderError.from_parts(
-            expected=f"an existing folder '{parent}'", got=what_is_there(parent), do="make it first"
-        )
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise RunFolderError.from_parts(
-            expected=f"a folder '{parent}' to write into", got="no permission to do so", do="choose another folder"
-        )
+            if folder == final:
+                raise RunFolderError.from_parts(expected=f"no finished run at '{final}'", got="one", do=do)
     return False
+
+
+def _require_replaceable(folder: Path) -> None:
+    if (folder / RECORD).exists():
+        raise RunFolderError.from_parts(
+            expected="a run that may be replaced",
+            got=f"the blind run '{folder}', whose region was opened and which is the record of that",
+            do="choose another folder",
+        )
 
 
 def _remove_bare(folder: Path) -> None:

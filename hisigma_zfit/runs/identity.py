@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from hisigma_zfit.errors import RunFolderError
 from hisigma_zfit.results.base import plain
+from hisigma_zfit.stored_files import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["SCHEMA", "Identity", "package_versions", "stored_identity"]
 
-SCHEMA = "hisigma-zfit/run/1"
+SCHEMA = "hisigma-zfit/run/2"
+_EARLIER = "hisigma-zfit/run/1"  # without roles
 
+_DO = "choose another folder"
 _LOG = logging.getLogger(__name__)
 _PACKAGES = ("hisigma_zfit", "zfit", "tensorflow", "tensorflow-probability", "hepstats", "numpy", "scipy")
 
@@ -43,12 +46,14 @@ class Identity:
         inputs: Digest of each input file, by name.
         options: Every option that changes numbers; must be expressible in JSON.
         versions: Versions of packages; others than those of a stored run are logged, not refused.
+        roles: What each input is used as, such as data or signal: names of `inputs` in the order of reading.
     """
 
     task: str
     inputs: Mapping[str, str]
     options: Mapping[str, Any]
     versions: Mapping[str, str] = field(default_factory=package_versions)
+    roles: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
         """What ``run.json`` holds."""
@@ -56,57 +61,80 @@ class Identity:
             "schema": SCHEMA,
             "task": self.task,
             "inputs": dict(self.inputs),
+            "roles": {role: list(names) for role, names in self.roles.items()},
             "options": json.loads(json.dumps(plain(self.options))),
             "versions": dict(self.versions),
         }
 
-    def require_same(self, folder: Path, stored: Mapping[str, Any]) -> None:
+    def require_same(self, folder: Path, stored: Mapping[str, Any], *, what: str = "the run", do: str = _DO) -> None:
         """Check that a stored run has this identity; runs of before there were several tasks do not say theirs.
+
+        Args:
+            folder: Where it is.
+            stored: Its identity.
+            what: What it is, in words.
+            do: What the user can do if it is another.
 
         Raises:
             RunFolderError: It was made by another task or from other inputs or options; the first difference is named.
+                Or an earlier version has made it, which did not keep what each file was used as.
         """
-        wanted = self.content()
         if stored.get("task", self.task) != self.task:
             raise RunFolderError.from_parts(
-                expected=f"a run of the task '{self.task}' at '{folder}'",
-                got=f"one of '{stored['task']}'",
-                do="choose another folder or remove this one",
+                expected=f"a run of the task '{self.task}' at '{folder}'", got=f"one of '{stored['task']}'", do=do
             )
         difference = self.difference(stored)
         if difference is not None:
             raise RunFolderError.from_parts(
-                expected=f"the run at '{folder}' to have the same inputs and options",
-                got=difference,
-                do="choose another folder or remove this one",
+                expected=f"{what} at '{folder}' to have the same inputs and options", got=difference, do=do
             )
-        if stored.get("versions") != wanted["versions"]:
+        if self.roles and "roles" not in stored:
+            raise RunFolderError.from_parts(
+                expected=f"{what} at '{folder}' to say which file was used as what",
+                got="one of an earlier version, which did not and cannot be gone on with",
+                do=f"{do} (hisigma info, plot and toys read it all the same)",
+            )
+        if stored.get("versions") != dict(self.versions):
             _LOG.warning("the run at %s was made with other versions of the packages", folder)
 
-    def difference(self, stored: Mapping[str, Any]) -> str | None:
-        """The first input or option that is another in a stored run, in words; None if all are the same."""
+    def is_same(self, stored: Mapping[str, Any]) -> bool:
+        """Whether a stored run has this identity, and versions of the packages."""
         wanted = self.content()
-        for group, noun in (("inputs", "input"), ("options", "option")):
+        return all(stored.get(group) == wanted[group] for group in wanted if group != "schema")
+
+    def difference(self, stored: Mapping[str, Any]) -> str | None:
+        """The first input, role or option that is another in a stored run, in words; None if all are the same.
+
+        Roles count only where the stored run has them.
+        """
+        wanted = self.content()
+        groups = [("inputs", "input"), ("roles", "files used as"), ("options", "option")]
+        for group, noun in groups if "roles" in stored else groups[::2]:
             old, new = stored.get(group, {}), wanted[group]
             differing = [key for key in {**new, **old} if (key in old, old.get(key)) != (key in new, new.get(key))]
             if not differing:
                 continue
-            key, more = differing[0], f" and {len(differing) - 1} more" if len(differing) > 1 else ""
-            if group == "inputs":
-                words = "with other content" if key in old and key in new else "in only one of them"
+            key, more = differing[0], f", and {len(differing) - 1} more" if len(differing) > 1 else ""
+            if group == "inputs" and key in old and key in new:
+                words = "with other content then than now"
+            elif group == "inputs":
+                words = "only then and not now" if key in old else "only now and not then"
             else:
-                words = f"{_shown(old, key)} instead of {_shown(new, key)}"
+                words = f"{_shown(old, key)} then and {_shown(new, key)} now"
             return f"{noun} '{key}' {words}{more}"
         return None
 
 
 def stored_identity(folder: Path) -> dict[str, Any] | None:
-    """Content of ``run.json``: task, inputs, options, versions; None where the folder is not a run."""
+    """Content of ``run.json``: task, inputs, roles, options, versions; None where the folder is not a run."""
     try:
-        stored = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        stored = read_json(folder / "run.json")
     except (OSError, ValueError):
         return None
-    return stored if isinstance(stored, dict) and stored.get("schema") == SCHEMA else None
+    known = isinstance(stored, dict) and stored.get("schema") in (SCHEMA, _EARLIER)
+    groups = ("inputs", "roles", "options", "versions")
+    # what is no identity cannot be compared with one
+    return stored if known and all(isinstance(stored.get(group, {}), dict) for group in groups) else None
 
 
 def _shown(values: Mapping[str, Any], key: str) -> str:

@@ -1,10 +1,12 @@
-"""Stages of a long computation: said on stderr, timed, with a bar on terminals."""
+"""Stages of a long computation: said on stderr, timed, with a bar on terminals and lines now and then elsewhere."""
 
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
+
+from hisigma_zfit.console import progress
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -40,14 +42,19 @@ class Stages:
         position = f"[{self._names.index(name) + 1}/{len(self._names)}]"
         if self._console.is_terminal:
             self._console.print(f"{position} {name} ...", markup=False, highlight=False)
-        with self._bar(name):
+        with ExitStack() as shown:
+            if not self._console.quiet:
+                shown.enter_context(progress.shown("lines"))
+            shown.enter_context(self._bar(name) or progress.alive(f"{position} {name}"))
             yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
         self._console.print(f"{position} {name} done in {self.seconds[name]:.1f} s", markup=False, highlight=False)
 
-    def _bar(self, name: str) -> AbstractContextManager[Any]:
-        """A moving bar with the elapsed time."""
-        if not self._console.is_terminal or name in self._counting:
+    def _bar(self, name: str) -> AbstractContextManager[Any] | None:
+        """A moving bar with the elapsed time; None where there is no terminal, which gets lines."""
+        if not self._console.is_terminal:
+            return None
+        if name in self._counting:
             return nullcontext()
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hisigma_zfit.errors import InputError, RunFolderError
 from hisigma_zfit.results.base import Result
 from hisigma_zfit.runs.identity import stored_identity
+from hisigma_zfit.stored_files import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOCK",
     "PRESENTATION",
+    "RECORD",
     "RESULT",
     "StoredResults",
     "is_empty_folder",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 LOCK = ".lock"
+RECORD = "unblinding.json"  # when the region of a blind run was first opened
 RESULT = "result"  # name of the task's answer, the one result that every complete run has
 PRESENTATION = "presentation"  # name of the words on its figures
 
@@ -120,8 +123,8 @@ def read_results(path: str | Path, layout: Mapping[str, type[Result]], *, task: 
 
 def _read(kind: type[Result], file: Path) -> Result:
     try:
-        return kind.from_json(file.read_text(encoding="utf-8"))
-    except (InputError, TypeError, UnicodeDecodeError) as error:
+        return kind.from_json(read_text(file))
+    except (InputError, FileNotFoundError) as error:
         raise RunFolderError.from_parts(
             expected=f"a whole file '{file}'", got=f"a damaged one ({error})", do="repeat the run in a new folder"
         ) from error

@@ -8,26 +8,19 @@ summary.json, table.txt, figures/, report.html
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
 from hisigma_zfit.errors import InputError, RunFolderError
-from hisigma_zfit.files import disk_errors, take_lock, write_bytes, write_npz
+from hisigma_zfit.files import disk_errors, write_bytes, write_npz
 from hisigma_zfit.results import ToySummary
-from hisigma_zfit.results.base import plain
-from hisigma_zfit.runs.identity import package_versions
 from hisigma_zfit.runs.page import PAGE, study_origin
-from hisigma_zfit.runs.stored import LOCK
+from hisigma_zfit.runs.studies import StudyPlace
+from hisigma_zfit.stored_files import read_npz, read_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import TracebackType
+    from collections.abc import Iterator, Mapping
 
     from matplotlib.figure import Figure
 
@@ -35,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ToyFolder", "ToyResults", "load_toys"]
 
+FILE = "toys.json"
 SCHEMA = "hisigma-zfit/toy-study/2"  # the toys of the first drew from other random streams
 
 
@@ -44,51 +38,39 @@ class ToyFolder:
     Finished chunks stay whatever ends the block, and a longer study with the same options goes on from them.
     """
 
-    def __init__(self, path: Path, lock: int) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = lock
+
+    @staticmethod
+    def place(path: str | Path, *, overwrite: bool = False) -> StudyPlace:
+        """The place of a study, which can be looked at before toys are prepared.
+
+        Args:
+            path: Folder; missing ones above it are made.
+            overwrite: Replace a study of other options.
+
+        Raises:
+            RunFolderError: No folder can have that name.
+        """
+        return StudyPlace(Path(path), FILE, SCHEMA, overwrite)
 
     @classmethod
-    def open(cls, path: str | Path, options: Mapping[str, Any]) -> Self:
+    @contextlib.contextmanager
+    def open(cls, path: str | Path, options: Mapping[str, Any], *, overwrite: bool = False) -> Iterator[Self]:
         """Start a study, or go on with the one that these options make.
 
         Args:
-            path: Folder; its parent must exist.
+            path: Folder; missing ones above it are made.
             options: Everything that decides the toys, but for their number; must be expressible in JSON.
+            overwrite: Replace a study of other options.
 
         Raises:
             RunFolderError: The folder cannot be used: other things are in it, or toys of other options, or another
                 process works on it.
         """
-        folder = Path(path)
-        if not folder.parent.is_dir():
-            raise RunFolderError.from_parts(
-                expected=f"an existing folder '{folder.parent}'", got="none", do="make it first"
-            )
-        wanted = json.loads(json.dumps(plain(options)))
-        stored = _stored_options(folder)
-        if (
-            stored is None
-            and folder.exists()
-            and (not folder.is_dir() or any(e.name != LOCK for e in folder.iterdir()))
-        ):
-            raise RunFolderError.from_parts(
-                expected=f"nothing or an earlier study at '{folder}'", got="something else", do="choose another folder"
-            )
-        if stored is not None and stored != wanted:
-            name = next(n for n in {**wanted, **stored} if wanted.get(n) != stored.get(n))
-            raise RunFolderError.from_parts(
-                expected=f"the toys in '{folder}' to have the same {name}",
-                got=f"{stored.get(name)!r} instead of {wanted.get(name)!r}",
-                do="choose another folder or remove this one",
-            )
-        with disk_errors(folder):
-            lock = take_lock(folder, LOCK)
-        study = cls(folder, lock)
-        if stored is None:
-            content = {"schema": SCHEMA, "options": wanted, "versions": package_versions()}
-            study.write_text("toys.json", json.dumps(content, indent=1) + "\n")
-        return study
+        place = cls.place(path, overwrite=overwrite)
+        with place.taken(options):
+            yield cls(place.path)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file, whole or not at all."""
@@ -99,9 +81,8 @@ class ToyFolder:
     def read(self, start: int) -> dict[str, Array] | None:
         """Arrays of the chunk that begins with toy number `start`; None where it is missing or damaged."""
         try:
-            with np.load(self._chunk(start), allow_pickle=False) as stored:
-                return dict(stored)
-        except (OSError, ValueError, zipfile.BadZipFile):
+            return read_npz(self._chunk(start))
+        except (FileNotFoundError, InputError):
             return None
 
     def write(self, start: int, arrays: Mapping[str, Array]) -> None:
@@ -127,16 +108,6 @@ class ToyFolder:
         self.write_text("table.txt", f"{results.table()}\n")
         self.write_text(PAGE, results.page(self.path, figures))
         self.write_text("summary.json", f"{summary.to_json()}\n")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):
-            (self.path / LOCK).unlink()
-        os.close(self._lock)
 
 
 @dataclass(frozen=True)
@@ -165,15 +136,6 @@ class ToyResults:
         return page(toy_content(self.summary), figures, study_origin(folder / "toys.json", "toys"))
 
 
-def _stored_options(folder: Path) -> dict[str, Any] | None:
-    try:
-        stored = json.loads((folder / "toys.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    known = isinstance(stored, dict) and stored.get("schema") == SCHEMA
-    return stored["options"] if known else None
-
-
 def load_toys(path: str | Path) -> ToySummary:
     """Read the summary of a finished study.
 
@@ -182,7 +144,7 @@ def load_toys(path: str | Path) -> ToySummary:
     """
     file = Path(path) / "summary.json"
     try:
-        return ToySummary.from_json(file.read_text(encoding="utf-8"))
+        return ToySummary.from_json(read_text(file))
     except (OSError, InputError, TypeError) as error:
         raise RunFolderError.from_parts(
             expected=f"the summary of a study in '{path}'", got=type(error).__name__, do="finish the study first"

@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-__all__ = ["add_export", "describe_export", "is_export"]
+__all__ = ["describe_export", "export_arguments", "is_export"]
 
 
-def add_export(commands: Any) -> None:
-    """Add ``export`` to the commands."""
-    export = commands.add_parser(
-        "export",
-        help="write a measurement to one file that others can evaluate, combine and keep",
-        description="Write densities, shapes, parameters, constraints, options, checksums and tables of a finished "
-        "measurement to one zip file, without its data and without code, and check that it gives the run's likelihood "
-        "again.  hz.load_analysis reads it; hs3.json and hepdata/ in it are for other programs.",
-    )
+def export_arguments(export: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``hisigma export``."""
     export.add_argument("folder", metavar="RUNFOLDER", help="a complete run of hisigma measure")
     export.add_argument("file", nargs="?", metavar="FILE", help="what to write; RUNFOLDER.hisigma.zip by default")
     export.add_argument("--overwrite", action="store_true", help="replace a file that is there")
-    export.set_defaults(run=_export)
-
-
-def _export(arguments: argparse.Namespace) -> str:
-    from hisigma_zfit.sharing.exporting import export_analysis
-
-    path = export_analysis(arguments.folder, arguments.file, overwrite=arguments.overwrite)
-    return f"{describe_export(path)}\n\nwritten to {path}; the data are not in it"
 
 
 def is_export(path: Path) -> bool:

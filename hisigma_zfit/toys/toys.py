@@ -14,9 +14,9 @@ for several processes need ``if __name__ == "__main__":`` as every use of `multi
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from hisigma_zfit.console.progress import counted
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.limits import AsimovCurve
 from hisigma_zfit.fitting.profiler import Profiler
@@ -26,7 +26,7 @@ from hisigma_zfit.toys.toy_fits import ToyFits, ToyPlan, fit_toys, require_fitte
 from hisigma_zfit.workers import finished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.toys.source import ToySource
@@ -147,7 +147,7 @@ def run_toys(
     if done and tasks:
         _log.info("going on with %d of %d toys", n - sum(stop - start for start, stop in tasks), n)
     fitted = finished(fit_toys, plan, tasks, processes=processes, scheduler=scheduler)
-    with _progress(progress, n, sum(len(fits) for fits in done.values())) as advance:
+    with counted("toys", n, done=sum(len(fits) for fits in done.values()), wanted=progress) as advance:
         for (start, _), fits in fitted:
             if chunks is not None:
                 chunks.write(start, fits.arrays())
@@ -197,21 +197,3 @@ def _resume(chunks: Chunks | None, n: int) -> tuple[dict[int, ToyFits], list[_Ta
         else:
             tasks.append((start, stop))
     return done, tasks
-
-
-class _Advance(Protocol):
-    def __call__(self, toys: int, /) -> None: ...
-
-
-@contextmanager
-def _progress(wanted: bool | None, total: int, done: int) -> Iterator[_Advance]:
-    """A bar on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("toys"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    shown = console.is_terminal if wanted is None else wanted
-    with Progress(*columns, console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task("toys", total=total, completed=done)
-        yield lambda toys: bar.advance(task, toys)

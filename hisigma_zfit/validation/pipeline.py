@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.measurement.inputs import input_digests, read
+from hisigma_zfit.measurement.inputs import input_digests, input_roles, read
 from hisigma_zfit.report import validation_page
 from hisigma_zfit.report.style import presented
 from hisigma_zfit.results import ClosureReport, Presentation, RetrainedFit, Spectrum, Validation
@@ -22,6 +22,7 @@ from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
 from hisigma_zfit.runs.stages import Stages
 from hisigma_zfit.runs.stored import RESULT
+from hisigma_zfit.stored_files import read_text
 from hisigma_zfit.validation import verdict
 from hisigma_zfit.validation.material import collect
 from hisigma_zfit.validation.options import ValidateOptions
@@ -49,6 +50,7 @@ def validate(
     out: str | Path,
     config: str | Path | None = None,
     quiet: bool = True,
+    overwrite: bool = False,
     processes: int = 1,
     scheduler: Any = None,
     **options: Any,
@@ -64,6 +66,8 @@ def validate(
         out: The run folder.
         config: YAML or JSON with options, such as that of the measurement, which `options` override.
         quiet: Do not announce the stages and jobs on stderr.
+        overwrite: Replace a run of other inputs, options or versions of the packages that is in `out`; the same one is
+            gone on with or read back all the same.
         processes: Worker processes on this machine; a training uses several cores by itself.
         scheduler: Address of a Dask scheduler, or a cluster, to be used instead.
         **options: See `ValidateOptions`.
@@ -91,8 +95,8 @@ def validate(
         raise InputError.from_parts(expected="processes of 1 or more", got=str(processes), do="correct it")
     settings = ValidateOptions.load(config, **options)
     measured = settings.measured()
-    identity = Identity(TASK, input_digests(measured), settings.numbers())
-    with RunFolder.open(out, identity) as run:
+    identity = Identity(TASK, input_digests(measured), settings.numbers(), roles=input_roles(measured))
+    with RunFolder.open(out, identity, overwrite=overwrite) as run:
         if run.complete:
             _log.info("%s is complete; reading it back", out)
             return load_validation(run.path)
@@ -138,7 +142,7 @@ def _run(
 
 def _stored(run: RunFolder, job: Job) -> RetrainedFit | None:
     try:
-        return RetrainedFit.from_json((run.folder / "jobs" / f"{job.name}.json").read_text(encoding="utf-8"))
+        return RetrainedFit.from_json(read_text(run.folder / "jobs" / f"{job.name}.json"))
     except (OSError, InputError):
         return None  # not there, or not whole: it is done again
 

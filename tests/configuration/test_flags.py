@@ -15,7 +15,8 @@ from hisigma_zfit.measurement.options import MeasureOptions
 
 def options_of(*more):
     """Options of a command line with the required ones and `more`."""
-    line = [*folders.measure(Path("in"), Path("out")), *more]
+    repeated = {flag: None for flag in more if flag in folders.OPTIONS or flag in {"--data", "--signal"}}
+    line = [*folders.measure(Path("in"), Path("out"), repeated), *more]
     return MeasureOptions.build(**given_options(cli.parser().parse_args(line), MeasureOptions))
 
 

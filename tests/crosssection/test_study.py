@@ -18,7 +18,7 @@ from same_numbers import assert_same_text
 from hisigma_zfit.crosssection import study
 from hisigma_zfit.crosssection.draws import DrawPlan, draw_toys
 from hisigma_zfit.crosssection.expectation import Expectation
-from hisigma_zfit.crosssection.inputs import input_digests, read
+from hisigma_zfit.crosssection.inputs import input_digests, input_roles, read
 from hisigma_zfit.crosssection.learning import Learner
 from hisigma_zfit.crosssection.options import CrossSectionOptions
 from hisigma_zfit.crosssection.restoring import restored, stored_settings
@@ -95,7 +95,7 @@ def finished(tmp_path_factory):
     learner = Learner(read(settings), settings, folder=ratios, seed=settings.seed)
     scorer = learner.scorer()
     model = learner.model(scorer, learner.simulation(scorer))
-    identity = Identity(TASK, input_digests(settings), settings.numbers())
+    identity = Identity(TASK, input_digests(settings), settings.numbers(), roles=input_roles(settings))
     (run / "run.json").write_text(json.dumps(identity.content()))
     (run / "config.yaml").write_text(settings.document())
     (run / "result.json").write_text("{}")
@@ -151,7 +151,7 @@ class TestRestored:
         (tmp_path / "shifts.py").write_text(FUNCTIONS.replace("0.1", "0.2"))
         text = (copy / "config.yaml").read_text()
         (copy / "config.yaml").write_text(text.replace(str(finished.folder / "shifts.py"), str(tmp_path / "shifts.py")))
-        with pytest.raises(InputError, match=r"input 'shifts\.py' with other content; bring them back"):
+        with pytest.raises(InputError, match=r"input 'shifts\.py' with other content then than now; bring them back"):
             stored_settings(copy)
 
 
@@ -244,7 +244,7 @@ class TestStudy:
         assert_same(study.coverage(finished.run, **OPTIONS, out=place), toys)
 
     def test_other_options_are_refused(self, finished, toys):
-        with pytest.raises(RunFolderError, match=r"same seed, got 1 instead of 2; choose another folder with --out"):
+        with pytest.raises(RunFolderError, match=r"same seed, got 1 then and 2 now; choose another folder with --out"):
             study.coverage(finished.run, **OPTIONS, seed=2)
 
     @pytest.mark.parametrize(
@@ -271,9 +271,9 @@ class TestStudy:
             str(finished.run),
             *["--draws", "3", "--toys", "4", "--mu", "0.5", "2", "--methods", "unbinned,binned-4"],
         ]
-        text = study.coverage_command(parser.parse_args(line))
+        text, place = study.coverage_command(parser.parse_args(line))
         assert text.startswith("Coverage of the 68.27 % interval of mu")
-        assert text.endswith(f"written to {finished.run / 'toys'}: see {finished.run / 'toys' / 'report.html'}")
+        assert place == finished.run / "toys"
 
     def test_large_weights_are_told(self, finished, tmp_path, caplog, monkeypatch):
         monkeypatch.setattr("hisigma_zfit.report.coverage_figures.coverage_figures", lambda _: {})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from counted_run import COUNTED, INPUTS, LAYOUT, OPTIONS, Count, start
+from counted_run import COUNTED, INPUTS, LAYOUT, OPTIONS, ROLES, Count, start
 
 from hisigma_zfit.errors import InputError, RunFolderError
 from hisigma_zfit.runs import folder as run_module
@@ -68,9 +69,10 @@ def test_identity_is_stored(tmp_path: Path) -> None:
         pass
     stored = json.loads((tmp_path / "out" / "run.json").read_text())
     assert stored == {
-        "schema": "hisigma-zfit/run/1",
+        "schema": "hisigma-zfit/run/2",
         "task": "count",
         "inputs": INPUTS,
+        "roles": ROLES,
         "options": {**OPTIONS, "range": [90, 180]},
         "versions": {"zfit": "0.28.0"},
     }
@@ -115,7 +117,7 @@ def test_killed_process_leaves_no_lock(tmp_path: Path) -> None:
     code = (
         "import os, sys; from hisigma_zfit.runs.folder import RunFolder;"
         "from hisigma_zfit.runs.identity import Identity;"
-        f"run = RunFolder.open(sys.argv[1], Identity('count', {INPUTS}, {OPTIONS}));"
+        f"run = RunFolder.open(sys.argv[1], Identity('count', {INPUTS}, {OPTIONS}, roles={ROLES}));"
         "run.write_text('members/0', 'kept'); os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], check=False).returncode == 9
@@ -143,11 +145,11 @@ def test_without_resume_a_complete_run_is_not_replaced(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"inputs": INPUTS | {"data.root": "sha256:cc"}}, "input 'data.root' with other content"),
-        ({"inputs": {"data.root": "sha256:aa"}}, "input 'signal.root' in only one of them"),
-        ({"options": OPTIONS | {"seed": 2}}, "option 'seed' 1 instead of 2"),
-        ({"options": OPTIONS | {"range": (90, 170)}}, r"option 'range' \[90, 180\] instead of \[90, 170\]"),
-        ({"options": OPTIONS | {"cut": None}}, "option 'cut' nothing instead of null"),
-        ({"options": OPTIONS | {"seed": 2, "preset": "paper"}}, "option 'seed' 1 instead of 2 and 1 more"),
+        ({"inputs": {"data.root": "sha256:aa"}}, "input 'signal.root' only then and not now"),
+        ({"options": OPTIONS | {"seed": 2}}, "option 'seed' 1 then and 2 now"),
+        ({"options": OPTIONS | {"range": (90, 170)}}, r"option 'range' \[90, 180\] then and \[90, 170\] now"),
+        ({"options": OPTIONS | {"cut": None}}, "option 'cut' nothing then and null now"),
+        ({"options": OPTIONS | {"seed": 2, "preset": "paper"}}, "option 'seed' 1 then and 2 now, and 1 more"),
     ],
 )
 @pytest.mark.parametrize("state", ["complete", "interrupted"])
@@ -180,6 +182,85 @@ def test_other_versions_are_reported_not_refused(tmp_path: Path, caplog: pytest.
         assert not caplog.records
         assert start(tmp_path / "out", versions={"numpy": "2"}).complete
     assert "other versions" in caplog.text
+
+
+def test_roles_and_order_of_the_inputs_are_part_of_the_identity(tmp_path: Path) -> None:
+    roles = {"data": ["data.root"], "signal": ["signal.root"]}
+    with start(tmp_path / "out", roles=roles):
+        pass
+    exchanged = {"data": ["signal.root"], "signal": ["data.root"]}
+    with pytest.raises(RunFolderError, match=r"files used as 'data' .*data.root.* then and .*signal.root.* now"):
+        start(tmp_path / "out", roles=exchanged)
+    both, turned = ({"data": names} for names in (["a", "b"], ["b", "a"]))
+    with start(tmp_path / "both", roles=both):
+        pass
+    assert start(tmp_path / "both", roles=both).complete
+    for other in (turned, {"data": ["a"], "sideband_training": ["b"]}):
+        with pytest.raises(RunFolderError, match="files used as 'data'"):
+            start(tmp_path / "both", roles=other)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_run_that_kept_no_roles_is_read_and_not_gone_on_with(tmp_path: Path, complete: bool) -> None:
+    with contextlib.suppress(KeyboardInterrupt), start(tmp_path / "out") as run:
+        run.write_json("result.json", COUNTED)
+        if not complete:
+            raise KeyboardInterrupt
+    folder = run.folder
+    old = json.loads((folder / "run.json").read_text())
+    del old["roles"]
+    (folder / "run.json").write_text(json.dumps(old | {"schema": "hisigma-zfit/run/1"}))
+    with pytest.raises(RunFolderError, match="one of an earlier version, which did not and cannot be gone on with"):
+        start(tmp_path / "out")
+    assert read_results(folder, LAYOUT, task="count").one("result", Count) == COUNTED
+    with start(tmp_path / "out", overwrite=True) as again:
+        assert not again.complete
+
+
+def test_overwrite_replaces_another_run_when_the_new_one_is_complete(tmp_path: Path) -> None:
+    with start(tmp_path / "out") as run:
+        run.write_json("result.json", COUNTED)
+    assert start(tmp_path / "out", overwrite=True).complete  # the same one stays
+    new = OPTIONS | {"seed": 2}
+    with pytest.raises(RunFolderError, match=r"seed' 1 then and 2 now.*--overwrite"):
+        start(tmp_path / "out", options=new)
+    with contextlib.suppress(KeyboardInterrupt), start(tmp_path / "out", options=new, overwrite=True) as run:
+        run.write_text("members/0", "half")
+        raise KeyboardInterrupt
+    assert read_results(tmp_path / "out", LAYOUT).one("result", Count) == COUNTED  # the old one is whole until then
+    with start(tmp_path / "out", options=new, overwrite=True) as run:
+        assert run.resumed
+        run.write_json("result.json", Count(2))
+    assert read_results(tmp_path / "out", LAYOUT).one("result", Count) == Count(2)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    assert not (tmp_path / "out" / ".lock").exists()
+
+
+def test_overwrite_drops_an_interrupted_run_of_other_options(interrupted: Path) -> None:
+    other = OPTIONS | {"seed": 2}
+    with pytest.raises(RunFolderError, match=r"the interrupted run at .*seed' 1 then and 2 now.*--overwrite"):
+        start(interrupted, options=other)
+    with start(interrupted, options=other, overwrite=True) as run:
+        assert not run.resumed
+        assert sorted(entry.name for entry in run.folder.iterdir()) == [".lock", "run.json"]
+
+
+def test_overwrite_leaves_what_is_no_run_and_the_record_of_an_unblinding(tmp_path: Path) -> None:
+    _folder(tmp_path / "out")
+    with start(tmp_path / "blind") as run:
+        run.write_text("unblinding.json", "{}")
+    before = tree(tmp_path)
+    with pytest.raises(RunFolderError, match="not a run"):
+        start(tmp_path / "out", overwrite=True)
+    with pytest.raises(RunFolderError, match="record"):
+        start(tmp_path / "blind", options=OPTIONS | {"seed": 2}, overwrite=True)
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["/", "a\0b", "x" * 250, ""])
+def test_names_that_no_folder_can_have(name: str) -> None:
+    with pytest.raises(RunFolderError, match="the name of a folder"):
+        start(name)
 
 
 def _file(path: Path) -> None:
@@ -223,13 +304,16 @@ def test_empty_folder_may_be_filled(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "run.json").exists()
 
 
-def test_parent_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"existing folder.*got nothing"):
-        start(tmp_path / "missing" / "out")
+def test_folders_above_are_made_and_do_not_outlive_a_run_that_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        fail(tmp_path / "missing" / "too" / "out", InputError("at once"))
+    assert not list(tmp_path.iterdir())
+    with start(tmp_path / "missing" / "too" / "out"):
+        pass
+    assert (tmp_path / "missing" / "too" / "out" / "run.json").exists()
     (tmp_path / "file").touch()
     with pytest.raises(RunFolderError, match=r"existing folder.*got a file"):
         start(tmp_path / "file" / "out")
-    assert not (tmp_path / "missing").exists()
 
 
 def test_parent_must_be_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

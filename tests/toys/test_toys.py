@@ -177,19 +177,22 @@ def test_a_study_folder_is_not_mixed_up(pool, fits, tmp_path):
     with ToyFolder.open(tmp_path / "study", {"seed": 3}) as study:
         summary = summarise(fits, pool, "n_sig", seed=3)
         study.finish(summary)
-        with pytest.raises(InputError, match="going on"):
-            ToyFolder.open(tmp_path / "study", {"seed": 3})
+        with pytest.raises(InputError, match="going on"), ToyFolder.open(tmp_path / "study", {"seed": 3}):
+            pass
     stored = load_toys(tmp_path / "study")
     assert stored.coverage == summary.coverage
     np.testing.assert_array_equal(stored.pulls, summary.pulls)
     assert {p.suffix for p in (tmp_path / "study" / "figures").iterdir()} == {".pdf", ".png"}
     assert "<h1>Pseudo-experiments of n_sig</h1>" in (tmp_path / "study" / "report.html").read_text(encoding="utf-8")
-    with pytest.raises(InputError, match="the same seed, got 3 instead of 4"):
-        ToyFolder.open(tmp_path / "study", {"seed": 4})
+    with (
+        pytest.raises(InputError, match=r"the same seed, got 3 then and 4 now;.*--overwrite"),
+        ToyFolder.open(tmp_path / "study", {"seed": 4}),
+    ):
+        pass
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
-    with pytest.raises(InputError, match="something else"):
-        ToyFolder.open(tmp_path / "other", {"seed": 4})
+    with pytest.raises(InputError, match="something else"), ToyFolder.open(tmp_path / "other", {"seed": 4}):
+        pass
     with pytest.raises(InputError, match="finish the study"):
         load_toys(tmp_path / "other")
 

@@ -116,7 +116,7 @@ def test_a_complete_one_is_read_back_and_another_refused(finished, event_files, 
     assert folders.hisigma(*command(event_files, out)).out == outcome.out
     refused = folders.hisigma(*command(event_files, out, **{"--windows": "3"}))
     assert refused.code == 2
-    assert "option 'windows' 2 instead of 3" in refused.err
+    assert "option 'windows' 2 then and 3 now" in refused.err
 
 
 def test_the_blind_data_decide_nothing(finished, found, event_files, tmp_path, monkeypatch):

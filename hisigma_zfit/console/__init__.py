@@ -1,0 +1,1 @@
+"""What somebody at a terminal, or the log of a batch job, sees of this package: progress, errors, completion."""
