@@ -31,6 +31,7 @@ from hisigma_zfit.learn.preprocess import FeatureTransform, Support
 from hisigma_zfit.learn.recipe import recipe
 from hisigma_zfit.learn.resampling import held_out_mask, validation_mask
 from hisigma_zfit.learn.schedule import Schedule
+from hisigma_zfit.zfit_internals import require_one_range
 
 if TYPE_CHECKING:
     import os
@@ -375,6 +376,7 @@ def _names(columns: zfit.Space | Sequence[str]) -> tuple[str, ...]:
 
 
 def _limits(columns: zfit.Space | Sequence[str], n: int) -> list[tuple[float, float]]:
+    require_one_range(columns)
     if not getattr(columns, "has_limits", False):
         return [(-np.inf, np.inf)] * n
     space: Any = columns

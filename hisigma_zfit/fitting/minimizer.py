@@ -35,11 +35,10 @@ def _profile_errors(result: FitResult, params: Any, cl: float | None = None, sig
     """Asymmetric errors from the crossings of the profile, in zfit's layout of `FitResult.errors`."""
     level = sigma**2 if sigma is not None else float(chi2.ppf(ONE_SIGMA if cl is None else cl, 1))
     errors = {}
-    with result:
-        for parameter in params:
-            profiler = Profiler(result.loss, parameter)
-            lower, upper = profiler.interval(level)
-            errors[parameter] = {"lower": lower - profiler.best, "upper": upper - profiler.best, "cl": cl}
+    for parameter in params:
+        profiler = Profiler.of(result, parameter)
+        lower, upper = profiler.interval(level)
+        errors[parameter] = {"lower": lower - profiler.best, "upper": upper - profiler.best, "cl": cl}
     return errors, None
 
 

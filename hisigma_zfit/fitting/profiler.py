@@ -1,6 +1,6 @@
 """Profile likelihoods: -log L minimised over all parameters but one, or a few.  Numpy only, for toys too.
 
-What to use when: `profile` for a scan of one parameter; `Profiler.interval` for where it reaches a level (MINOS).
+What to use when: `scans.profile` for a scan of one parameter; `Profiler.interval` for where it reaches a level (MINOS).
 
 What a fit that fails means is the same for all that ask:
 
@@ -36,16 +36,17 @@ from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.crossings import find_crossing
 from hisigma_zfit.fitting.curves import ProfileCurve
 from hisigma_zfit.fitting.newton import Minimum, Status, minimise, sandwich
+from hisigma_zfit.fitting.starts import values_of, with_a_density
 from hisigma_zfit.likelihood.protocol import has_weights, limits_of, names_of, scatter_of
 from hisigma_zfit.results.show import table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.likelihood.protocol import Likelihood
 
-__all__ = ["Profiler", "profile"]
+__all__ = ["Profiler"]
 
 
 _log = logging.getLogger(__name__)
@@ -122,6 +123,17 @@ class Profiler:
             limits=self.limits,
             tolerance=_TOLERANCE if quick else _GLOBAL_TOLERANCE,
         ).required("the fit")
+
+    @classmethod
+    def of(cls, result: Any, poi: str | Any | Sequence[str | Any], *, held: Collection[str] = ()) -> Profiler:
+        """The profile of a fit's likelihood from the fit's own values, whatever its parameters have become since.
+
+        Args:
+            result: A fit result, or a likelihood at its current values.
+            poi: As for the class.
+            held: As for the class.
+        """
+        return cls(getattr(result, "loss", result), poi, held=held, start=values_of(result))
 
     def shown(self) -> dict[str, Any]:
         """What `repr` and a notebook show, by name."""
@@ -310,12 +322,7 @@ class Profiler:
     def _conditional(self, value: npt.ArrayLike, first: Array | None, tolerance: float) -> Minimum:
         """The first conditional minimum that a start leads to, or the last failure."""
         failed = None
-        # a best fit without background, say, is no place to start without signal
-        for start in (first, self.minimum.theta, self._start):
-            if start is None:
-                continue
-            theta = start.copy()
-            theta[self.indices] = value
+        for theta in self._starts(value, first):
             found = minimise(self.evaluator, theta, self._others, limits=self.limits, tolerance=tolerance)
             if found.converged:
                 return found
@@ -323,6 +330,20 @@ class Profiler:
                 failed = found
         assert failed is not None
         return failed
+
+    def _starts(self, value: npt.ArrayLike, first: Array | None) -> Iterator[Array]:
+        """Where a conditional fit may start, the likeliest place first."""
+        for start in (first, self.minimum.theta, self._start):
+            if start is not None:
+                theta = start.copy()
+                theta[self.indices] = value
+                yield theta
+        # a best fit without background, say, is no place to start without signal, nor is where it came from
+        theta = self.minimum.theta.copy()
+        theta[self.indices] = value
+        raised = with_a_density(self.loss, self.evaluator, theta, self._others, self.limits)
+        if raised is not None:
+            yield raised
 
     def _foretold(self, value: npt.ArrayLike) -> Array | None:
         """All parameters where the parabola has its conditional minimum."""
@@ -374,21 +395,3 @@ class Profiler:
     def interval(self, level: float) -> tuple[float, float]:
         """Both crossings of `level` (1 for 68.3 %, 3.84 for 95 %)."""
         return self.crossing(level, upwards=False), self.crossing(level, upwards=True)
-
-
-def profile(loss: Likelihood, poi: str | Any, values: npt.ArrayLike) -> Array:
-    """Profiled 2 dNLL of one parameter, paper (arXiv:2506.06438) eq. 2.2.
-
-    Args:
-        loss: The likelihood; its parameters' values are the start and are not changed.
-        poi: The parameter, or its name.
-        values: Scan points, shape (n,).
-
-    Returns:
-        t at the points, shape (n,); infinite where the density is not positive.
-
-    Example:
-        >>> hz.profile(hz.examples.likelihood(), "n_sig", [0.0, 41.4]).round(2)  # Z^2 at zero, and the minimum
-        array([21.29,  0.  ])
-    """
-    return Profiler(loss, poi).scan(values)

@@ -62,6 +62,8 @@ _FAR = 1e12  # where a search for a limit gives up
 def as_profiler(result: Any, poi: str | Any) -> Profiler:
     """Profile of the parameter in a FitResult's or a likelihood's events; a `Profiler` is returned as it is.
 
+    That of a result begins at the result's own values, whatever its parameters have become since.
+
     Raises:
         InputError: It is neither.
     """
@@ -74,7 +76,7 @@ def as_profiler(result: Any, poi: str | Any) -> Profiler:
             got=type(loss).__name__,
             do="build the likelihood with hz.ExtendedNLL(model, data)",
         )
-    return Profiler(loss, poi)
+    return Profiler.of(result, poi)
 
 
 def check_level(cl: float) -> None:

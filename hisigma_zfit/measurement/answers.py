@@ -226,7 +226,7 @@ def ask(
     models: list[SignalPlusBackground] = list(result.loss.model)
     first, events = next(iter(inputs.values())), list(data)
     poi = str(models[0].poi.name)
-    profiler = Profiler(result.loss, poi)
+    profiler = Profiler.of(result, poi)
     combined = combine(profiler, models, events, members, first.training.events, options)
     without = Profiler(ExtendedNLL(list(mass_only), events), poi)
     returned = response(profiler, inputs, seed=seed)

@@ -17,6 +17,7 @@ import zfit.z.numpy as znp
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.model.crystal_ball import fit_double_crystal_ball
 from hisigma_zfit.model.families import ExponentialFamily, quadrature
+from hisigma_zfit.zfit_internals import require_one_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,6 +126,7 @@ def finite_limits(space: zfit.Space) -> tuple[float, float]:
     Raises:
         InputError: More than one observable, several ranges, or limits that are missing or infinite.
     """
+    require_one_range(space)
     limits: tuple[float, ...] = ()
     if space is not False and space.n_obs == 1 and space.limits_are_set:
         limits = (*np.ravel(space.v1.lower), *np.ravel(space.v1.upper))

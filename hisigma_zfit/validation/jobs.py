@@ -186,7 +186,7 @@ def _fitted(inputs: Inputs, options: MeasureOptions, truth: tuple[ConditionalFlo
     models, sigma, _ = with_training([model], [data], members, options, inputs={"": inputs}, seed=options.seed)
     held = () if sigma is None else (NUISANCE,)
     result = fit(ExtendedNLL(models, [data]))
-    nominal = Profiler(result.loss, options.poi)
+    nominal = Profiler.of(result, options.poi)
     combined = combine(nominal, models, [data], members, inputs.training.events, options)
     interval = combined.interval(cl=ONE_SIGMA)
     numbers = {
