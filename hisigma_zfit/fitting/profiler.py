@@ -10,6 +10,8 @@ What a fit that fails means is the same for all that ask:
   there, which is its value.  `discovery` says so instead of an infinite significance.
 - Two places go on without the value, and tell: `scan` leaves NaN with a warning; a toy is NaN in its study, which
   counts it as failed, and fails itself with more than one in ten of them.
+- A likelihood of few events may have no maximum because a negative number of signal events is ever more likely.  It is
+  then asked as one of a signal that is not negative, with a warning: the best value is zero, at the limit.
 - Parameters without effect are let go of (`Status.FLAT`): what does not depend on them is as good as ever.
 
 Events with weights fluctuate as the events do, so that -log L is too steep or too flat: with 4 for every weight its
@@ -36,7 +38,7 @@ from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.crossings import find_crossing
 from hisigma_zfit.fitting.curves import ProfileCurve
 from hisigma_zfit.fitting.newton import Minimum, Status, minimise, sandwich
-from hisigma_zfit.fitting.starts import values_of, with_a_density
+from hisigma_zfit.fitting.starts import found_from, values_of, with_a_density, without_maximum_below
 from hisigma_zfit.likelihood.protocol import has_weights, limits_of, names_of, scatter_of
 from hisigma_zfit.results.show import table
 
@@ -116,13 +118,12 @@ class Profiler:
         self.moved = sorted({*floating, *self.indices})
         self._quick = quick
         self.scale = 1.0
-        self.minimum = minimise(
-            self.evaluator,
-            self._start,
-            self.moved,
-            limits=self.limits,
-            tolerance=_TOLERANCE if quick else _GLOBAL_TOLERANCE,
-        ).required("the fit")
+        tolerance = _TOLERANCE if quick else _GLOBAL_TOLERANCE
+        self.minimum = found_from(loss, self.evaluator, self._start, self.moved, self.limits, tolerance=tolerance)
+        if len(self.names) == 1 and without_maximum_below(loss, self.minimum, self.index, self.limits):
+            self.limits[0][self.index] = 0.0
+            self.minimum = found_from(loss, self.evaluator, self._start, self.moved, self.limits, tolerance=tolerance)
+        self.minimum.required("the fit", self._names)
 
     @classmethod
     def of(cls, result: Any, poi: str | Any | Sequence[str | Any], *, held: Collection[str] = ()) -> Profiler:
@@ -314,9 +315,9 @@ class Profiler:
         """
         first = self._foretold(value) if start is None and self._quick else start
         found = self._conditional(value, first, _TOLERANCE)
-        if found.status is Status.NOT_CONVERGED:
+        if not found.converged and found.status is not Status.UNDEFINED:
             values = ", ".join(f"{n} = {v:.4g}" for n, v in zip(self.names, np.atleast_1d(value), strict=True))
-            found.required(f"the fit with {values}")
+            found.required(f"the fit with {values}", self._names)
         return found
 
     def _conditional(self, value: npt.ArrayLike, first: Array | None, tolerance: float) -> Minimum:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisigma_zfit.fitting.newton import Minimum
-from hisigma_zfit.likelihood.protocol import names_of, yields_in
+from hisigma_zfit.fitting.newton import Minimum, Status, minimise
+from hisigma_zfit.likelihood.protocol import limits_of, names_of, yields_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
     from hisigma_zfit.likelihood.evaluate import Evaluator
     from hisigma_zfit.likelihood.protocol import Likelihood
 
-__all__ = ["values_of", "with_a_density"]
+__all__ = ["found_from", "values_of", "warn_of_limits", "with_a_density", "without_maximum_below"]
+
+_log = logging.getLogger(__name__)
+
+_TOO_FEW = 3.0  # errors below zero at which a number of events is no fluctuation
 
 
 def values_of(result: Any) -> Array:
@@ -68,3 +73,89 @@ def with_a_density(
         if np.isfinite(evaluator.value(raised)):
             return raised
     return None
+
+
+def found_from(
+    loss: Likelihood,
+    evaluator: Evaluator,
+    start: Array,
+    free: Collection[int],
+    limits: tuple[Array, Array],
+    *,
+    tolerance: float,
+) -> Minimum:
+    """The global minimum from a start, or from one with events of everything if that leads nowhere.
+
+    Args:
+        loss: The likelihood.
+        evaluator: Its values.
+        start: All parameters, shape (P,).
+        free: Indices of the parameters that float.
+        limits: Lower and upper limits, each of shape (P,).
+        tolerance: See `minimise`.
+    """
+    at = np.array(sorted(free), dtype=np.intp)
+    found = minimise(evaluator, start, at, limits=limits, tolerance=tolerance)
+    if found.converged or found.status is Status.UNBOUNDED:
+        return found
+    other = with_a_density(loss, evaluator, start, free, limits)
+    if other is None:
+        return found
+    again = minimise(evaluator, other, at, limits=limits, tolerance=tolerance)
+    return again if again.converged or again.status is Status.UNBOUNDED else found
+
+
+def warn_of_limits(loss: Likelihood, minimum: Minimum) -> None:
+    """Say so where a fit ended at a parameter's limit, or far below zero events: the numbers alone do not show it.
+
+    Args:
+        loss: The likelihood.
+        minimum: Its best fit.
+    """
+    names, yields = names_of(loss.parameters), yields_in(loss)
+    lower, upper = limits_of(loss.parameters)
+    variances = np.diag(minimum.covariance())
+    for k, parameter in enumerate(loss.parameters):
+        if not parameter.floating:
+            continue
+        value, slope = float(minimum.theta[k]), float(minimum.evaluation.gradient[k])
+        for side, edge, pushed in (("lower", lower[k], slope > 0.0), ("upper", upper[k], slope < 0.0)):
+            if value == edge and pushed:
+                _log.warning(
+                    "%s ended at its %s limit of %g, beyond which the likelihood is larger: it has no error there, "
+                    "and what is said of the others holds if the limit is meant",
+                    names[k],
+                    side,
+                    edge,
+                )
+        error = float(np.sqrt(variances[k])) if variances[k] > 0.0 else 0.0
+        if names[k] in yields and error > 0.0 and value < -_TOO_FEW * error:
+            _log.warning(
+                "%s = %.4g +- %.2g is %.1f errors below zero: there are fewer events than the model has without it; "
+                "check whether some were cut out, or whether the background describes them",
+                names[k],
+                value,
+                error,
+                -value / error,
+            )
+
+
+def without_maximum_below(loss: Likelihood, minimum: Minimum, index: int, limits: tuple[Array, Array]) -> bool:
+    """Whether there is no best fit because one number of events runs to minus infinity; says so if it is.
+
+    Args:
+        loss: The likelihood.
+        minimum: What was found.
+        index: Index of the parameter.
+        limits: Lower and upper limits, each of shape (P,).
+    """
+    name = names_of(loss.parameters)[index]
+    if minimum.away is None or not minimum.away[index] < 0.0 or name not in yields_in(loss) or limits[0][index] >= 0.0:
+        return False
+    _log.warning(
+        "the likelihood has no maximum, %s runs to -inf: there are few events, and none of them is like the signal; "
+        "what is asked is answered for %s of zero or more",
+        name,
+        name,
+    )
+    return True

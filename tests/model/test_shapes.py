@@ -96,6 +96,23 @@ def test_wrong_input_is_named():
         finite_limits(zfit.Space("m", -np.inf, np.inf))
 
 
+@pytest.mark.parametrize(
+    ("p1", "p2", "t", "log_integral"),
+    [
+        (-800.0, 0.0, 1.0, 800.0 - np.log(800.0)),  # of exp(800 t) on [0, 1]
+        (3000.0, 0.0, 0.0, -np.log(3000.0)),
+        (-2000.0, -2000.0, 0.5, 500.0 + 0.5 * np.log(np.pi / 2000.0)),  # a Gaussian of width 0.016
+    ],
+)
+def test_steep_shapes_have_a_density(p1, p2, t, log_integral):
+    values = zfit.Parameter("p1", p1), zfit.Parameter("p2", p2)
+    pdf = ExpQuadratic(zfit.Space("m", 90, 180), *values)
+    exact = np.exp((p2 * t - p1) * t - log_integral) / 90.0
+    assert evaluate(pdf, np.array([90.0 + 90.0 * t]))[0] == pytest.approx(exact, rel=1e-9)
+    family = exponential_family(pdf)
+    assert family.log_integral(np.array([p1, p2])) == pytest.approx(log_integral + np.log(90.0), rel=1e-12)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # zfit's own of such spaces
 def test_a_space_of_two_ranges_is_refused_in_one_line():
     closed = zfit.Space("m", 90, 115) + zfit.Space("m", 135, 180)
