@@ -137,7 +137,7 @@ def main() -> None:
     assert compiled is not None
     names = [str(p.name) for p in loss.parameters]
     base = loss.theta()
-    sample = ImportanceSample(loss, events=4000, seed=2)
+    sample = ImportanceSample(loss, events=1000, seed=2)
     print(f"{options.n} data sets of each size, four features; CPU ms are those of one set with all its questions")
     print(f"{'events':>7} {'fit':>6} {'interval':>9} {'Z':>6} {'limit':>6} {NO_MAXIMUM:>11} {'else':>5} {'CPU ms':>7}")
     seen: Counter[str] = Counter()

@@ -43,7 +43,7 @@ from hisigma_zfit.likelihood.protocol import has_weights, limits_of, names_of, s
 from hisigma_zfit.results.show import table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Sequence
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.likelihood.protocol import Likelihood
@@ -323,28 +323,22 @@ class Profiler:
     def _conditional(self, value: npt.ArrayLike, first: Array | None, tolerance: float) -> Minimum:
         """The first conditional minimum that a start leads to, or the last failure."""
         failed = None
-        for theta in self._starts(value, first):
+        for start in (first, self.minimum.theta, self._start):
+            if start is None:
+                continue
+            theta = start.copy()
+            theta[self.indices] = value
             found = minimise(self.evaluator, theta, self._others, limits=self.limits, tolerance=tolerance)
             if found.converged:
                 return found
             if failed is None or failed.status is Status.UNDEFINED:
                 failed = found
         assert failed is not None
-        return failed
-
-    def _starts(self, value: npt.ArrayLike, first: Array | None) -> Iterator[Array]:
-        """Where a conditional fit may start, the likeliest place first."""
-        for start in (first, self.minimum.theta, self._start):
-            if start is not None:
-                theta = start.copy()
-                theta[self.indices] = value
-                yield theta
         # a best fit without background, say, is no place to start without signal, nor is where it came from
-        theta = self.minimum.theta.copy()
-        theta[self.indices] = value
         raised = with_a_density(self.loss, self.evaluator, theta, self._others, self.limits)
         if raised is not None:
-            yield raised
+            found = minimise(self.evaluator, raised, self._others, limits=self.limits, tolerance=tolerance)
+        return found if found.converged else failed  # a place that was made up says nothing where it fails
 
     def _foretold(self, value: npt.ArrayLike) -> Array | None:
         """All parameters where the parabola has its conditional minimum."""
