@@ -32,7 +32,8 @@ import zfit
 from numba_stats import crystalball_ex
 
 from hisigma_zfit.fitting.minimizer import fit
-from hisigma_zfit.fitting.profiler import Profiler, profile
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.fitting.scans import profile
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 
 if TYPE_CHECKING:

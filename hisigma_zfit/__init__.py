@@ -40,7 +40,7 @@ _PUBLIC = {
     "nuisance": "model.systematics",
     "ExtendedNLL": "likelihood.nll",
     "fit": "fitting.minimizer",
-    "profile": "fitting.profiler",
+    "profile": "fitting.scans",
     "discovery": "inference.hypotests",
     "interval": "inference.hypotests",
     "upper_limit": "inference.hypotests",

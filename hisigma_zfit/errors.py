@@ -6,7 +6,7 @@ turns `InputError` into exit code 2 without a traceback; every other exception i
 
 from __future__ import annotations
 
-__all__ = ["DomainError", "FitError", "HiSigmaError", "InputError", "RunFolderError"]
+__all__ = ["DomainError", "FitError", "HiSigmaError", "InputError", "NoMaximumError", "RunFolderError"]
 
 
 class HiSigmaError(Exception):
@@ -40,3 +40,7 @@ class DomainError(InputError):
 
 class FitError(HiSigmaError):
     """A fit did not converge and the fallback did not either."""
+
+
+class NoMaximumError(FitError):
+    """The likelihood has no maximum: it grows for ever as parameters run away."""

@@ -12,18 +12,39 @@ from __future__ import annotations
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 import zfit
 from zfit.z.random import get_prng
+
+from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
 
-    import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["OpenLoss", "OpenResult", "random_seed"]
+__all__ = ["OpenLoss", "OpenResult", "random_seed", "require_one_range"]
+
+
+def require_one_range(space: Any) -> None:
+    """Refuse zfit's spaces of several ranges, whose limits are none and which zfit gives up.
+
+    Args:
+        space: A zfit space, or anything else, which passes.
+
+    Raises:
+        InputError: It has several ranges.
+    """
+    parts = tuple(getattr(space, "spaces", ()))  # of zfit's MultiSpace, whose own count of them fails
+    if len(parts) > 1:
+        ranges = " and ".join(str(np.ravel(part.limits).tolist()) for part in parts)
+        raise InputError.from_parts(
+            expected=f"one range of {', '.join(space.obs)}",
+            got=f"{len(parts)}: {ranges}",
+            do="give the whole range, and leave out events of a region with data.sidebands(mass, region)",
+        )
 
 
 class OpenLoss(zfit.loss.ExtendedUnbinnedNLL):

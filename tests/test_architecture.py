@@ -19,6 +19,7 @@ WORKER = [
     "fitting.limits",
     "fitting.newton",
     "fitting.profiler",
+    "fitting.starts",
     "learn.splines",
     "learn.streams",
     "likelihood.auxiliary",

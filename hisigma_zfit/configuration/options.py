@@ -47,7 +47,7 @@ Pair = Annotated[tuple[_File, _File], Paths()]  # files at +1 and -1 standard de
 class Options(BaseModel):
     """Options of a task or of a part of it; immutable, and nothing but the fields is accepted."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:

@@ -16,6 +16,7 @@ from hisigma_zfit.learn.kinded_transform import KindedTransform, dequantised, in
 from hisigma_zfit.learn.kinds import resolve_kinds
 from hisigma_zfit.learn.moving import Coordinates
 from hisigma_zfit.learn.resampling import held_out_mask, validation_mask
+from hisigma_zfit.zfit_internals import require_one_range
 
 if TYPE_CHECKING:
     import os
@@ -142,6 +143,7 @@ def _names(columns: zfit.Space | Sequence[str]) -> tuple[str, ...]:
 
 
 def _limits(columns: zfit.Space | Sequence[str], n: int) -> list[tuple[float, float]]:
+    require_one_range(columns)
     if not getattr(columns, "has_limits", False):
         return [(-np.inf, np.inf)] * n
     space: Any = columns

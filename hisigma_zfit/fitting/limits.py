@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AsimovCurve", "asymptotic_cls", "bounded_t", "cls_limit"]
 
 
+_DEEP = 1e4  # arguments of the normal tails, beyond which these are their leading terms to 1e-8
 _STEPS = 24  # exact points of a curve; between them it is good to 1e-4 of sqrt(t)
 
 
@@ -83,17 +84,21 @@ def _t_or_nan(profile: Profiler, value: float) -> float:
 def asymptotic_cls(q: float, q_asimov: float) -> float:
     """CLs from the observed test statistic q-tilde and its Asimov value (arXiv:1007.1727, eqs. 65 and 69).
 
+    Where the second is next to nothing it is exp(-q / 2): one for a tested value of zero, whatever rounding has made of
+    the two.
+
     Args:
         q: q-tilde of the tested value.
         q_asimov: The same on background-only Asimov data.
     """
-    q, q_asimov = max(q, 0.0), max(q_asimov, 1e-300)  # rounding may make either of them negative
+    q, q_asimov = max(q, 0.0), max(q_asimov, 0.0)  # rounding may make either of them negative
     root, root_asimov = np.sqrt(q), np.sqrt(q_asimov)
     if q <= q_asimov:
-        p_sb, p_b = norm.sf(root), norm.sf(root - root_asimov)
-    else:
-        p_sb, p_b = norm.sf((q + q_asimov) / (2 * root_asimov)), norm.sf((q - q_asimov) / (2 * root_asimov))
-    return float(p_sb / p_b) if p_b > 0 else 0.0
+        return float(np.exp(norm.logsf(root) - norm.logsf(root - root_asimov)))
+    if q > _DEEP * root_asimov:  # both tails by their leading terms, whose difference would be rounding
+        return float(np.exp(-0.5 * q) * (q - q_asimov) / (q + q_asimov))
+    above, below = (q + q_asimov) / (2 * root_asimov), (q - q_asimov) / (2 * root_asimov)
+    return float(np.exp(norm.logsf(above) - norm.logsf(below)))
 
 
 def bounded_t(profile: Profiler, value: float) -> float:

@@ -14,10 +14,11 @@ from scipy.stats import chi2
 from zfit.minimize import BaseMinimizer, minimize_supports
 from zfit.result import Approximations, FitResult
 
-from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.errors import FitError, InputError, NoMaximumError
 from hisigma_zfit.fitting.newton import Minimum, Status, minimise, sandwich
 from hisigma_zfit.fitting.plain_fits import fit_plain
 from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.fitting.starts import warn_of_limits, with_a_density
 from hisigma_zfit.likelihood.protocol import Likelihood, limits_of, names_of, scatter_of
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
 from hisigma_zfit.zfit_internals import OpenResult
@@ -25,21 +26,22 @@ from hisigma_zfit.zfit_internals import OpenResult
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
 
-__all__ = ["Newton", "NewtonResult", "fit"]
+__all__ = ["Newton", "NewtonResult", "fit", "fit_physical"]
 
 
 _log = logging.getLogger(__name__)
+
+_MINUIT_CALLS = 2000  # where Minuit gives up; a fit that works takes a hundred
 
 
 def _profile_errors(result: FitResult, params: Any, cl: float | None = None, sigma: float | None = None) -> Any:
     """Asymmetric errors from the crossings of the profile, in zfit's layout of `FitResult.errors`."""
     level = sigma**2 if sigma is not None else float(chi2.ppf(ONE_SIGMA if cl is None else cl, 1))
     errors = {}
-    with result:
-        for parameter in params:
-            profiler = Profiler(result.loss, parameter)
-            lower, upper = profiler.interval(level)
-            errors[parameter] = {"lower": lower - profiler.best, "upper": upper - profiler.best, "cl": cl}
+    for parameter in params:
+        profiler = Profiler.of(result, parameter)
+        lower, upper = profiler.interval(level)
+        errors[parameter] = {"lower": lower - profiler.best, "upper": upper - profiler.best, "cl": cl}
     return errors, None
 
 
@@ -163,6 +165,7 @@ def fit(loss: Any, *, minimizer: Any = None) -> Any:
     Raises:
         InputError: The density is not positive for some event at the start, `loss` is no likelihood, or a zfit
             minimiser for one that is no zfit loss.
+        NoMaximumError: The likelihood has no maximum, as that of few events which are all unlike the signal.
         FitError: No minimiser converged, or the data determine only a combination of some parameters.
 
     Example:
@@ -184,21 +187,7 @@ def fit(loss: Any, *, minimizer: Any = None) -> Any:
                 do="leave minimizer out, or wrap a RatioLikelihood in a RatioLoss",
             )
         return fit_plain(loss)
-    if minimizer is not None:
-        result = minimizer.minimize(loss)
-    else:
-        result = Newton().minimize(loss)
-        minimum: Minimum = result.info["minimum"]
-        undetermined = minimum.undetermined(names_of(loss.parameters))
-        if minimum.status is Status.FLAT:
-            _log.warning("nothing depends on %s: left alone, without an error", ", ".join(undetermined))
-        elif undetermined:
-            raise FitError(
-                f"the data do not determine {' and '.join(undetermined)} apart; fix or constrain one of them"
-            )
-        if not result.converged:
-            _log.warning("Newton's method did not converge (edm %.3g); trying Minuit", result.edm)
-            result = zfit.minimize.Minuit(gradient="zfit").minimize(loss)
+    result = _best(loss) if minimizer is None else minimizer.minimize(loss)
     if not result.converged:
         values = ", ".join(f"{p.name} = {v['value']:.4g}" for p, v in result.params.items())
         raise FitError(f"the fit did not converge: it stopped at {values}; check start values and limits")
@@ -209,6 +198,83 @@ def fit(loss: Any, *, minimizer: Any = None) -> Any:
     else:
         result.hesse(method="hesse_np", name="hesse")
     return result
+
+
+def fit_physical(loss: Any, poi: Any) -> Any:
+    """The fit, with the parameter of interest bounded at zero if the likelihood has no maximum otherwise.
+
+    Args:
+        loss: See `fit`.
+        poi: The zfit parameter of interest, a number of events; gets the limit if it must.
+
+    Raises:
+        FitError: As for `fit`.
+    """
+    try:
+        return fit(loss)
+    except NoMaximumError as error:
+        if poi.has_limits or poi.name not in loss.yields:
+            raise
+        _log.warning("%s; %s of zero or more is fitted", error, poi.name)
+        poi.set_value(0.0)
+        poi.lower = 0.0
+        return fit(loss)
+
+
+def _best(loss: Any) -> Any:
+    """The best fit by Newton's method from one start or another, or by Minuit, and what there is to say of it.
+
+    Raises:
+        FitError: The likelihood has no maximum, or a combination of parameters is not determined.
+    """
+    names, start = names_of(loss.parameters), loss.theta()
+    result = Newton().minimize(loss)
+    if not result.converged and not _unbounded(result):
+        result = _from_elsewhere(loss, start) or result
+    minimum: Minimum = result.info["minimum"]
+    if _unbounded(result):
+        zfit.param.set_values(loss.parameters, start)
+        minimum.required("the fit", names)
+    undetermined = minimum.undetermined(names)
+    if minimum.status is Status.FLAT:
+        _log.warning("nothing depends on %s: left alone, without an error", ", ".join(undetermined))
+    elif undetermined:
+        raise FitError(f"the data do not determine {' and '.join(undetermined)} apart; fix or constrain one of them")
+    if not result.converged:
+        _log.warning("Newton's method did not converge (edm %.3g); trying Minuit", result.edm)
+        return _by_minuit(loss)
+    warn_of_limits(loss, minimum)
+    return result
+
+
+def _unbounded(result: Any) -> bool:
+    return bool(result.info["minimum"].status is Status.UNBOUNDED)
+
+
+def _from_elsewhere(loss: Any, start: Array) -> Any | None:
+    """Newton's method once more, from events of every component; None if there is no such place or it fails too."""
+    floating = [k for k, p in enumerate(loss.parameters) if p.floating]
+    other = with_a_density(loss, loss.evaluator(), start, floating, limits_of(loss.parameters))
+    if other is None:
+        return None
+    zfit.param.set_values([loss.parameters[k] for k in floating], other[floating])
+    result = Newton().minimize(loss)
+    if result.converged or _unbounded(result):
+        return result
+    zfit.param.set_values([loss.parameters[k] for k in floating], start[floating])
+    return None
+
+
+def _by_minuit(loss: Any) -> Any:
+    """Minuit with an end, whatever it meets.
+
+    Raises:
+        FitError: It met what it cannot work with.
+    """
+    try:
+        return zfit.minimize.Minuit(gradient="zfit", maxiter=_MINUIT_CALLS).minimize(loss)
+    except (RuntimeError, ValueError, ArithmeticError) as error:
+        raise FitError(f"the fit did not converge, and Minuit ended in: {str(error).splitlines()[0]}") from error
 
 
 def _require_start(loss: Any) -> None:

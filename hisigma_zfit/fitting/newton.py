@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from hisigma_zfit.errors import FitError
+from hisigma_zfit.errors import FitError, NoMaximumError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,9 @@ __all__ = ["Minimum", "Status", "minimise", "sandwich"]
 
 _STALLED = 1e-5  # distance to the minimum, in units of -log L, that is as good as none where rounding stops the search
 _DETERMINED = 1e-10  # least eigenvalue of a Hessian in units of its diagonal that is not taken for rounding
+_RUNAWAY = 1e8  # distance from the start, in its units, up to which a search without end is followed
+_FAR_GONE = 1e3  # distance from which on a parameter is one of those that run away
+_FEWEST_STEPS = 10  # of a search before it may be called one without end
 _LEAST = 1e-8  # of the squared gradient: no single parameter promises more than 5e7 units of -log L
 
 
@@ -31,6 +34,7 @@ class Status(Enum):
     CONVERGED = "converged"  # a minimum, within the limits
     FLAT = "flat"  # the same, but some parameters have no effect on the likelihood there
     NOT_CONVERGED = "not converged"  # the search stopped elsewhere: its value says nothing
+    UNBOUNDED = "unbounded"  # -log L falls for ever as parameters run away: there is no minimum
     UNDEFINED = "undefined"  # the density is not positive for all events: -log L is infinite
 
     @property
@@ -52,6 +56,7 @@ class Minimum:
         iterations: Newton steps that were taken.
         calls: Evaluations of the likelihood.
         status: Whether it is a minimum; ask for it before anything else is used.
+        away: Where the parameters run to if there is none, in units of their start, shape (P,); else None.
     """
 
     theta: Array
@@ -62,21 +67,32 @@ class Minimum:
     iterations: int
     calls: int
     status: Status
+    away: Array | None = None
 
     @property
     def converged(self) -> bool:
         """Whether a minimum was found."""
         return self.status.is_minimum
 
-    def required(self, what: str) -> Minimum:
+    def required(self, what: str, names: Sequence[str] = ()) -> Minimum:
         """Itself, if it is a minimum.
 
         Args:
             what: What was fitted, for the message.
+            names: Names of all parameters, P of them.
 
         Raises:
+            NoMaximumError: There is none.
             FitError: It is none.
         """
+        if self.away is not None:
+            running = np.flatnonzero(np.abs(self.away) > 0.01 * np.abs(self.away).max()).tolist()
+            known = names or [f"parameter {k}" for k in range(self.away.size)]
+            ends = [f"{known[k]} runs to {'+' if self.away[k] > 0 else '-'}inf" for k in running]
+            raise NoMaximumError(
+                f"{what} has no best values: the likelihood has no maximum, {' and '.join(ends)}; give "
+                f"{known[running[0]]} a limit, or more events"
+            )
         if self.status is Status.UNDEFINED:
             raise FitError(f"{what} has no positive density at some event; check start values and limits")
         if not self.converged:
@@ -159,6 +175,57 @@ def _direction(gradient: Array, hessian: Array) -> tuple[Array, bool]:
     return step, bool(values[0] > 0.0)
 
 
+def _descended(
+    evaluator: Evaluator,
+    theta: Array,
+    value: float,
+    active: npt.NDArray[np.intp],
+    step: Array,
+    slope: float,
+    lower: Array,
+    upper: Array,
+) -> tuple[tuple[Array, Evaluation] | None, int]:
+    """The first point on a shortened step that is low enough, and the number of evaluations; None if there is none."""
+    length, calls = 1.0, 0
+    while length > 1e-10:
+        trial = theta.copy()
+        trial[active] = np.clip(theta[active] + length * step, lower[active], upper[active])
+        there = evaluator.evaluate(trial)
+        calls += 1
+        # rounding of a sum over many events must not stop the last step
+        if there.value <= value + 1e-4 * length * slope + 1e-12 * abs(value):
+            return (trial, there), calls
+        length *= 0.5 if np.isfinite(there.value) else 0.1
+    return None, calls
+
+
+def _away(evaluator: Evaluator, path: Sequence[tuple[Array, float]], lower: Array, upper: Array) -> Array | None:
+    """The direction in which -log L falls for ever, if the way of a search says so; its parts in units of the start.
+
+    Where a likelihood has no maximum, Newton's steps double: the straight line on which they run away, a thousand times
+    as far, tells it from a search that got stuck.  A likelihood of few events has none if all of them are unlike the
+    signal: the density may then be negative between them, and fewer events than none be expected.
+    """
+    start = path[0][0]
+    size = 1.0 + np.abs(start)
+    near = [k for k, (theta, _) in enumerate(path) if (np.abs(theta - start) / size).max() < _RUNAWAY]
+    last = near[-1]
+    if last < _FEWEST_STEPS:
+        return None
+    theta, value = path[last]
+    gone = (np.abs(theta - start) / size > _FAR_GONE) & (theta > lower) & (theta < upper)  # the others may stay
+    # in proportion, so that the ratio of two numbers of events stays what it is: it may be all that keeps a density
+    way = np.where(gone, theta, 0.0)
+    if not way.any():
+        return None
+    for factor in (10.0, 100.0, 1000.0):
+        there = evaluator.value(np.clip(theta + factor * way, lower, upper))
+        if not there < value - 0.01:
+            return None
+        value = there
+    return np.asarray(way / size)
+
+
 def minimise(
     evaluator: Evaluator,
     start: Array,
@@ -186,8 +253,8 @@ def minimise(
     theta = start.astype(np.float64, copy=True)
     theta[free] = np.clip(theta[free], lower[free], upper[free])
     here, calls, edm, status = evaluator.evaluate(theta), 1, np.inf, Status.NOT_CONVERGED
-    active, flat, iterations = free, free[:0], 0
-    while iterations <= max_iterations:
+    active, flat, path = free, free[:0], [(theta, here.value)]
+    while len(path) <= max_iterations + 1:
         if not np.isfinite(here.value):
             status = Status.UNDEFINED
             break
@@ -206,27 +273,29 @@ def minimise(
             break
         if not (np.isfinite(gradient).all() and np.isfinite(hessian).all()):
             break
-        step, convex = _direction(gradient, hessian)
+        try:
+            step, convex = _direction(gradient, hessian)
+        except np.linalg.LinAlgError:  # squares of what is next to infinite
+            break
         slope = float(gradient @ step)
         edm = -0.5 * slope
         if edm < tolerance and convex:
             status = Status.CONVERGED
             break
-        length, accepted = 1.0, False
-        while length > 1e-10:
-            trial = theta.copy()
-            trial[active] = np.clip(theta[active] + length * step, lower[active], upper[active])
-            there = evaluator.evaluate(trial)
-            calls += 1
-            # rounding of a sum over many events must not stop the last step
-            if there.value <= here.value + 1e-4 * length * slope + 1e-12 * abs(here.value):
-                theta, here, accepted = trial, there, True
-                iterations += 1
-                break
-            length *= 0.5 if np.isfinite(there.value) else 0.1
-        if not accepted:
+        further, tried = _descended(evaluator, theta, here.value, active, step, slope, lower, upper)
+        calls += tried
+        if further is None:
             status = Status.CONVERGED if convex and edm < _STALLED else status
+            break
+        theta, here = further
+        path.append((theta, here.value))
+        if len(path) % 25 == 0 and _away(evaluator, path, lower, upper) is not None:
             break
     if status is Status.CONVERGED and flat.size:
         status = Status.FLAT
-    return Minimum(theta, here, active, flat, float(edm), iterations, calls, status)
+    away = None
+    if status is not Status.UNDEFINED and len(path) > _FEWEST_STEPS:
+        # where all slopes vanish in the distance, a search may take it for a minimum
+        away = _away(evaluator, path, lower, upper)
+        status = status if away is None else Status.UNBOUNDED
+    return Minimum(theta, here, active, flat, float(edm), len(path) - 1, calls, status, away)

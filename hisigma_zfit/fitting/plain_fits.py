@@ -14,6 +14,7 @@ import numpy as np
 
 from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.newton import Minimum, Status, minimise
+from hisigma_zfit.fitting.starts import found_from, warn_of_limits
 from hisigma_zfit.likelihood.protocol import limits_of, names_of, scatter_of
 from hisigma_zfit.results.show import table
 
@@ -29,6 +30,7 @@ __all__ = ["LikelihoodFit", "fit_plain"]
 _log = logging.getLogger(__name__)
 
 _TOLERANCE = 1e-6
+_MINUIT_CALLS = 2000  # where Minuit gives up; a fit that works takes a hundred
 
 
 class _ByParameter(dict[Any, dict[str, Any]]):
@@ -119,7 +121,9 @@ def fit_plain(loss: Likelihood) -> LikelihoodFit:
     evaluator, start, limits = loss.evaluator(), loss.theta(), limits_of(loss.parameters)
     free = np.array([k for k, p in enumerate(loss.parameters) if p.floating], dtype=np.intp)
     names = names_of(loss.parameters)
-    minimum = minimise(evaluator, start, free, limits=limits, tolerance=_TOLERANCE)
+    minimum = found_from(loss, evaluator, start, free.tolist(), limits, tolerance=_TOLERANCE)
+    if minimum.status is Status.UNBOUNDED:
+        minimum.required("the fit", names)
     undetermined = minimum.undetermined(names)
     if minimum.status is Status.FLAT:
         _log.warning("nothing depends on %s: left alone, without an error", ", ".join(undetermined))
@@ -129,7 +133,8 @@ def fit_plain(loss: Likelihood) -> LikelihoodFit:
         _log.warning("Newton's method did not converge (edm %.3g); trying Minuit", minimum.edm)
         theta = _minuit(evaluator, minimum.theta, free, limits, names)
         minimum = minimise(evaluator, theta, free, limits=limits, tolerance=_TOLERANCE)
-    minimum.required("the fit")
+    minimum.required("the fit", names)
+    warn_of_limits(loss, minimum)
     for parameter, value in zip(loss.parameters, minimum.theta.tolist(), strict=True):
         if parameter.floating and hasattr(parameter, "set_value"):
             parameter.set_value(value)
@@ -155,5 +160,5 @@ def _minuit(
     )
     minuit.errordef = Minuit.LIKELIHOOD
     minuit.limits = list(zip(limits[0][free], limits[1][free], strict=True))
-    minuit.migrad()
+    minuit.migrad(ncall=_MINUIT_CALLS)
     return at(np.array(minuit.values))

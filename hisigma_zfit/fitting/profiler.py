@@ -1,6 +1,6 @@
 """Profile likelihoods: -log L minimised over all parameters but one, or a few.  Numpy only, for toys too.
 
-What to use when: `profile` for a scan of one parameter; `Profiler.interval` for where it reaches a level (MINOS).
+What to use when: `scans.profile` for a scan of one parameter; `Profiler.interval` for where it reaches a level (MINOS).
 
 What a fit that fails means is the same for all that ask:
 
@@ -10,6 +10,8 @@ What a fit that fails means is the same for all that ask:
   there, which is its value.  `discovery` says so instead of an infinite significance.
 - Two places go on without the value, and tell: `scan` leaves NaN with a warning; a toy is NaN in its study, which
   counts it as failed, and fails itself with more than one in ten of them.
+- A likelihood of few events may have no maximum because a negative number of signal events is ever more likely.  It is
+  then asked as one of a signal that is not negative, with a warning: the best value is zero, at the limit.
 - Parameters without effect are let go of (`Status.FLAT`): what does not depend on them is as good as ever.
 
 Events with weights fluctuate as the events do, so that -log L is too steep or too flat: with 4 for every weight its
@@ -36,6 +38,7 @@ from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.crossings import find_crossing
 from hisigma_zfit.fitting.curves import ProfileCurve
 from hisigma_zfit.fitting.newton import Minimum, Status, minimise, sandwich
+from hisigma_zfit.fitting.starts import found_from, values_of, with_a_density, without_maximum_below
 from hisigma_zfit.likelihood.protocol import has_weights, limits_of, names_of, scatter_of
 from hisigma_zfit.results.show import table
 
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.likelihood.protocol import Likelihood
 
-__all__ = ["Profiler", "profile"]
+__all__ = ["Profiler"]
 
 
 _log = logging.getLogger(__name__)
@@ -115,13 +118,23 @@ class Profiler:
         self.moved = sorted({*floating, *self.indices})
         self._quick = quick
         self.scale = 1.0
-        self.minimum = minimise(
-            self.evaluator,
-            self._start,
-            self.moved,
-            limits=self.limits,
-            tolerance=_TOLERANCE if quick else _GLOBAL_TOLERANCE,
-        ).required("the fit")
+        tolerance = _TOLERANCE if quick else _GLOBAL_TOLERANCE
+        self.minimum = found_from(loss, self.evaluator, self._start, self.moved, self.limits, tolerance=tolerance)
+        if len(self.names) == 1 and without_maximum_below(loss, self.minimum, self.index, self.limits):
+            self.limits[0][self.index] = 0.0
+            self.minimum = found_from(loss, self.evaluator, self._start, self.moved, self.limits, tolerance=tolerance)
+        self.minimum.required("the fit", self._names)
+
+    @classmethod
+    def of(cls, result: Any, poi: str | Any | Sequence[str | Any], *, held: Collection[str] = ()) -> Profiler:
+        """The profile of a fit's likelihood from the fit's own values, whatever its parameters have become since.
+
+        Args:
+            result: A fit result, or a likelihood at its current values.
+            poi: As for the class.
+            held: As for the class.
+        """
+        return cls(getattr(result, "loss", result), poi, held=held, start=values_of(result))
 
     def shown(self) -> dict[str, Any]:
         """What `repr` and a notebook show, by name."""
@@ -302,15 +315,14 @@ class Profiler:
         """
         first = self._foretold(value) if start is None and self._quick else start
         found = self._conditional(value, first, _TOLERANCE)
-        if found.status is Status.NOT_CONVERGED:
+        if not found.converged and found.status is not Status.UNDEFINED:
             values = ", ".join(f"{n} = {v:.4g}" for n, v in zip(self.names, np.atleast_1d(value), strict=True))
-            found.required(f"the fit with {values}")
+            found.required(f"the fit with {values}", self._names)
         return found
 
     def _conditional(self, value: npt.ArrayLike, first: Array | None, tolerance: float) -> Minimum:
         """The first conditional minimum that a start leads to, or the last failure."""
         failed = None
-        # a best fit without background, say, is no place to start without signal
         for start in (first, self.minimum.theta, self._start):
             if start is None:
                 continue
@@ -322,7 +334,11 @@ class Profiler:
             if failed is None or failed.status is Status.UNDEFINED:
                 failed = found
         assert failed is not None
-        return failed
+        # a best fit without background, say, is no place to start without signal, nor is where it came from
+        raised = with_a_density(self.loss, self.evaluator, theta, self._others, self.limits)
+        if raised is not None:
+            found = minimise(self.evaluator, raised, self._others, limits=self.limits, tolerance=tolerance)
+        return found if found.converged else failed  # a place that was made up says nothing where it fails
 
     def _foretold(self, value: npt.ArrayLike) -> Array | None:
         """All parameters where the parabola has its conditional minimum."""
@@ -374,21 +390,3 @@ class Profiler:
     def interval(self, level: float) -> tuple[float, float]:
         """Both crossings of `level` (1 for 68.3 %, 3.84 for 95 %)."""
         return self.crossing(level, upwards=False), self.crossing(level, upwards=True)
-
-
-def profile(loss: Likelihood | Any, poi: str | Any, values: npt.ArrayLike) -> Array:
-    """Profiled 2 dNLL of one parameter, paper (arXiv:2506.06438) eq. 2.2.
-
-    Args:
-        loss: The likelihood, or the result of its fit; its parameters' values are the start and are not changed.
-        poi: The parameter, or its name.
-        values: Scan points, shape (n,).
-
-    Returns:
-        t at the points, shape (n,); infinite where the density is not positive.
-
-    Example:
-        >>> hz.profile(hz.examples.likelihood(), "n_sig", [0.0, 41.4]).round(2)  # Z^2 at zero, and the minimum
-        array([21.29,  0.  ])
-    """
-    return Profiler(getattr(loss, "loss", loss), poi).scan(values)

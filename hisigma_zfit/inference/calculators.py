@@ -75,8 +75,7 @@ class _Sampled:
     def _profiler(self, name: str) -> Profiler:
         """Profile of the data, from the best fit whatever the parameters' current values are."""
         if name not in self._profilers:
-            with self.bestfit:
-                self._profilers[name] = Profiler(self.loss, name)
+            self._profilers[name] = Profiler.of(self.bestfit, name)
         return self._profilers[name]
 
     def _pool(self, name: str) -> Sample:

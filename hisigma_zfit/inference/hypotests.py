@@ -26,6 +26,7 @@ from scipy.stats import chi2, norm
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.limits import asymptotic_cls, bounded_t, cls_limit
 from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.inference.decisive import warn_of_one_event
 from hisigma_zfit.likelihood.protocol import Likelihood
 from hisigma_zfit.results import Discovery, Interval, UpperLimit
 from hisigma_zfit.results.limits import LimitScan
@@ -62,6 +63,8 @@ _FAR = 1e12  # where a search for a limit gives up
 def as_profiler(result: Any, poi: str | Any) -> Profiler:
     """Profile of the parameter in a FitResult's or a likelihood's events; a `Profiler` is returned as it is.
 
+    That of a result begins at the result's own values, whatever its parameters have become since.
+
     Raises:
         InputError: It is neither.
     """
@@ -74,7 +77,7 @@ def as_profiler(result: Any, poi: str | Any) -> Profiler:
             got=type(loss).__name__,
             do="build the likelihood with hz.ExtendedNLL(model, data)",
         )
-    return Profiler(loss, poi)
+    return Profiler.of(result, poi)
 
 
 def check_level(cl: float) -> None:
@@ -117,7 +120,8 @@ def discovery(result: Any, poi: str | Any) -> Discovery:
         poi: The parameter of interest, or its name.
 
     Returns:
-        Z, p0 and q0; constraint terms are part of the likelihood.
+        Z, p0 and q0; constraint terms are part of the likelihood.  A warning names the event that gives most of q0, if
+        one does; see `hisigma_zfit.inference.decisive`.
 
     Raises:
         FitError: A fit did not converge, or the likelihood is zero at poi = 0.
@@ -128,6 +132,7 @@ def discovery(result: Any, poi: str | Any) -> Discovery:
     """
     profiler = as_profiler(result, poi)
     q0 = profiler.t(0.0) if profiler.best > 0 else 0.0
+    warn_of_one_event(profiler, q0)
     return as_discovery(profiler.name, q0, weighted=profiler.weighted)
 
 

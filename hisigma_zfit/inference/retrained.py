@@ -26,6 +26,7 @@ from hisigma_zfit.learn.streams import Purpose, seed_for, stream
 from hisigma_zfit.model.spectrum import fit_spectrum
 from hisigma_zfit.stored_files import read_json
 from hisigma_zfit.workers import finished
+from hisigma_zfit.zfit_internals import require_one_range
 
 if TYPE_CHECKING:
     import os
@@ -89,6 +90,8 @@ class Procedure:
                 got=str(mass),
                 do='write zfit.Space("m", lower, upper)',
             )
+        require_one_range(mass)
+        require_one_range(features)
         space: Any = features
         names = (space,) if isinstance(space, str) else tuple(getattr(space, "obs", space))
         edges = zip(space.v1.lower, space.v1.upper, strict=True) if getattr(features, "has_limits", False) else ()

@@ -7,6 +7,7 @@ and the weights of the variations.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,8 @@ __all__ = ["Columns", "Term", "build_columns", "columns_and_reference", "compone
 
 # Log of the largest ratio of densities that may stand in the columns: four of them are multiplied before the logarithm.
 _FAR = 100.0
+_FARTHEST = 300.0  # log of the largest ratio of densities that is told from infinity
+_log = logging.getLogger(__name__)
 
 
 def data_version(data: zfit.Data) -> int:
@@ -65,7 +68,22 @@ def build_columns(terms: Sequence[Term], data: zfit.Data) -> Columns:
     Raises:
         DomainError: Events at which every component's density is zero.
     """
-    return columns_and_reference(terms, data)[0]
+    columns, reference = columns_and_reference(terms, data)
+    far = np.flatnonzero(np.any((columns.ratio > 0.0) & (columns.ratio <= np.exp(-_FARTHEST)), axis=0))
+    if far.size and not all(term.frozen and term.mass is not None for term in terms):
+        row = np.asarray(data.value())[far[0]].tolist()
+        values = ", ".join(f"{name} = {value:.5g}" for name, value in zip(data.obs, row, strict=True))
+        _log.warning(
+            "%d of %d events are e^%.0f times as likely for one component as for another, or more, which is taken for "
+            "e^%.0f; the first is row %d (%s): no density is known so far out",
+            far.size,
+            reference.size,
+            _FARTHEST,
+            _FARTHEST,
+            far[0],
+            values,
+        )
+    return columns
 
 
 def columns_and_reference(terms: Sequence[Term], data: zfit.Data) -> tuple[Columns, Array]:
@@ -80,6 +98,9 @@ def columns_and_reference(terms: Sequence[Term], data: zfit.Data) -> tuple[Colum
     for row, term in zip(log_ratio, terms, strict=True):
         row[:] = term.log_ratio(events)
         morphs.append(term.variations(events, row))
+    # beyond this squares overflow, and a fit cannot start; an exact zero stays one
+    lowest = log_ratio.max(axis=0, initial=-np.inf) - _FARTHEST
+    np.maximum(log_ratio, lowest, out=log_ratio, where=np.isfinite(log_ratio))
     reference = _reference(terms, log_ratio)
     lost = ~np.isfinite(reference)
     if lost.any():

@@ -52,6 +52,11 @@ def _current(parameter: Any) -> float:
     return value
 
 
+def _double(value: float | Array) -> Any:
+    """A tensor in double precision, which TensorFlow does not make of a Python float by itself."""
+    return tf.constant(value, tf.float64)
+
+
 def _data_constant(columns: Columns) -> float:
     """Part of -log L that only the data decide; zfit writes log N! by Stirling's formula, so this does too."""
     n = columns.total
@@ -133,12 +138,26 @@ class ExtendedNLL(OpenLoss):
         self._recipes: list[Recipe] = []
         self._parts: list[WeightedEvaluator] = []
         self._near: Evaluator | None = None
-        self.parameters = tuple(self.get_params(floating=None, is_yield=None, extract_independent=True))
-        self._constraint_parts = constraint_evaluators(self.constraints or (), self.parameters)
+        self._parameters: tuple[Any, ...] = ()
+        self._constraint_parts: tuple[Evaluator, ...] = ()
+        self._constrained: list[Any] | None = None
         self._refresh()
 
+    def _refresh_constraints(self) -> None:
+        """Notice constraints that were added to the list, as zfit's `add_constraints` does, or taken from it."""
+        held = list(self.constraints or ())
+        if self._constrained is not None and [*map(id, held)] == [*map(id, self._constrained)]:
+            return
+        found = tuple(self.get_params(floating=None, is_yield=None, extract_independent=True))
+        if found != self._parameters:  # one of a parameter that was not there: every index is another one
+            self._parameters = found
+            self._versions, self._columns, self._recipes, self._parts = [None] * len(self.model), [], [], []
+        self._constraint_parts = constraint_evaluators(held, found)
+        self._constrained, self._near = held, None
+
     def _refresh(self) -> None:
-        """Bring the columns up to date with data that changed in place and with frozen shapes that were moved."""
+        """Bring everything up to date: constraints, data that changed in place, frozen shapes that were moved."""
+        self._refresh_constraints()
         for k, (terms, data, frozen) in enumerate(zip(self._terms, self.data, self._frozen, strict=True)):
             with MOVING:
                 version = (data_version(data), tuple(map(_current, frozen)))
@@ -146,12 +165,18 @@ class ExtendedNLL(OpenLoss):
                 continue
             columns, self._near = build_columns(terms, data), None
             if k == len(self._columns):
-                self._recipes.append(likelihood_recipe(terms, columns, self.parameters))
+                self._recipes.append(likelihood_recipe(terms, columns, self._parameters))
                 self._columns.append(columns)
                 self._parts.append(self._recipes[k](columns))
             else:
                 self._columns[k], self._parts[k] = columns, self._recipes[k](columns)
             self._versions[k] = version
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """All parameters, P of them, those of constraints too."""
+        self._refresh_constraints()
+        return self._parameters
 
     def shown(self) -> dict[str, Any]:
         """What `repr` and a notebook show, by name."""
@@ -253,7 +278,7 @@ class ExtendedNLL(OpenLoss):
             return super().value(params=params, full=full)
         with self.values_set(params):
             value = self.evaluator().value(self.theta())
-        return tf.constant(value + self._constant(full), tf.float64)
+        return _double(value + self._constant(full))
 
     def data_constant(self) -> float:
         """What `value(full=True)` adds to the evaluator's value: the terms that only the data decide."""
@@ -275,7 +300,7 @@ class ExtendedNLL(OpenLoss):
         if not tf.executing_eagerly():
             return super().gradient(params, numgrad=numgrad, paramvals=paramvals)
         evaluation, at = self._at(params, paramvals)
-        return tf.constant(evaluation.gradient[at])
+        return _double(evaluation.gradient[at])
 
     def value_gradient(
         self, params: Any = None, *, full: bool | None = None, numgrad: bool | None = None, paramvals: Any = None
@@ -284,7 +309,7 @@ class ExtendedNLL(OpenLoss):
         if not tf.executing_eagerly():
             return super().value_gradient(params, full=full, numgrad=numgrad, paramvals=paramvals)
         evaluation, at = self._at(params, paramvals)
-        return tf.constant(evaluation.value + self._constant(full)), tf.constant(evaluation.gradient[at])
+        return _double(evaluation.value + self._constant(full)), _double(evaluation.gradient[at])
 
     def hessian(
         self, params: Any = None, hessian: Any = None, *, numgrad: bool | None = None, paramvals: Any = None
@@ -293,7 +318,7 @@ class ExtendedNLL(OpenLoss):
         if not tf.executing_eagerly():
             return super().hessian(params, hessian, numgrad=numgrad, paramvals=paramvals)
         evaluation, at = self._at(params, paramvals)
-        return tf.constant(_select(evaluation.hessian, at, hessian))
+        return _double(_select(evaluation.hessian, at, hessian))
 
     def value_gradient_hessian(
         self,
@@ -311,9 +336,9 @@ class ExtendedNLL(OpenLoss):
             )
         evaluation, at = self._at(params, paramvals)
         return (
-            tf.constant(evaluation.value + self._constant(full)),
-            tf.constant(evaluation.gradient[at]),
-            tf.constant(_select(evaluation.hessian, at, hessian)),
+            _double(evaluation.value + self._constant(full)),
+            _double(evaluation.gradient[at]),
+            _double(_select(evaluation.hessian, at, hessian)),
         )
 
     def traced_value(self, constraints: Iterable[Any], *, with_constant: bool) -> Any:

@@ -299,7 +299,7 @@ def ask(
     models: list[SignalPlusBackground] = list(result.loss.model)
     first, events = next(iter(inputs.values())), list(data)
     poi = str(models[0].poi.name)
-    profiler = Profiler(result.loss, poi)
+    profiler = Profiler.of(result, poi)
     if len(shapes) == 1:
         combined = combine(profiler, models, events, members, first.training.events, options)
     else:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hisigma_zfit.density import training
 from hisigma_zfit.density.tfp_flows import maf
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.learn.kinded_transform import infer_support
+from hisigma_zfit.learn.dependence import require_independent
+from hisigma_zfit.learn.kinded_transform import dequantised, infer_support
 from hisigma_zfit.learn.kinds import FeatureKind
 from hisigma_zfit.measurement.inputs import warn_of_other_events
 from hisigma_zfit.measurement.streams import Stream, stream_seed
@@ -24,7 +28,19 @@ if TYPE_CHECKING:
     from hisigma_zfit.measurement.inputs import Inputs, Sample
     from hisigma_zfit.measurement.options import TrainOptions
 
-__all__ = ["Densities", "Learned", "VariedDensities", "choices", "require_learnable", "train"]
+__all__ = [
+    "Densities",
+    "Learned",
+    "VariedDensities",
+    "choices",
+    "require_learnable",
+    "train",
+    "warn_of_signal_beside",
+]
+
+_log = logging.getLogger(__name__)
+
+_BESIDE = 0.05  # of the simulated signal in the sidebands that is worth a warning; tails of a peak are 1 or 2 %
 
 VariedDensities = dict[str, tuple["ConditionalFlow", "ConditionalFlow"]]  # nuisance -> densities at +1 and -1
 
@@ -76,16 +92,49 @@ def require_learnable(inputs: Inputs, *, category: str = "") -> None:
     """Check the events of every component, so that a mistake in the last does not wait for the training of the first.
 
     Raises:
-        InputError: There are too few of them, or a feature is constant or discrete; component and category are named.
+        InputError: There are too few of them, a feature is constant or discrete, or one is a function of others;
+            component and category are named.
     """
     kinds = {name: FeatureKind.parse(words, name=name) for name, words in inputs.kinds.items()}
     for component, sample in inputs.samples.items():
         for events in (sample.events, *(each for pair in sample.varied.values() for each in pair)):
-            for feature in inputs.features:
-                try:
-                    infer_support(events[feature], name=feature, kind=kinds.get(feature))
-                except InputError as error:
-                    raise InputError(f"{component}{f' in {category}' if category else ''}: {error}") from error
+            used = np.ones(len(events), dtype=bool) if events.weights is None else events.weights > 0.0
+            x, m = events.array(inputs.features)[used], events[inputs.mass.obs[0]][used]
+            try:
+                for feature, values in zip(inputs.features, x.T, strict=True):
+                    infer_support(values, name=feature, kind=kinds.get(feature))
+                if sample is not inputs.training:  # which is trained first, and says so first
+                    stated = tuple(kinds.get(feature) for feature in inputs.features)
+                    require_independent(dequantised(x, stated) if any(stated) else x, m, inputs.features, str(inputs.mass.obs[0]))
+            except InputError as error:
+                raise InputError(f"{component}{f' in {category}' if category else ''}: {error}") from error
+
+
+def warn_of_signal_beside(inputs: Inputs, *, category: str = "") -> float:
+    """Say what part of the simulated signal lies in the sidebands, where the background is learned, if it is much.
+
+    As much of the signal as is there is learned for background, and missing from what is found.
+
+    Args:
+        inputs: The events.
+        category: Name of the category, if there are several.
+
+    Returns:
+        The part, by weight, of the signal in the range of the mass.
+    """
+    events = inputs.signal.events
+    weights = np.ones(len(events)) if events.weights is None else events.weights
+    inside = inputs.region.contains(events[inputs.mass.obs[0]])
+    beside = float(weights[~inside].sum() / weights.sum())
+    if beside > _BESIDE:
+        _log.warning(
+            "%s%.0f %% of the simulated signal lie in the sidebands of %s, where the background is learned: signal in "
+            "the data is taken for background there, and what is found is too low; widen the signal region",
+            f"{category}: " if category else "",
+            100.0 * beside,
+            inputs.region,
+        )
+    return beside
 
 
 def train(

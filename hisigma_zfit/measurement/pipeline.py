@@ -172,7 +172,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     """All seven steps."""
     prepared = prepare(settings, run, stages)
     # only now: these import TensorFlow, which a mistake in the files need not wait for
-    from hisigma_zfit.fitting.minimizer import fit
+    from hisigma_zfit.fitting.minimizer import fit_physical
     from hisigma_zfit.likelihood.nll import ExtendedNLL
     from hisigma_zfit.measurement.answers import ask, bootstrap_fits, closure, others_of, with_training
     from hisigma_zfit.measurement.densities import choices
@@ -189,7 +189,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         composed = list(shapes[0].models)
         members = bootstrap_fits(composed, data, settings)
         fitted, sigma, bias = with_training(composed, data, members, settings, inputs=inputs, seed=settings.seed)
-        result = fit(ExtendedNLL(fitted, data))
+        result = fit_physical(ExtendedNLL(fitted, data), fitted[0].poi)
         for category, model in zip(models, fitted, strict=True):
             save_model(model, run.folder / "model" / category)
         others = others_of(shapes, settings, data, sigma=sigma, bias=bias)

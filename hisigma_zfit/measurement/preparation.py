@@ -95,13 +95,14 @@ def prepare(settings: MeasureOptions, run: RunFolder, stages: Stages) -> Prepare
             require_disjoint(settings, {name: own.cut for name, own in settings.categories.items()})
         inputs = {category: read(part) for category, part in parts.items()}
     # only now: it imports TensorFlow, which a mistake in the files need not wait for
-    from hisigma_zfit.measurement.densities import require_learnable, train
+    from hisigma_zfit.measurement.densities import require_learnable, train, warn_of_signal_beside
     from hisigma_zfit.model.peaks import require_starts
 
     with stages("train"):
         require_starts(settings.peak, settings.peak_start)
         for category, part in inputs.items():
             require_learnable(part, category=category)
+            warn_of_signal_beside(part, category=category)
         densities = {
             category: train(part, settings, value=settings.value, checkpoints=run.member_folder, category=category)
             for category, part in inputs.items()

@@ -18,12 +18,21 @@ __all__ = ["ExponentialFamily", "quadrature"]
 # 48 nodes integrate exp(-p1 t + p2 t^2) on the unit interval to 3e-14.  The closed form in erf and erfi does not: its
 # second derivative in p2 cancels catastrophically near p2 = 0.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(48)
+_GENTLE = 60.0  # largest coefficient of the exponent for which they do
+_PARTS = 24  # of the range, each with as many nodes, for steeper ones: exact to 1e-9 up to coefficients of 20,000
 
 
-def quadrature(lower: Any, upper: Any) -> tuple[Any, Any]:
-    """Gauss-Legendre nodes and weights on [lower, upper]; numpy or TensorFlow scalars."""
+def quadrature(lower: Any, upper: Any, *, parts: int = 1) -> tuple[Any, Any]:
+    """Gauss-Legendre nodes and weights on [lower, upper]; numpy or TensorFlow scalars.
+
+    Args:
+        lower: Lower edge.
+        upper: Upper edge.
+        parts: Intervals of equal width, each with 48 nodes.
+    """
     half = 0.5 * (upper - lower)
-    return 0.5 * (upper + lower) + half * _NODES, half * _WEIGHTS
+    nodes = ((2 * np.arange(parts)[:, None] + 1 + _NODES) / parts - 1.0).ravel()
+    return 0.5 * (upper + lower) + half * nodes, half * np.tile(_WEIGHTS / parts, parts)
 
 
 @dataclass(frozen=True)
@@ -63,20 +72,31 @@ class ExponentialFamily:
         return np.array(self.signs)[:, None] * self.powers(m)
 
     @functools.cached_property
-    def _nodes(self) -> tuple[Array, Array]:
+    def _few(self) -> tuple[Array, Array]:
         nodes, weights = quadrature(self.lower, self.upper)
         return self.statistics(nodes), weights
 
+    @functools.cached_property
+    def _many(self) -> tuple[Array, Array]:
+        nodes, weights = quadrature(self.lower, self.upper, parts=_PARTS)
+        return self.statistics(nodes), weights
+
+    def _nodes(self, theta: Array) -> tuple[Array, Array]:
+        """Statistics and weights of as many nodes as the steepness asks for, coefficients in units of the range."""
+        width = (self.upper - self.lower) / self.width
+        steepness = max(abs(p) * width**k for k, p in enumerate(theta.tolist(), start=1))
+        return self._few if steepness <= _GENTLE else self._many
+
     def log_integral(self, theta: Array) -> float:
         """A(theta) alone."""
-        statistics, weights = self._nodes
+        statistics, weights = self._nodes(theta)
         exponent = theta @ statistics
         peak = exponent.max()
         return float(peak + np.log(weights @ np.exp(exponent - peak)))
 
     def log_partition(self, theta: Array) -> tuple[float, Array, Array]:
         """A(theta), its gradient <T> of shape (q,) and its Hessian Cov(T) of shape (q, q)."""
-        statistics, weights = self._nodes
+        statistics, weights = self._nodes(theta)
         exponent = theta @ statistics
         peak = exponent.max()
         density = weights * np.exp(exponent - peak)

@@ -17,7 +17,7 @@ from hisigma_zfit.density.flows import RegionFlow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.morphing import Morph
 from hisigma_zfit.model.shapes import sample_mass
-from hisigma_zfit.zfit_internals import random_seed
+from hisigma_zfit.zfit_internals import random_seed, require_one_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,6 +123,7 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
         label: str | None = None,
         seed: int = 0,
     ) -> None:
+        require_one_range(mass.space)
         expected = (mass.obs[0], *flow.features)
         if flow.given != mass.obs[0]:
             raise InputError.from_parts(
@@ -152,6 +153,7 @@ class FlowProductPDF(zfit.pdf.BaseFunctor):
 
     def _mass_space(self, space: Any) -> Any:
         """The mass part of a space; refuses limits that cut the features."""
+        require_one_range(space)
         if space is False or space is None or not space.limits_are_set:
             return False
         support = dict(zip(self.flow.features, self.flow.domain, strict=True))

@@ -17,6 +17,7 @@ import zfit.z.numpy as znp
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.model.crystal_ball import fit_double_crystal_ball
 from hisigma_zfit.model.families import ExponentialFamily, quadrature
+from hisigma_zfit.zfit_internals import require_one_range
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,8 @@ __all__ = [
     "starts",
 ]
 
+_LARGEST = 300.0  # exponent up to which the density is as it is written
+_PARTS = 24  # of the range in an integral: enough for slopes of some thousands
 _TABLE = 20_001  # points of the tabulated mass density: 4.5 MeV apart on 90 GeV
 
 
@@ -92,14 +95,22 @@ class ExpQuadratic(zfit.pdf.BasePDF):
     @zfit.supports(norm=False)
     def _pdf(self, x: Any, norm: Any, params: Mapping[str, Any]) -> Any:
         del norm
-        t = self.scaled(x[0])
-        return znp.exp((params["p2"] * t - params["p1"]) * t)
+        return znp.exp(_exponent(self.scaled(x[0]), params))
+
+
+def _exponent(t: Any, params: Mapping[str, Any]) -> Any:
+    """-p1 t + p2 t^2 on [0, 1], less what of it would overflow: all of the density by one factor."""
+    p1, p2 = params["p1"], params["p2"]
+    bent = tf.where(p2 < 0.0, p2, -1.0)
+    top = tf.clip_by_value(0.5 * p1 / bent, 0.0, 1.0)  # of a parabola that opens downwards
+    inside = tf.where(p2 < 0.0, (p2 * top - p1) * top, 0.0)
+    largest = znp.maximum(znp.maximum(inside, p2 - p1), 0.0)
+    return (p2 * t - p1) * t - znp.maximum(largest - _LARGEST, 0.0)
 
 
 def _integrate_exp_quadratic(limits: Any, params: Mapping[str, Any], model: ExpQuadratic) -> Any:
-    nodes, weights = quadrature(limits.v1.lower, limits.v1.upper)
-    t = model.scaled(nodes)
-    return znp.sum(weights * znp.exp((params["p2"] * t - params["p1"]) * t))
+    nodes, weights = quadrature(limits.v1.lower, limits.v1.upper, parts=_PARTS)
+    return znp.sum(weights * znp.exp(_exponent(model.scaled(nodes), params)))
 
 
 ExpQuadratic.register_analytic_integral(
@@ -146,6 +157,7 @@ def finite_limits(space: zfit.Space) -> tuple[float, float]:
     Raises:
         InputError: More than one observable, several ranges, or limits that are missing or infinite.
     """
+    require_one_range(space)
     limits: tuple[float, ...] = ()
     if space is not False and space.n_obs == 1 and space.limits_are_set:
         limits = (*np.ravel(space.v1.lower), *np.ravel(space.v1.upper))

@@ -13,7 +13,7 @@ import numpy as np
 
 from hisigma_zfit.density import diagnostics
 from hisigma_zfit.errors import FitError
-from hisigma_zfit.fitting.minimizer import fit
+from hisigma_zfit.fitting.minimizer import fit_physical
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.gof import goodness_of_fit
 from hisigma_zfit.inference.training_error import NUISANCE
@@ -185,8 +185,8 @@ def _fitted(inputs: Inputs, options: MeasureOptions, truth: tuple[ConditionalFlo
     members = bootstrap_fits([model], [data], options)
     models, sigma, _ = with_training([model], [data], members, options, inputs={"": inputs}, seed=options.seed)
     held = () if sigma is None else (NUISANCE,)
-    result = fit(ExtendedNLL(models, [data]))
-    nominal = Profiler(result.loss, options.poi)
+    result = fit_physical(ExtendedNLL(models, [data]), models[0].poi)
+    nominal = Profiler.of(result, options.poi)
     combined = combine(nominal, models, [data], members, inputs.training.events, options)
     interval = combined.interval(cl=ONE_SIGMA)
     numbers = {

@@ -11,7 +11,8 @@ import pytest
 from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.limits import AsimovCurve, bounded_t, cls_limit
 from hisigma_zfit.fitting.newton import Status, minimise
-from hisigma_zfit.fitting.profiler import Profiler, profile
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.fitting.scans import profile
 from hisigma_zfit.inference.combine import Combination
 from hisigma_zfit.inference.contours import contour, surface
 from hisigma_zfit.inference.hypotests import discovery, interval

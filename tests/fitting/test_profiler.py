@@ -16,7 +16,8 @@ from scipy.stats import norm
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.minimizer import Newton, fit
-from hisigma_zfit.fitting.profiler import Profiler, profile
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.fitting.scans import profile
 from hisigma_zfit.inference.hypotests import discovery, interval
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 

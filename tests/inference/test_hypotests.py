@@ -12,12 +12,14 @@ from scipy.stats import norm
 
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.limits import asymptotic_cls, cls_limit
+from hisigma_zfit.fitting.minimizer import fit
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.hypotests import (
     background_t,
     discovery,
     expected_discovery,
     expected_limits,
+    interval,
     limit_scan,
     significance,
     upper_limit,
@@ -229,6 +231,48 @@ def test_unified_interval_with_toys_agrees_with_the_asymptotic_one():
     assert toys.lower == pytest.approx(asymptotic.lower, abs=0.55 * sigma)
     assert toys.upper == pytest.approx(asymptotic.upper, abs=0.55 * sigma)
     assert toys != asymptotic
+
+
+@pytest.mark.parametrize("q_asimov", [0.0, 1e-300, 1e-14, 1e-10])
+def test_cls_of_next_to_nothing_is_one_whatever_rounding_says(q_asimov):
+    """Eq. 65 for q_A -> 0: sf(a + h) / sf(a - h) with a h = q / 4 and a -> infinity is exp(-q / 2)."""
+    for q in (0.0, 1e-12, 1e-9, 1e-7):
+        assert asymptotic_cls(q, q_asimov) == pytest.approx(1.0, abs=1e-4)
+    assert asymptotic_cls(3.0, q_asimov) == pytest.approx(np.exp(-1.5), rel=1e-4)
+
+
+@pytest.mark.parametrize("q", [1e-3, 0.5, 5.0])
+def test_cls_is_smooth_where_its_two_forms_meet(q):
+    at = (q / 1e4) ** 2  # root of the Asimov value q / 10^4
+    assert asymptotic_cls(q, at * (1 - 1e-9)) == pytest.approx(asymptotic_cls(q, at * (1 + 1e-9)), rel=1e-6)
+    assert asymptotic_cls(0.5, 0.3) == pytest.approx(
+        norm.sf(0.8 / (2 * 0.3**0.5)) / norm.sf(0.2 / (2 * 0.3**0.5)), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("n", [30.0, 46.0, 49.9])
+def test_a_deficit_has_a_limit(n):
+    exact = brentq(lambda s: cls_by_hand(s, n, 50.0) - 0.05, 1e-3, 200.0)
+    loss = counting.counting(50.0, 50.0)
+    deficit = counting.counting(n, 50.0)
+    limit = upper_limit(deficit, "s", sample=few(loss))
+    assert Profiler(deficit, "s").best == pytest.approx(n - 50.0, abs=1e-4)
+    assert limit.limit == pytest.approx(exact, rel=1e-3)
+
+
+def test_answers_are_those_of_the_result_whatever_was_done_since():
+    model = models.model(60.0, 1500.0)
+    result = fit(ExtendedNLL(model, models.toy(model, seed=3)))
+
+    def answers():
+        return interval(result, "n_sig"), discovery(result, "n_sig"), result.errors(model.poi)[0]
+
+    right = answers()
+    shape = next(p for p in model.get_params() if p.name == "p1")
+    model.poi.set_value(-500.0)  # what another fit of the same yields can leave behind
+    shape.set_value(-20.0)
+    for found, expected in zip(answers(), right, strict=True):
+        assert found == expected
 
 
 def test_cls_does_not_break_far_from_the_data():

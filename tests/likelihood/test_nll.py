@@ -62,6 +62,30 @@ def test_constraints_are_part_of_the_loss():
     assert_same_loss(ExtendedNLL(model, data, constraints=[constraint]), stock(model, data, [constraint]))
 
 
+@pytest.mark.filterwarnings("ignore:.*add_constraints:DeprecationWarning")
+def test_constraints_that_are_added_later_count():
+    model = models.model()
+    data = models.toy(model, seed=3)
+    scale = zfit.Parameter("scale", 1.2)  # of no component: the likelihood gets one more parameter
+    mine = zfit.constraint.GaussianConstraint(model.poi, observation=100.0, sigma=10.0)
+    other = zfit.constraint.GaussianConstraint(scale, observation=1.0, sigma=0.1)
+    late, early = ExtendedNLL(model, data), ExtendedNLL(model, data, constraints=[mine])
+    before, alone = float(late.value()), late.value_gradient_hessian()
+    assert {part.dtype for part in (*alone, late.value(), late.gradient())} == {tf.float64}
+    assert float(late.value_gradient()[0]) == float(alone[0]) == before  # a float32 is off by 1e-3 here
+    late.add_constraints(mine)
+    # ((200 - 100) / 10)^2 / 2, and the constant of a normal distribution of width 10
+    term = 50.0 + np.log(10.0 * np.sqrt(2.0 * np.pi))
+    assert float(late.value()) - before == pytest.approx(term, abs=1e-9)
+    late.add_constraints([other])
+    assert scale in late.parameters
+    assert late.theta().size == len(late.parameters)
+    assert float(late.value()) - before == pytest.approx(term + 2.0 + np.log(0.1 * np.sqrt(2.0 * np.pi)), abs=1e-9)
+    new = late.create_new(constraints=[mine])
+    assert float(new.value()) == pytest.approx(float(early.value()), abs=1e-9)
+    assert late.value_gradient(paramvals=None)[1].shape == (len(late.get_params()),)
+
+
 def test_simultaneous_categories_share_parameters():
     first = models.model(background=models.background_flow(0.3))
     second = signal_plus_background(

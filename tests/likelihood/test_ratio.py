@@ -15,7 +15,8 @@ from scipy.stats import poisson
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.newton import minimise
 from hisigma_zfit.fitting.plain_fits import fit_plain
-from hisigma_zfit.fitting.profiler import Profiler, profile
+from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.fitting.scans import profile
 from hisigma_zfit.likelihood.protocol import limits_of, measured_in, names_of
 from hisigma_zfit.likelihood.ratio import RatioLikelihood
 from hisigma_zfit.ratio.monomials import Monomials

@@ -10,7 +10,9 @@ from scipy import integrate
 from scipy.stats import chi2
 
 from hisigma_zfit.data import Dataset
+from hisigma_zfit.density.training import train_flow
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.shapes import ExpQuadratic, evaluate, exponential_family, finite_limits, fit_shape, sample_mass
 
 
@@ -92,6 +94,40 @@ def test_wrong_input_is_named():
         fit_shape(zfit.pdf.Gamma, Dataset.from_arrays({"m": np.full(10, 100.0)}), models.mass_space())
     with pytest.raises(InputError, match="one finite range"):
         finite_limits(zfit.Space("m", -np.inf, np.inf))
+
+
+@pytest.mark.parametrize(
+    ("p1", "p2", "t", "log_integral"),
+    [
+        (-800.0, 0.0, 1.0, 800.0 - np.log(800.0)),  # of exp(800 t) on [0, 1]
+        (3000.0, 0.0, 0.0, -np.log(3000.0)),
+        (-2000.0, -2000.0, 0.5, 500.0 + 0.5 * np.log(np.pi / 2000.0)),  # a Gaussian of width 0.016
+    ],
+)
+def test_steep_shapes_have_a_density(p1, p2, t, log_integral):
+    values = zfit.Parameter("p1", p1), zfit.Parameter("p2", p2)
+    pdf = ExpQuadratic(zfit.Space("m", 90, 180), *values)
+    exact = np.exp((p2 * t - p1) * t - log_integral) / 90.0
+    assert evaluate(pdf, np.array([90.0 + 90.0 * t]))[0] == pytest.approx(exact, rel=1e-9)
+    family = exponential_family(pdf)
+    assert family.log_integral(np.array([p1, p2])) == pytest.approx(log_integral + np.log(90.0), rel=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # zfit's own of such spaces
+def test_a_space_of_two_ranges_is_refused_in_one_line():
+    closed = zfit.Space("m", 90, 115) + zfit.Space("m", 135, 180)
+    data = Dataset.from_arrays({"m": [100.0, 120.0, 150.0], "x": [1.0, 2.0, 3.0]})
+    features = zfit.Space("x", 0, 1) + zfit.Space("x", 2, 3)
+    uniform = zfit.pdf.Uniform(90.0, 180.0, obs=closed)
+    for call in (
+        lambda: ExpQuadratic(closed, 1.0, 0.0),
+        lambda: fit_shape(zfit.pdf.DoubleCB, data, closed),
+        lambda: FlowProductPDF(uniform, models.gaussian_flow([0.0], 0.0, 1.0, features=("x",))),
+        lambda: train_flow(data, features, given="m", seed=1),
+    ):
+        with pytest.raises(InputError, match=r"expected one range of [mx], got 2: .*; give the whole range") as caught:
+            call()
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.statistical
