@@ -6,10 +6,8 @@ Only what fits imports TensorFlow.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,38 +15,15 @@ from hisigma_zfit import __version__
 from hisigma_zfit.console import boundary, completion, progress
 from hisigma_zfit.console.flags import Parser, add_common
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.runs.answer import Answer, written
 from hisigma_zfit.sharing.commands import describe_export, export_arguments, is_export
-from hisigma_zfit.stored_files import file_name, read_text
+from hisigma_zfit.stored_files import file_name
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["main", "parser"]
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """What a command has to say.
-
-    Attributes:
-        text: For people.
-        document: The same for programs: a file of JSON, or what becomes one.
-    """
-
-    text: str
-    document: Path | Mapping[str, Any]
-
-    def json(self) -> str:
-        """The document's text."""
-        if isinstance(self.document, Path):
-            return read_text(self.document).rstrip("\n")
-        return json.dumps(self.document, indent=1)
-
-
-def _written(table: str, place: str | Path, document: str = "result.json") -> _Answer:
-    """A table, and where the rest is."""
-    return _Answer(f"{table}\n\nwritten to {place}: see {Path(place) / 'report.html'}", Path(place) / document)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -184,7 +159,7 @@ def _measure_arguments(measure: argparse.ArgumentParser) -> None:
     measure.add_argument("--out", metavar="FOLDER", help="run folder to be made")
 
 
-def _measure(arguments: argparse.Namespace) -> _Answer:
+def _measure(arguments: argparse.Namespace) -> Answer:
     from hisigma_zfit.configuration.arguments import given_options
     from hisigma_zfit.measurement import measure
     from hisigma_zfit.measurement.options import MeasureOptions
@@ -192,7 +167,7 @@ def _measure(arguments: argparse.Namespace) -> _Answer:
 
     options = given_options(arguments, MeasureOptions, required=("out",))
     measure(out=arguments.out, config=arguments.config, **_said(arguments), **options)
-    return _written(load_any(arguments.out).table(), arguments.out)
+    return written(load_any(arguments.out).table(), arguments.out)
 
 
 def _said(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -200,7 +175,7 @@ def _said(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name, False) for name in ("quiet", "overwrite")}
 
 
-def _unblind(arguments: argparse.Namespace) -> _Answer:
+def _unblind(arguments: argparse.Namespace) -> Answer:
     from hisigma_zfit.measurement.unblinding import unblind, unblinded_folder
     from hisigma_zfit.report import tables
 
@@ -210,14 +185,14 @@ def _unblind(arguments: argparse.Namespace) -> _Answer:
         from hisigma_zfit.crosssection.unblinding import unblind as unblind_section
 
         unblind_section(arguments.folder, out=place, processes=arguments.processes, **_said(arguments))
-        return _written(load_cross_section(place).table(), place)
+        return written(load_cross_section(place).table(), place)
     if _task_of(arguments.folder) == "search":
         from hisigma_zfit.anomaly.unblinding import unblind as unblind_search
 
         found = unblind_search(arguments.folder, out=place, processes=arguments.processes, **_said(arguments))
-        return _written(str(found), place)
+        return written(str(found), place)
     measurement = unblind(arguments.folder, out=place, **_said(arguments))
-    return _written(tables.measurement(measurement), place)
+    return written(tables.measurement(measurement), place)
 
 
 def _validate_arguments(validate: argparse.ArgumentParser) -> None:
@@ -230,7 +205,7 @@ def _validate_arguments(validate: argparse.ArgumentParser) -> None:
     validate.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler to use instead, as for toys")
 
 
-def _validate(arguments: argparse.Namespace) -> _Answer:
+def _validate(arguments: argparse.Namespace) -> Answer:
     from hisigma_zfit.configuration.arguments import given_options
     from hisigma_zfit.report.validation_page import as_text
     from hisigma_zfit.validation import validate
@@ -239,7 +214,7 @@ def _validate(arguments: argparse.Namespace) -> _Answer:
     options = given_options(arguments, ValidateOptions, required=("out",))
     where = {name: getattr(arguments, name) for name in ("out", "config", "processes", "scheduler")}
     found = validate(**where, **_said(arguments), **options)
-    return _written(as_text(found), arguments.out)
+    return written(as_text(found), arguments.out)
 
 
 def _cross_section_arguments(section: argparse.ArgumentParser) -> None:
@@ -248,27 +223,27 @@ def _cross_section_arguments(section: argparse.ArgumentParser) -> None:
     add_arguments(section)
 
 
-def _cross_section(arguments: argparse.Namespace) -> _Answer:
+def _cross_section(arguments: argparse.Namespace) -> Answer:
     from hisigma_zfit.crosssection.arguments import options_of
 
     if arguments.action == "toys":
         from hisigma_zfit.crosssection.study import coverage_command
 
         table, place = coverage_command(arguments)
-        return _Answer(f"{table}\n\nwritten to {place}", place / "toys.json")
+        return Answer(f"{table}\n\nwritten to {place}", place / "toys.json")
     options = options_of(arguments)
     if arguments.action == "check":
         from hisigma_zfit.crosssection.checking import check
 
         text = check(options)
-        return _Answer(text, {"config": arguments.config, "found": text.splitlines()})
+        return Answer(text, {"config": arguments.config, "found": text.splitlines()})
     if arguments.out is None:
         raise InputError("the following arguments are required: --out; see --help")
     from hisigma_zfit.crosssection.pipeline import run_cross_section
     from hisigma_zfit.crosssection.stored import load_cross_section
 
     run_cross_section(options, out=arguments.out, processes=arguments.processes, **_said(arguments))
-    return _written(load_cross_section(arguments.out).table(), arguments.out)
+    return written(load_cross_section(arguments.out).table(), arguments.out)
 
 
 def _search_arguments(search: argparse.ArgumentParser) -> None:
@@ -281,35 +256,35 @@ def _search_arguments(search: argparse.ArgumentParser) -> None:
     search.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler to use instead, as for toys")
 
 
-def _search(arguments: argparse.Namespace) -> _Answer:
+def _search(arguments: argparse.Namespace) -> Answer:
     from hisigma_zfit.anomaly import search
     from hisigma_zfit.anomaly.options import SearchOptions
     from hisigma_zfit.configuration.arguments import given_options
 
     options = given_options(arguments, SearchOptions, required=("out",))
     where = {name: getattr(arguments, name) for name in ("out", "config", "processes", "scheduler")}
-    return _written(str(search(**where, **_said(arguments), **options)), arguments.out)
+    return written(str(search(**where, **_said(arguments), **options)), arguments.out)
 
 
-def _export(arguments: argparse.Namespace) -> _Answer:
+def _export(arguments: argparse.Namespace) -> Answer:
     from hisigma_zfit.sharing.exporting import export_analysis
 
     path = export_analysis(arguments.folder, arguments.file, overwrite=arguments.overwrite)
     text = f"{describe_export(path)}\n\nwritten to {path}; the data are not in it"
-    return _Answer(text, {"file": str(path)})
+    return Answer(text, {"file": str(path)})
 
 
-def _toys(arguments: argparse.Namespace) -> _Answer:
+def _toys(arguments: argparse.Namespace) -> Answer:
     from hisigma_zfit.measurement.toys import study_toys
     from hisigma_zfit.report.toy_tables import toys
 
     names = ("n", "inject", "seed", "limit", "events", "processes", "scheduler", "out")
     options = {name: getattr(arguments, name) for name in names}
     summary, place = study_toys(arguments.folder, overwrite=getattr(arguments, "overwrite", False), **options)
-    return _written(toys(summary), place, "summary.json")
+    return written(toys(summary), place, "summary.json")
 
 
-def _plot(arguments: argparse.Namespace) -> _Answer:
+def _plot(arguments: argparse.Namespace) -> Answer:
     from hisigma_zfit.files import make_parents, new_place, write_text
     from hisigma_zfit.report import plotting
 
@@ -325,7 +300,7 @@ def _plot(arguments: argparse.Namespace) -> _Answer:
         plotting.save(figure, target / name)
     write_text(page, results.page(folder, figures))
     text = f"{len(figures)} figures written to {target}, all of them with the numbers to {page}"
-    return _Answer(text, {"folder": str(target), "figures": list(figures), "page": str(page)})
+    return Answer(text, {"folder": str(target), "figures": list(figures), "page": str(page)})
 
 
 def _stored(folder: str | Path) -> Any:
@@ -362,27 +337,27 @@ def _task_of(folder: str | Path) -> str | None:
     return (stored_identity(Path(folder)) or {}).get("task")
 
 
-def _info(arguments: argparse.Namespace) -> _Answer:
+def _info(arguments: argparse.Namespace) -> Answer:
     from hisigma_zfit.runs.identity import package_versions
 
     if arguments.path is None:
         versions = {**package_versions(), "processor cores": str(os.cpu_count())}
-        return _Answer("\n".join(f"{name:24s} {version}" for name, version in versions.items()), versions)
+        return Answer("\n".join(f"{name:24s} {version}" for name, version in versions.items()), versions)
     path = Path(arguments.path)
     if path.is_dir():
         name = "result.json" if (path / "result.json").exists() else "summary.json"
-        return _Answer(str(_stored(path).table()), path / name)
+        return Answer(str(_stored(path).table()), path / name)
     if is_export(path):
         text = describe_export(path)
-        return _Answer(text, {"path": str(path), "found": text.splitlines()})
+        return Answer(text, {"path": str(path), "found": text.splitlines()})
     from hisigma_zfit.data import describe
 
     text = describe(path)
-    return _Answer(text, {"path": str(path), "found": text.splitlines()})
+    return Answer(text, {"path": str(path), "found": text.splitlines()})
 
 
-def _completion(arguments: argparse.Namespace) -> _Answer:
-    return _Answer(completion.script(parser(), arguments.shell).rstrip("\n"), {})
+def _completion(arguments: argparse.Namespace) -> Answer:
+    return Answer(completion.script(parser(), arguments.shell).rstrip("\n"), {})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -405,7 +380,7 @@ def _run(argv: Sequence[str] | None) -> int:
     with progress.shown("none" if quiet else "lines"), contextlib.ExitStack() as outputs:
         if as_json:  # whatever a library prints is not part of the document
             outputs.enter_context(contextlib.redirect_stdout(sys.stderr))
-        answer: _Answer = arguments.run(arguments)
+        answer: Answer = arguments.run(arguments)
     if as_json:
         boundary.say(answer.json())
     elif not quiet or arguments.command == "info":

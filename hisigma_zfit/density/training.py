@@ -29,7 +29,6 @@ from hisigma_zfit.learn.kinded_transform import KindedTransform
 from hisigma_zfit.learn.members import history_of, train_members
 from hisigma_zfit.learn.recipe import recipe
 from hisigma_zfit.learn.schedule import Schedule
-from hisigma_zfit.zfit_internals import require_one_range
 
 if TYPE_CHECKING:
     import os

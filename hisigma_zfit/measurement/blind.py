@@ -112,7 +112,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     # only now: these import TensorFlow, which a mistake in the files need not wait for
     from hisigma_zfit.inference.forecast import Forecast
     from hisigma_zfit.likelihood.nll import ExtendedNLL
-    from hisigma_zfit.measurement.answers import closure, response
+    from hisigma_zfit.measurement.closing import closure, response
     from hisigma_zfit.measurement.densities import choices
     from hisigma_zfit.model.stored import save_model
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from hisigma_zfit.data import Dataset
+    from hisigma_zfit.measurement.component_options import BackgroundOptions
     from hisigma_zfit.measurement.densities import Densities, Learned
     from hisigma_zfit.measurement.inputs import Inputs, Sample
-    from hisigma_zfit.measurement.options import BackgroundOptions, MeasureOptions
+    from hisigma_zfit.measurement.options import MeasureOptions
     from hisigma_zfit.model.compose import SignalPlusBackground
     from hisigma_zfit.model.systematics import Nuisance
 

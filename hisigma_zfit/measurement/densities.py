@@ -105,7 +105,9 @@ def require_learnable(inputs: Inputs, *, category: str = "") -> None:
                     infer_support(values, name=feature, kind=kinds.get(feature))
                 if sample is not inputs.training:  # which is trained first, and says so first
                     stated = tuple(kinds.get(feature) for feature in inputs.features)
-                    require_independent(dequantised(x, stated) if any(stated) else x, m, inputs.features, str(inputs.mass.obs[0]))
+                    require_independent(
+                        dequantised(x, stated) if any(stated) else x, m, inputs.features, str(inputs.mass.obs[0])
+                    )
             except InputError as error:
                 raise InputError(f"{component}{f' in {category}' if category else ''}: {error}") from error
 

@@ -174,7 +174,8 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     # only now: these import TensorFlow, which a mistake in the files need not wait for
     from hisigma_zfit.fitting.minimizer import fit_physical
     from hisigma_zfit.likelihood.nll import ExtendedNLL
-    from hisigma_zfit.measurement.answers import ask, bootstrap_fits, closure, others_of, with_training
+    from hisigma_zfit.measurement.answers import ask, bootstrap_fits, others_of, with_training
+    from hisigma_zfit.measurement.closing import closure
     from hisigma_zfit.measurement.densities import choices
     from hisigma_zfit.measurement.falling import best_first
     from hisigma_zfit.measurement.falling import choices as falling_choices

@@ -18,7 +18,8 @@ from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.gof import goodness_of_fit
 from hisigma_zfit.inference.training_error import NUISANCE
 from hisigma_zfit.likelihood.nll import ExtendedNLL
-from hisigma_zfit.measurement.answers import bootstrap_fits, closure, combine, with_training
+from hisigma_zfit.measurement.answers import bootstrap_fits, combine, with_training
+from hisigma_zfit.measurement.closing import closure
 from hisigma_zfit.measurement.composition import compose, share_parameters
 from hisigma_zfit.measurement.densities import require_learnable, train
 from hisigma_zfit.measurement.inputs import Inputs, Sample
