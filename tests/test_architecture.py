@@ -8,6 +8,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hisigma_zfit"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -73,6 +75,7 @@ def test_modules_stay_small():
     assert not long
 
 
+@pytest.mark.slow
 def test_no_order_of_imports_is_needed():
     """The last first; that imports have no circle, so that each module could be the first, the linter sees."""
     code = """

@@ -191,6 +191,7 @@ def test_up_and_down_of_a_systematic_exchanged_are_other_roles(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_figure_whose_name_leads_out_of_its_folder_is_not_drawn(finished_run, tmp_path):
     import shutil
 
@@ -281,7 +282,7 @@ def test_a_stage_that_cannot_count_says_that_it_goes_on(capsys, monkeypatch):
 def test_bash_completes_commands_flags_and_their_words():
     bash = script(cli.parser(), "bash")
     asked = {
-        ("",): "measure unblind validate search cross-section toys plot info completion",
+        ("",): "measure unblind validate search cross-section export toys plot info completion",
         ("mea",): "measure",
         ("measure", "--pre"): "--preset",
         ("measure", "--preset", ""): "quick standard paper",

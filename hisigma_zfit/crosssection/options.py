@@ -101,7 +101,7 @@ class CountingOptions(Options):
     """A region whose events are counted in bins."""
 
     counting: str = Field(description="expression as of an unbinned region, or else for all that is in no other one")
-    bins: dict[str, tuple[float, ...]] = Field(
+    bins: dict[str, tuple[Annotated[float, Field(allow_inf_nan=True)], ...]] = Field(
         {}, description="edges by column or expression; lower edges belong to a bin, and the last may be inf"
     )
     merge_below: float = Field(

@@ -113,8 +113,8 @@ class BinnedModel:
         fitted: bool = True,
     ) -> None:
         self.sample, self.fitted = sample, fitted
-        self._covariance = np.nan_to_num(covariance)
-        errors = np.sqrt(np.maximum(np.diag(self._covariance), 0.0))
+        self._spread = np.nan_to_num(covariance)
+        errors = np.sqrt(np.maximum(np.diag(self._spread), 0.0))
         parts = {pdf.name: pdf for pdf in model.pdfs if pdf.name in sample.columns}
         self._parts = {
             name: _part(parts[name], sample, name, list(parameters), drawn, theta, errors) for name in sample.columns
@@ -123,7 +123,7 @@ class BinnedModel:
 
     def error(self, slopes: Array) -> Array:
         """Root of the variance of numbers with derivatives of shape (P, B), shape (B,)."""
-        return np.sqrt(np.maximum(np.einsum("pb,pq,qb->b", slopes, self._covariance, slopes), 0.0))
+        return np.sqrt(np.maximum(np.einsum("pb,pq,qb->b", slopes, self._spread, slopes), 0.0))
 
     def project(self, observable: str, *, model: str = "Post-fit", **options: Any) -> Projection:
         """Histogram of one observable with the error of the model and its chi2.
@@ -136,7 +136,7 @@ class BinnedModel:
         shown = self.sample.project(observable, **options)
         masks = self.sample.selection(options.get("region"), options.get("signal_efficiency"))
         number = len(shown.edges) - 1
-        components, variances, total = {}, {}, np.zeros((len(self._covariance), number))
+        components, variances, total = {}, {}, np.zeros((len(self._spread), number))
         for name, part in self._parts.items():
             bins = _bins(self.sample.columns[name][observable], shown.edges)
             bins[~masks[name]] = -1
@@ -149,7 +149,7 @@ class BinnedModel:
         noise = np.sum(list(variances.values()), axis=0)
         if observable == self.sample.mass and options.get("signal_efficiency") is None:
             noise = np.zeros(number)
-        covariance = total.T @ self._covariance @ total
+        covariance = total.T @ self._spread @ total
         chi2 = None
         if self.sample.weights is None:
             mean = np.sum(list(components.values()), axis=0)

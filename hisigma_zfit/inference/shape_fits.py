@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import Dataset, SignalRegion
 
-__all__ = ["background_shape", "rows_of", "shape_covariance", "simulated_shape"]
+__all__ = ["background_shape", "covariance_of_shape", "rows_of", "simulated_shape"]
 
 _GROUPS = 2000  # weighted mean masses
 _STEP = 0.2  # of an error, for second differences
@@ -60,7 +60,7 @@ def _at_limit(parameter: Any) -> bool:
     return value - lower < reach or upper - value < reach
 
 
-def shape_covariance(pdf: Any, m: Array, weights: Array) -> tuple[list[Any], dict[str, str], Array]:
+def covariance_of_shape(pdf: Any, m: Array, weights: Array) -> tuple[list[Any], dict[str, str], Array]:
     """Covariance of a shape's parameters in a fit to masses, which it has been through.
 
     Args:
@@ -167,7 +167,7 @@ def simulated_shape(
     weights = np.ones(m.size) if events.weights is None else events.weights
     inside = (m >= limits[0]) & (m <= limits[1])
     m, weights = m[inside], weights[inside]
-    free, held, covariance = shape_covariance(pdf, m, weights)
+    free, held, covariance = covariance_of_shape(pdf, m, weights)
     low, high = (float(q) for q in np.quantile(m, [_TAIL, 1.0 - _TAIL]))
     edges = round_edges(low, high, _BINS) if high > low else whole_edges(*limits, _BINS)
     edges = edges[(edges >= limits[0] - 1e-9) & (edges <= limits[1] + 1e-9)]

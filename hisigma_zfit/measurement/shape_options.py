@@ -197,7 +197,9 @@ class PoiOptions(FigureOptions):
         """Signal events by unit of the parameter of interest."""
         if self.poi_kind == "signal_strength":
             return float(self.expected_signal or 1.0)
-        return (self.efficiency or 1.0) * _number(self.luminosity) if self.luminosity else 1.0
+        if self.poi_kind == "cross_section":
+            return (self.efficiency or 1.0) * _number(self.luminosity)
+        return 1.0
 
     def interest_factors(self) -> dict[str, float]:
         """Factors on the signal by the nuisances of efficiency and luminosity."""

@@ -9,18 +9,14 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from hisigma_zfit.report import ratio_meanings
+from hisigma_zfit.report import fit_meanings, ratio_meanings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["TOY_OPTIONS", "FigureWords", "figure_words", "row_words", "table_words"]
 
-_PROJECTION = (
-    "Points: events of the data with their statistical errors. Filled: the fitted components, stacked; their numbers "
-    "of events are in the legend. Grey: statistical error of the samples that the model is drawn from. Below: "
-    "(data - model) / error by bin."
-)
+_PROJECTION = fit_meanings.PROJECTION
 _LIKELIHOOD = (
     "Twice the rise of the negative logarithm of the likelihood, every other parameter fitted at each point. Where "
     "the thick line crosses 1 and 3.84 are the ends of the 68 % and 95 % intervals."
@@ -46,6 +42,7 @@ _FIGURES: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "cut that half of the signal passes. " + _PROJECTION,
         ),
         "scan": ("Likelihood of the parameter of interest", f"{_LIKELIHOOD} {_MEMBERS}"),
+        **fit_meanings.FIGURES,
     },
     "blind": {
         "sidebands_*": ("{} in the sidebands", f"Events outside of the signal region only. {_PROJECTION}"),
@@ -177,7 +174,8 @@ _RESULT = {
     "* % upper limit": "Largest signal that is not excluded at this level, by the CLs method.",
     "expected*": "What the fitted model expects in the median, in an Asimov set in which nothing fluctuates.",
     "mass only": "The same fit without features: the usual fit of the mass spectrum, for comparison.",
-    "the features buy": "How many times more data the fit of the mass alone would need for the same error.",
+    "the features*": "What they bring: by how much the error of the mass alone is larger, and what more data would do "
+    "the same.",
     "median": "Half of all experiments without signal would exclude more than this.",
     "* sigma": "Where the limit would lie in 68 % and 95 % of experiments without signal.",
 }
@@ -308,10 +306,7 @@ _TABLES: Mapping[str, Mapping[str, tuple[str, Mapping[str, str]]]] = {
             "are in standard deviations of their constraints.",
             {},
         ),
-        "Members (*": (
-            "Fits with one redrawn training of the background each, alone. Their spread is what training does.",
-            {"value": "best fit", "error": "its error", "z": "significance"},
-        ),
+        **fit_meanings.TABLES,
         "Training": (
             "How long each density was trained: held-out events decide. The gain is by event, beyond a density in "
             "which the features are independent.",

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from hisigma_zfit.configuration.arguments import Flag
+from hisigma_zfit.configuration.figures import FIGURE_OPTIONS
 from hisigma_zfit.configuration.options import Names  # noqa: TC001 - pydantic reads it
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.measurement.options import MeasureOptions
@@ -81,7 +82,8 @@ class ValidateOptions(MeasureOptions):
         part = parts[self.category or ""]
         own = {name: getattr(part, name) for name in MeasureOptions.model_fields}
         # signal is injected as events, so that the yield is what is measured
-        plain: dict[str, Any] = {name: None for name in PoiOptions.model_fields if name not in {"poi", "poi_kind"}}
+        kept = {"poi", "poi_kind", *FIGURE_OPTIONS}
+        plain: dict[str, Any] = {name: None for name in PoiOptions.model_fields if name not in kept}
         return MeasureOptions(
             **own | {name: {} for name in (*_NOT_TRIED, "categories")} | plain | {"poi_kind": "yield"}
         )

@@ -36,7 +36,7 @@ def test_every_flag_of_the_first_version_is_understood():
         *("--interpolation", "quadratic", "--combine", "discrete", "--penalties", "0", "2.5", "--sidebands", "full"),
         *("--flow", "maf", "--preset", "paper", "--members", "3", "--bootstraps", "2"),
     )
-    assert options.model_dump() == {
+    expected = {
         "data": ("a.root", "b*.root"),
         "signal": ("s.root",),
         "tree": "events",
@@ -67,6 +67,9 @@ def test_every_flag_of_the_first_version_is_understood():
         "seed": 7,
         "poi": "n_sig",
     }
+    known = options.model_dump()
+    assert {name: known.pop(name) for name in expected} == expected
+    assert known == {name: MeasureOptions.model_fields[name].get_default(call_default_factory=True) for name in known}
 
 
 def test_kinds_of_features_are_checked_before_anything_is_read():

@@ -93,6 +93,7 @@ def test_a_member_has_not_seen_its_fifth(sidebands):
     assert first.history.kept_step == second.history.kept_step
 
 
+@pytest.mark.slow
 def test_features_without_any_dependence_are_taken_as_independent(caplog):
     """With 500 events every step away from independence is noise; the exact density is known."""
     rng = np.random.default_rng(3)

@@ -102,6 +102,7 @@ def test_misuse_is_said(data):
 
 
 @pytest.mark.statistical
+@pytest.mark.slow
 def test_categories_are_weighed_by_their_part_of_the_signal():
     """A wrong density in one of two categories, against a fit of such events; five errors of the drawn ones: 0.03."""
     shares, n_sig = {"low": 0.3, "high": 0.7}, zfit.Parameter("n_sig", N_SIGNAL)

@@ -7,7 +7,7 @@ import pytest
 import zfit
 
 from hisigma_zfit.data import Dataset
-from hisigma_zfit.inference.shape_fits import shape_covariance, simulated_shape
+from hisigma_zfit.inference.shape_fits import covariance_of_shape, simulated_shape
 
 N = 20_000
 
@@ -23,7 +23,7 @@ def gauss():
 @pytest.mark.parametrize("weight", [1.0, 0.01])
 def test_errors_of_a_gaussian_are_the_textbooks_whatever_the_weight(gauss, weight):
     pdf, m = gauss
-    free, held, covariance = shape_covariance(pdf, m, np.full(N, weight))
+    free, held, covariance = covariance_of_shape(pdf, m, np.full(N, weight))
     assert [p.name for p in free] == ["shape_fits_mu", "shape_fits_sigma"]
     assert held == {}
     sigma = m.std()
@@ -58,7 +58,7 @@ def test_what_the_events_do_not_determine_is_said():
     }
     parameters = {n: zfit.Parameter(f"flat_{n}", v, *limits[n], floating=False) for n, v in values.items()}
     pdf = zfit.pdf.DoubleCB(obs=zfit.Space("m", 90, 180), **parameters)
-    free, held, covariance = shape_covariance(pdf, m, np.ones(m.size))
+    free, held, covariance = covariance_of_shape(pdf, m, np.ones(m.size))
     assert [p.name for p in free] == ["flat_mu", "flat_sigma"]
     assert held == dict.fromkeys(("flat_alphal", "flat_alphar", "flat_nl", "flat_nr"), "not determined")
     np.testing.assert_allclose(np.sqrt(np.diag(covariance)), [m.std() / 5000**0.5, m.std() / 10000**0.5], rtol=0.05)

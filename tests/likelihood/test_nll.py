@@ -127,6 +127,7 @@ def test_any_zfit_mass_shape_works(mass):
     assert_same_loss(ExtendedNLL(model, data), stock(model, data))
 
 
+@pytest.mark.slow
 def test_a_composed_yield_works():
     strength = zfit.Parameter("mu", 1.2)
     expected = zfit.ComposedParameter("n_expected", lambda mu: 180.0 * mu, params={"mu": strength})

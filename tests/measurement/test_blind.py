@@ -77,7 +77,7 @@ def opened(blind, tmp_path_factory):
     out = tmp_path_factory.mktemp("opened") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(members, "train_stack", refuse_training)
-        patch.setattr("hisigma_zfit.measurement.pipeline.measurement_figures", lambda *results: {})
+        patch.setattr("hisigma_zfit.report.figures.measurement_figures", lambda *results, **more: {})
         measurement = unblind(blind.out, out=out)
     return out, measurement
 

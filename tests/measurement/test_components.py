@@ -79,7 +79,7 @@ def measured(inputs, out, **more):
 @pytest.fixture(scope="module")
 def resonant(inputs, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:  # those of the categories are looked at
-        patch.setattr("hisigma_zfit.measurement.pipeline.measurement_figures", lambda *results: {})
+        patch.setattr("hisigma_zfit.report.figures.measurement_figures", lambda *results, **more: {})
         return measured(inputs, tmp_path_factory.mktemp("resonant") / "out")
 
 
@@ -95,7 +95,7 @@ def again(resonant, tmp_path, monkeypatch):
     """The same with other options and the densities of `resonant`; draws no figures."""
     flows = {c.name: c.pdf.flow for c in load_model(resonant.out).components}
     monkeypatch.setattr(training, "train_flow", lambda *_, name, **__: flows[name])
-    monkeypatch.setattr("hisigma_zfit.measurement.pipeline.measurement_figures", lambda *results: {})
+    monkeypatch.setattr("hisigma_zfit.report.figures.measurement_figures", lambda *results, **more: {})
     return lambda **options: hz.measure(out=tmp_path / "out", **options)
 
 

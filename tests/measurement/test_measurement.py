@@ -263,7 +263,7 @@ def test_ctrl_c_in_the_training_resumes_with_the_same_numbers(finished_run, tmp_
     assert all(0 < step < schedule.MIN_STEPS for step in steps)
 
     monkeypatch.setattr(
-        "hisigma_zfit.measurement.pipeline.measurement_figures", lambda *results: {}
+        "hisigma_zfit.report.figures.measurement_figures", lambda *results, **more: {}
     )  # drawn once already
     caplog.set_level("INFO", "hisigma_zfit")
     outcome = folders.hisigma(*command)
@@ -420,7 +420,7 @@ def again(finished_run, tmp_path, monkeypatch):
     flows = {c.name: c.pdf.flow for c in load_model(finished_run.out).components}
     files = {name: finished_run.inputs / f"{name}.root" for name in ("data", "signal")}
     monkeypatch.setattr(training, "train_flow", lambda *_, name, **__: flows[name])
-    monkeypatch.setattr("hisigma_zfit.measurement.pipeline.measurement_figures", lambda *results: {})
+    monkeypatch.setattr("hisigma_zfit.report.figures.measurement_figures", lambda *results, **more: {})
     return lambda **options: hz.measure(out=tmp_path / "out", **files, **OPTIONS | options)
 
 

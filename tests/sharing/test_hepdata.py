@@ -16,7 +16,7 @@ from hisigma_zfit.sharing.hepdata import SUBMISSION, submission
 def files(measured, spectrum, parabolas):
     empty = replace(spectrum, data=np.zeros_like(spectrum.data), data_variance=np.zeros_like(spectrum.data))
     both = (spectrum, replace(empty, category="boosted", selection="boosted"))
-    return submission(MeasurementResults(measured, both, (spectrum,), parabolas))
+    return submission(MeasurementResults(measured, both, (spectrum,), scan=parabolas))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the validator's own

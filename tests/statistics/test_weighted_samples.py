@@ -24,7 +24,7 @@ def tilted(rng, n=2 * N):
 
 
 @pytest.mark.statistical  # 20 tests: 9 of p < 0.05 have a rate of 1e-7, a width of 1.8 one of 1e-6
-@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("paired", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_right_weights_are_not_noticed(paired):
     """The width is one at most, since the halves of one test know of each other."""
     found = []

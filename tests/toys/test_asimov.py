@@ -253,6 +253,7 @@ def test_asimov_significance_is_the_median_of_toys():
 
 
 @pytest.mark.statistical
+@pytest.mark.slow
 def test_generic_shapes_reuse_compiled_functions():
     space = models.mass_space()
     signal = zfit.pdf.Gauss(125.0, 2.0, obs=space, extended=zfit.Parameter("n_sig", 60.0))
