@@ -255,7 +255,7 @@ def another_record(folder, _):
 CHANGES = {
     changed_data: r"got input 'data\.root' with other content",
     changed_option: "got option 'seed' 1 then and 2 now",
-    changed_region: r"got option 'signal_region' \[115\.0, 135\.0\] instead of \[116\.0, 135\.0\]",
+    changed_region: r"got option 'signal_region' \[115\.0, 135\.0\] then and \[116\.0, 135\.0\] now",
     changed_members: "other trained members of 'background'",
     no_members: "other trained members of 'signal'",
     not_blind: "option 'blind' false instead of true",
