@@ -6,6 +6,9 @@ The reference comes from docstrings and from the parser of the command line, the
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -14,10 +17,12 @@ from typing import Any, ClassVar
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("ZFIT_DISABLE_TF_WARNINGS", "1")
 os.environ["COLUMNS"] = "100"  # of the command line's help
-sys.path.insert(0, str(Path(__file__).parents[1]))
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS.parent))
 
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
+from myst_parser.parsers.sphinx_ import MystParser
 from sphinx.util.docutils import SphinxDirective
 
 import hisigma_zfit as hz
@@ -28,19 +33,14 @@ author = "the hisigma_zfit developers"
 copyright = author  # noqa: A001 - Sphinx's name
 version = release = hz.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb", ".rst": "restructuredtext"}
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+source_suffix = {".md": "markdown", ".ipynb": "notebook"}
 exclude_patterns = ["_build"]
 nitpicky = False
 default_role = "literal"  # docstrings write code in single backticks
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-
-# the cells run as tests (tests/test_notebooks.py); a site that is published runs them here and shows what they print
-nb_execution_mode = "force" if os.environ.get("HISIGMA_DOCS_EXECUTE") else "off"
-nb_execution_timeout = 600
-nb_execution_raise_on_error = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -58,6 +58,25 @@ html_show_sphinx = False
 html_copy_source = False
 
 
+EXECUTE = bool(os.environ.get("HISIGMA_DOCS_EXECUTE"))  # whether notebooks show what their cells do; tests run them too
+
+
+def run_code(code: str, names: dict[str, Any], where: str, *, shows: bool) -> Any:
+    """Run lines of Python, and return the value of the last one if they show something by it."""
+    tree = ast.parse(code)
+    last = tree.body.pop() if shows and isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, where, "exec"), names)
+    return None if last is None else eval(compile(ast.Expression(last.value), where, "eval"), names)
+
+
+def saved(figure: Any, name: str) -> str:
+    """Save a figure beside the pages, and return its address."""
+    place = DOCS / "_drawn"
+    place.mkdir(exist_ok=True)
+    figure.savefig(place / f"{name}.png", dpi=60)
+    return f"/_drawn/{name}.png"
+
+
 class Drawn(SphinxDirective):
     """``.. drawn:: name`` runs its code and shows it with the figure that its last line makes; none without a name.
 
@@ -73,18 +92,38 @@ class Drawn(SphinxDirective):
         code = "\n".join(self.content)
         block = nodes.literal_block(code, code)
         block["language"] = "python"
-        tree = ast.parse(code)
-        last = tree.body.pop() if self.arguments else None
         names = self.env.temp_data.setdefault("drawn", {})
-        exec(compile(tree, self.env.docname, "exec"), names)
-        if last is None:
+        figure = run_code(code, names, self.env.docname, shows=bool(self.arguments))
+        if figure is None:
             return [block]
-        figure = eval(compile(ast.Expression(last.value), self.env.docname, "eval"), names)
-        place = Path(self.env.srcdir) / "_drawn"
-        place.mkdir(exist_ok=True)
-        figure.savefig(place / f"{self.arguments[0]}.png", dpi=60)
-        image = nodes.image(uri=f"/_drawn/{self.arguments[0]}.png", alt=self.options["alt"], width="32em")
-        return [block, image]
+        return [block, nodes.image(uri=saved(figure, self.arguments[0]), alt=self.options["alt"], width="32em")]
+
+
+class Notebook(MystParser):
+    """Notebooks as pages: text, code, and what the cells show."""
+
+    supported = ("notebook",)
+
+    def parse(self, inputstring: str, document: nodes.document) -> None:
+        """Fill the document; see docutils."""
+        names: dict[str, Any] = {}
+        parts = []
+        docname = document.settings.env.docname
+        for cell in json.loads(inputstring)["cells"]:
+            text = "".join(cell["source"])
+            parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+            if not EXECUTE or cell["cell_type"] == "markdown":
+                continue
+            before = names.get("figure")
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                value = run_code(text, names, docname, shows=True)
+            shown = printed.getvalue() + ("" if value is None else str(value))
+            if shown:
+                parts.append(f"```text\n{shown}\n```")
+            if names.get("figure") is not before:
+                name = f"{Path(docname).name}_{cell['id']}"
+                parts.append(f"![What the cell draws]({saved(names['figure'], name)})")
+        super().parse("\n\n".join(parts), document)
 
 
 class CommandHelp(Directive):
@@ -119,6 +158,7 @@ def without_substitutions(*found: Any) -> None:
 
 def setup(app: Any) -> dict[str, Any]:
     """Register what is above."""
+    app.add_source_parser(Notebook)
     app.add_directive("drawn", Drawn)
     app.add_directive("command-help", CommandHelp)
     app.connect("autodoc-process-docstring", without_substitutions)

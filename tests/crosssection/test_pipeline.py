@@ -230,6 +230,7 @@ def test_the_fitted_model_describes_the_data(run, observed):
     assert [own.quantity for own in stored.maps] == ["posterior", "variation", "variation"]
 
 
+@pytest.mark.slow
 def test_everything_is_learned_again_for_replicas(run, learned, tmp_path):
     """Two of them: different from each other, and no farther than the events of the templates allow."""
     settings = CrossSectionOptions.load(run.world.config("replicas", uncertainty={"what": "all", "replicas": 2}))

@@ -250,6 +250,7 @@ def test_published_configuration():
 
 
 @pytest.mark.statistical
+@pytest.mark.slow
 def test_affine_flow_learns_a_correlated_normal_that_moves_with_the_mass():
     """p(x, y | m) = N(t, 1) N(0.8 x, 0.6) with t = (m - 100) / 20: mean and correlation are known."""
 

@@ -187,6 +187,7 @@ def test_history(trained, sidebands):
     assert history.epochs[-1] == pytest.approx(history.steps[-1] * 512 / (0.95 * len(sidebands)), rel=0.01)
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits(trained, sidebands):
     again = train_flow(sidebands, truth.FEATURES, **OPTIONS)
     np.testing.assert_array_equal(parameters(again), parameters(trained))

@@ -141,6 +141,7 @@ def test_a_composed_yield_works():
     assert_same_loss(ExtendedNLL(model, data), stock(model, data))
 
 
+@pytest.mark.slow
 def test_generic_path_equals_quick_path():
     model = models.model()
     data = models.toy(model, seed=9)

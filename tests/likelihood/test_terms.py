@@ -129,6 +129,7 @@ def test_an_asimov_set_of_ratios_is_the_reference_with_weights(loss):
 
 
 @pytest.mark.statistical
+@pytest.mark.slow
 def test_toys_of_ratios_return_what_is_put_in(loss, tmp_path):
     pool = make_pool(loss, "s", 120.0, others={"b": 900.0}, events=100)
     fits = run_toys(pool, "s", n=200, seed=4)

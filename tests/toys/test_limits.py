@@ -54,6 +54,7 @@ def test_limits_are_where_cls_says():
     assert np.all((fits.q0 == 0.0) == (best <= 0.0))
 
 
+@pytest.mark.slow
 def test_limits_of_toys_are_those_of_their_data():
     """The same toy as data: `upper_limit` has an Asimov set of its own, with the nuisances as that toy has them.
 
