@@ -10,6 +10,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -99,6 +100,9 @@ class Drawn(SphinxDirective):
         return [block, nodes.image(uri=saved(figure, self.arguments[0]), alt=self.options["alt"], width="32em")]
 
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of zfit's results in a terminal
+
+
 class Notebook(MystParser):
     """Notebooks as pages: text, code, and what the cells show."""
 
@@ -117,7 +121,7 @@ class Notebook(MystParser):
             before = names.get("figure")
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 value = run_code(text, names, docname, shows=True)
-            shown = printed.getvalue() + ("" if value is None else str(value))
+            shown = _COLOURS.sub("", printed.getvalue() + ("" if value is None else str(value)))
             if shown:
                 parts.append(f"```text\n{shown}\n```")
             if names.get("figure") is not before:
