@@ -65,6 +65,11 @@ TABLES: Mapping[str, tuple[str, Mapping[str, str]]] = {
             "with the pre-fit error": "by one error of the constraint up and down",
         },
     ),
+    "Error of *": (
+        "The budget of its error: all of it, with every constrained nuisance held, and what the nuisances add in "
+        "quadrature.",
+        {"down": "distance to the lower end of the 68.3 % interval", "up": "to the upper end"},
+    ),
     "Bootstraps (*": (
         "Fits with one redrawn training of the background each, alone. Their spread is what training does.",
         {"value": "best fit", "error": "its error", "z": "significance"},

@@ -45,7 +45,9 @@ def fit_sections(fit: FitReport) -> list[str]:
         title = f"Events by region{f', {category}' if category else ''}"
         lines += section(title, _yields([each for each in fit.yields if each.category == category]))
     if fit.impacts is not None and fit.impacts.impacts:
-        lines += section("Impacts, the largest first", impacts(fit.impacts).splitlines())
+        moved, budget = _impact_rows(fit.impacts)
+        lines += section("Impacts, the largest first", grid(moved))
+        lines += section(f"Error of {fit.impacts.poi}", grid(budget))
     return lines
 
 
@@ -107,6 +109,13 @@ def impacts(what: Impacts) -> str:
     Args:
         what: The impacts.
     """
+    moved, (head, *errors) = _impact_rows(what)
+    note = ["corrected for event weights"] if what.weights_corrected else []
+    return "\n".join([*grid(moved), "", *grid([[f"error of {what.poi}", *head[1:]], *errors]), *note])
+
+
+def _impact_rows(what: Impacts) -> tuple[list[list[str]], list[list[str]]]:
+    """Rows of both tables, their heads first."""
 
     def shift(pair: tuple[float, float] | None) -> str:
         return "-" if pair is None else f"{pair[0]:+.3g} {pair[1]:+.3g}"
@@ -118,5 +127,4 @@ def impacts(what: Impacts) -> str:
     ]
     budget = {"total": what.total, "statistical": what.statistical, "systematic": what.systematic, **what.groups}
     errors = [[name, f"-{below:.3g}", f"+{above:.3g}"] for name, (below, above) in budget.items()]
-    note = ["corrected for event weights"] if what.weights_corrected else []
-    return "\n".join([*grid([head, *rows]), "", *grid([[f"error of {what.poi}", "", ""], *errors]), *note])
+    return [head, *rows], [["", "down", "up"], *errors]
