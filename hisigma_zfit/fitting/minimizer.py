@@ -18,7 +18,7 @@ from hisigma_zfit.errors import FitError, InputError, NoMaximumError
 from hisigma_zfit.fitting.newton import Minimum, Status, minimise, sandwich
 from hisigma_zfit.fitting.plain_fits import fit_plain
 from hisigma_zfit.fitting.profiler import Profiler
-from hisigma_zfit.fitting.starts import warn_of_limits, with_a_density
+from hisigma_zfit.fitting.starts import require_determined, warn_of_limits, with_a_density
 from hisigma_zfit.likelihood.protocol import Likelihood, limits_of, names_of, scatter_of
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
 from hisigma_zfit.zfit_internals import OpenResult
@@ -235,11 +235,7 @@ def _best(loss: Any) -> Any:
     if _unbounded(result):
         zfit.param.set_values(loss.parameters, start)
         minimum.required("the fit", names)
-    undetermined = minimum.undetermined(names)
-    if minimum.status is Status.FLAT:
-        _log.warning("nothing depends on %s: left alone, without an error", ", ".join(undetermined))
-    elif undetermined:
-        raise FitError(f"the data do not determine {' and '.join(undetermined)} apart; fix or constrain one of them")
+    require_determined(minimum, names)
     if not result.converged:
         _log.warning("Newton's method did not converge (edm %.3g); trying Minuit", result.edm)
         return _by_minuit(loss)

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.newton import Minimum, Status, minimise
-from hisigma_zfit.fitting.starts import found_from, warn_of_limits
+from hisigma_zfit.fitting.starts import found_from, require_determined, warn_of_limits
 from hisigma_zfit.likelihood.protocol import limits_of, names_of, scatter_of
 from hisigma_zfit.results.show import table
 
@@ -124,11 +123,7 @@ def fit_plain(loss: Likelihood) -> LikelihoodFit:
     minimum = found_from(loss, evaluator, start, free.tolist(), limits, tolerance=_TOLERANCE)
     if minimum.status is Status.UNBOUNDED:
         minimum.required("the fit", names)
-    undetermined = minimum.undetermined(names)
-    if minimum.status is Status.FLAT:
-        _log.warning("nothing depends on %s: left alone, without an error", ", ".join(undetermined))
-    elif undetermined:
-        raise FitError(f"the data do not determine {' and '.join(undetermined)} apart; fix or constrain one of them")
+    require_determined(minimum, names)
     if minimum.status is Status.NOT_CONVERGED:
         _log.warning("Newton's method did not converge (edm %.3g); trying Minuit", minimum.edm)
         theta = _minuit(evaluator, minimum.theta, free, limits, names)

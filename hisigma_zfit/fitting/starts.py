@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.newton import Minimum, Status, minimise
 from hisigma_zfit.likelihood.protocol import limits_of, names_of, yields_in
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.likelihood.evaluate import Evaluator
     from hisigma_zfit.likelihood.protocol import Likelihood
 
-__all__ = ["found_from", "values_of", "warn_of_limits", "with_a_density", "without_maximum_below"]
+__all__ = ["found_from", "require_determined", "values_of", "warn_of_limits", "with_a_density", "without_maximum_below"]
 
 _log = logging.getLogger(__name__)
 
@@ -138,6 +139,23 @@ def warn_of_limits(loss: Likelihood, minimum: Minimum) -> None:
                 error,
                 -value / error,
             )
+
+
+def require_determined(minimum: Minimum, names: Sequence[str]) -> None:
+    """Say which parameters a fit left alone because nothing depends on them.
+
+    Args:
+        minimum: Its best fit.
+        names: Of all parameters.
+
+    Raises:
+        FitError: The data determine only a combination of some parameters.
+    """
+    undetermined = minimum.undetermined(names)
+    if minimum.status is Status.FLAT:
+        _log.warning("nothing depends on %s: left alone, without an error", ", ".join(undetermined))
+    elif undetermined:
+        raise FitError(f"the data do not determine {' and '.join(undetermined)} apart; fix or constrain one of them")
 
 
 def without_maximum_below(loss: Likelihood, minimum: Minimum, index: int, limits: tuple[Array, Array]) -> bool:
