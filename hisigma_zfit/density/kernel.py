@@ -1,9 +1,10 @@
 """The density of one feature given those before it, with its gradient written out: where training spends its time.
 
 Mathematically the composition of `rational_quadratic.rational_quadratic` and `cube.log_mixture`, and tested against it.
-XLA turns a chain of operations on whole vectors of events into one loop of vector instructions, but not a sum over a
-short innermost axis.  So bins and spline coefficients are separate vectors here, and the gradient, which is local in
-each event, is written by hand: derived automatically it compiles for twice as long.
+Written for XLA on a processor.  Events are on the last axis, so that every loop is one of vector instructions; bins,
+splines and knots are on the one before, "rows" below.  XLA merges element-wise operations into the loops of all that
+use them, and so computes and compiles them again for each; what it keeps are sums over rows, matrix products,
+exponentials, logarithms and quotients.  Hence bins are picked by sums, and intermediate results end in a quotient.
 """
 
 from __future__ import annotations
@@ -11,19 +12,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from hisigma_zfit.learn.rational_quadratic import MIN_BIN, MIN_SLOPE
 from hisigma_zfit.learn.splines import uniform_coefficients
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hisigma_zfit.arrays import Array
 
 __all__ = ["log_warped_density"]
-
-Vectors = list[tf.Tensor]
 
 
 def log_warped_density(
@@ -47,16 +45,16 @@ def log_warped_density(
 
     @tf.custom_gradient
     def density(outputs: tf.Tensor, z: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        rows = tf.unstack(outputs, axis=2)
-        warp = _Map(rows[count:], z + tf.zeros_like(rows[0]), bins=bins, bound=bound)
-        mixture = _Mixture(rows[:count], 0.5 * tf.math.erfc(-(0.5**0.5) * warp.image), knots=knots, degree=degree)
-        value = mixture.log_density + warp.log_slope + 0.5 * (warp.z**2 - warp.image**2)
+        warp = _Map(outputs[:, :, count:], z, bins=bins, bound=bound)
+        mixture = _Mixture(outputs[:, :, :count], _kept(_normal_cdf(warp.image)), knots=knots, degree=degree)
+        value = mixture.log_density + warp.log_slope + 0.5 * (z**2 - warp.image**2)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             normal = tf.exp(-0.5 * warp.image**2) / math.sqrt(2.0 * math.pi)
-            own, by_z = warp.gradient(mixture.slope * normal - warp.image)
-            each = [part * upstream for part in (*mixture.gradient(), *own)]
-            return tf.stack(each, axis=2), tf.reduce_sum((by_z + warp.z) * upstream, axis=0)
+            by_raw, by_z = warp.gradient(mixture.slope * normal - warp.image)
+            moved = tf.where(warp.inside, upstream, tf.zeros_like(upstream))
+            rows = [mixture.gradient() * upstream[:, :, None], by_raw * moved[:, :, None]]
+            return tf.concat(rows, axis=2), tf.reduce_sum((by_z + z) * upstream, axis=0)
 
         return value, gradient
 
@@ -64,20 +62,36 @@ def log_warped_density(
     return result
 
 
-def _softmax(logits: Vectors) -> Vectors:
-    top = logits[0]
-    for row in logits[1:]:
-        top = tf.maximum(top, row)
-    weights = [tf.exp(row - top) for row in logits]
-    inverse = 1.0 / _sum(weights)
-    return [weight * inverse for weight in weights]
+def _normal_cdf(z: tf.Tensor) -> tf.Tensor:
+    return 0.5 * tf.math.erfc(-(0.5**0.5) * z)
 
 
-def _sum(vectors: Sequence[tf.Tensor]) -> tf.Tensor:
-    total = vectors[0]
-    for vector in vectors[1:]:
-        total = total + vector
-    return total
+def _kept(value: tf.Tensor) -> tf.Tensor:
+    """The same value, shape (E, d, ...), which XLA computes once, not once for each use: as a sum."""
+    weights = np.array([1.0, 0.0]).reshape(2, *[1] * (value.shape.rank - 2))
+    return tf.reduce_sum(value[:, :, None] * tf.constant(weights, value.dtype), axis=2)
+
+
+def _softmax(logits: tf.Tensor) -> tf.Tensor:
+    """Over rows."""
+    weights = tf.exp(logits - tf.reduce_max(logits, axis=2, keepdims=True))
+    return weights / tf.reduce_sum(weights, axis=2, keepdims=True)
+
+
+def _softmax_gradient(shares: tf.Tensor, by_shares: tf.Tensor) -> tf.Tensor:
+    return shares * (by_shares - tf.reduce_sum(shares * by_shares, axis=2, keepdims=True))
+
+
+def _pick(rows: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Of rows, shape (E, d, k, n), the one that a mask of zeros and a one has for each event, shape (E, d, n)."""
+    return tf.reduce_sum(rows * mask, axis=2)
+
+
+def _product(matrix: Array, rows: tf.Tensor) -> tf.Tensor:
+    """Matrix, shape (l, k), times rows, shape (E, d, k, n)."""
+    # one product for each net: a single one would need its rows in another order
+    each = tf.broadcast_to(tf.constant(matrix, rows.dtype), [*rows.shape[:2], *matrix.shape])
+    return tf.matmul(each, rows)
 
 
 class _Bin(NamedTuple):
@@ -92,137 +106,129 @@ class _Bin(NamedTuple):
 
 
 class _Map:
-    """Monotonic rational-quadratic map (arXiv:1906.04032, eq. 4 and 5) of z, shape (E, d, n).
+    """Monotonic rational-quadratic map (arXiv:1906.04032, eq. 4 and 5) of z, shape (d, n).
 
     Attributes:
-        z: Where it is taken.
-        image: Of z.
-        log_slope: Logarithm of its derivative.
+        inside: Whether z is where the map is not the identity, shape (d, n).
+        image: Of z, shape (E, d, n).
+        log_slope: Logarithm of its derivative, shape (E, d, n).
     """
 
-    def __init__(self, raw: Vectors, z: tf.Tensor, *, bins: int, bound: float) -> None:
-        self.z = z
-        self._inside = tf.abs(z) < bound
-        x = tf.where(self._inside, z, tf.zeros_like(z))
-        one = tf.ones_like(z)
-        least, rest = 2.0 * bound * MIN_BIN, 2.0 * bound * (1.0 - MIN_BIN * bins)
-        self._rest = rest
-        self._shares = _softmax(raw[:bins]), _softmax(raw[bins : 2 * bins])
-        widths, heights = ([least + rest * share for share in shares] for shares in self._shares)
-        unit = math.log(math.expm1(1.0 - MIN_SLOPE))
-        self._raw_slopes = [row + unit for row in raw[2 * bins :]]
-        slopes = [one, *(MIN_SLOPE + tf.nn.softplus(row) for row in self._raw_slopes), one]
-        at = _Bin(-bound * one, -bound * one, widths[0], heights[0], slopes[0], slopes[1])
-        left, bottom = at.left, at.bottom
-        self._passed: Vectors = []  # whether x lies beyond the first, second ... inner knot
-        for k in range(1, bins):
-            left, bottom = left + widths[k - 1], bottom + heights[k - 1]
-            passed = x >= left
-            self._passed.append(passed)
-            here = _Bin(left, bottom, widths[k], heights[k], slopes[k], slopes[k + 1])
-            at = _Bin(*(tf.where(passed, new, old) for new, old in zip(here, at, strict=True)))
+    def __init__(self, raw: tf.Tensor, z: tf.Tensor, *, bins: int, bound: float) -> None:
+        self.inside = tf.abs(z) < bound
+        x = tf.where(self.inside, z, tf.zeros_like(z))
+        least, self._rest = 2.0 * bound * MIN_BIN, 2.0 * bound * (1.0 - MIN_BIN * bins)
+        self._shares = _softmax(raw[:, :, :bins]), _softmax(raw[:, :, bins : 2 * bins])
+        widths, heights = (least + self._rest * shares for shares in self._shares)
+        self._raw_slopes = raw[:, :, 2 * bins :] + math.log(math.expm1(1.0 - MIN_SLOPE))
+        slopes = MIN_SLOPE + tf.nn.softplus(self._raw_slopes)  # at the inner knots; it is 1 at both ends
+        knots = _knots(widths, bound)
+        passed = tf.cast(x[:, None] >= knots, x.dtype)
+        # masks of the bins that end below x, and of the one that holds it
+        self._lower, self._here = passed[:, :, 1:], passed[:, :, :-1] - passed[:, :, 1:]
+        at = _Bin(
+            left=_pick(knots[:, :, :-1], self._here),
+            bottom=_pick(heights, self._lower) - bound,
+            width=_pick(widths, self._here),
+            height=_pick(heights, self._here),
+            below=_pick(slopes, self._here[:, :, 1:]) + self._here[:, :, 0],
+            above=_pick(slopes, self._here[:, :, :-1]) + self._here[:, :, -1],
+        )
         self._at = at
         self._slope = slope = at.height / at.width
         self._t = t = (x - at.left) / at.width
-        self._tt = tt = t * (1.0 - t)
+        tt = t * (1.0 - t)
         self._denominator = slope + (at.above + at.below - 2.0 * slope) * tt
-        self._rise = slope * t * t + at.below * tt
         self._numerator = at.above * t * t + 2.0 * slope * tt + at.below * (1.0 - t) ** 2
-        y = at.bottom + at.height * self._rise / self._denominator
-        log_slope = 2.0 * (tf.math.log(slope) - tf.math.log(self._denominator)) + tf.math.log(self._numerator)
-        self.image = tf.where(self._inside, y, z)
-        self.log_slope = tf.where(self._inside, log_slope, tf.zeros_like(log_slope))
+        self._risen = (slope * t * t + at.below * tt) / self._denominator  # share of the bin's height
+        log_slope = 2.0 * tf.math.log(slope / self._denominator) + tf.math.log(self._numerator)
+        self.image = tf.where(self.inside, at.bottom + at.height * self._risen, z)
+        self.log_slope = tf.where(self.inside, log_slope, tf.zeros_like(log_slope))
 
-    def gradient(self, g: tf.Tensor) -> tuple[Vectors, tf.Tensor]:
-        """Of L with dL/dimage = g and dL/dlog_slope = 1: by the raw parameters, and by z."""
-        at, t, tt, slope = self._at, self._t, self._tt, self._slope
-        d, rise, numerator = self._denominator, self._rise, self._numerator
-        bend, span = at.above + at.below - 2.0 * slope, 1.0 - 2.0 * t
-        by_d, by_n = 1.0 / d, 1.0 / numerator
-        steep = slope * slope * numerator * by_d * by_d  # dy/dx
-        lift = g * at.height * by_d * by_d
-        by_t = g * steep * at.width - 2.0 * bend * span * by_d
-        by_t += 2.0 * (at.above * t + slope * span - at.below * (1.0 - t)) * by_n
-        by_slope = lift * (t * t * d - rise * (1.0 - 2.0 * tt))
-        by_slope += 2.0 * (1.0 / slope - (1.0 - 2.0 * tt) * by_d + tt * by_n)
-        by_below = lift * tt * (d - rise) - 2.0 * tt * by_d + (1.0 - t) ** 2 * by_n
-        by_above = -lift * tt * rise - 2.0 * tt * by_d + t * t * by_n
-        inverse = 1.0 / at.width
-        by_x = by_t * inverse
-        by_width = -(by_t * t + by_slope * slope) * inverse
-        by_height = g * rise * by_d + by_slope * inverse
-        zero = tf.zeros_like(t)
+    def gradient(self, by_image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Of L with dL/dlog_slope = 1.
 
-        def cut(values: tf.Tensor) -> tf.Tensor:
-            return tf.where(self._inside, values, zero)
+        Args:
+            by_image: dL/dimage, shape (E, d, n).
 
-        by_x, g_in, by_width, by_height, by_below, by_above = map(
-            cut, (by_x, g, by_width, by_height, by_below, by_above)
-        )
-        widths = self._of_shares(self._shares[0], beyond=-by_x, here=by_width)
-        heights = self._of_shares(self._shares[1], beyond=g_in, here=by_height)
-        slopes = []
-        for k, (raw, passed) in enumerate(zip(self._raw_slopes, self._passed, strict=True)):
-            before = self._passed[k - 1] if k else None
-            lower = by_above if before is None else tf.where(before, by_above, zero)
-            upper = tf.where(self._passed[k + 1], zero, by_below) if k + 1 < len(self._passed) else by_below
-            slopes.append(tf.where(passed, upper, lower) * tf.sigmoid(raw))
-        return [*widths, *heights, *slopes], tf.where(self._inside, by_x, g)
+        Returns:
+            By the raw parameters, in rows, where z is inside; and by z, shape (E, d, n).
+        """
+        at, t, slope, risen = self._at, self._t, self._slope, self._risen
+        denominator, numerator = self._denominator, self._numerator
+        tt, span, bend = t * (1.0 - t), 1.0 - 2.0 * t, at.above + at.below - 2.0 * slope
+        flat = 1.0 - 2.0 * tt
+        lift = by_image * at.height
+        by_t = (lift * slope * numerator / denominator - 2.0 * bend * span) / denominator
+        by_t += 2.0 * (at.above * t + slope * span - at.below * (1.0 - t)) / numerator
+        by_slope = (lift * (t * t - risen * flat) - 2.0 * flat) / denominator + 2.0 / slope + 2.0 * tt / numerator
+        by_below = tt * (lift * (1.0 - risen) - 2.0) / denominator + (1.0 - t) ** 2 / numerator
+        by_above = t * t / numerator - tt * (lift * risen + 2.0) / denominator
+        by_x = by_t / at.width
+        by_width = -(by_t * t + by_slope * slope) / at.width
+        by_height = by_image * risen + by_slope / at.width
+        lower, here = self._lower, self._here
+        by_widths = here * by_width[:, :, None] - lower * by_x[:, :, None]
+        by_heights = here * by_height[:, :, None] + lower * by_image[:, :, None]
+        by_slopes = here[:, :, 1:] * by_below[:, :, None] + here[:, :, :-1] * by_above[:, :, None]
+        rows = [
+            self._rest * _softmax_gradient(self._shares[0], by_widths),
+            self._rest * _softmax_gradient(self._shares[1], by_heights),
+            by_slopes * tf.sigmoid(self._raw_slopes),
+        ]
+        return tf.concat(rows, axis=2), tf.where(self.inside, by_x, by_image)
 
-    def _of_shares(self, shares: Vectors, *, beyond: tf.Tensor, here: tf.Tensor) -> Vectors:
-        """From the bins' sizes back to their logits: `beyond` for the bins before that of x, `here` for its own."""
-        zero = tf.zeros_like(here)
-        sizes = []
-        for k in range(len(shares)):
-            own = here if k == 0 else tf.where(self._passed[k - 1], here, zero)
-            sizes.append(tf.where(self._passed[k], beyond, own) if k < len(self._passed) else own)
-        mean = _sum([share * size for share, size in zip(shares, sizes, strict=True)])
-        return [self._rest * share * (size - mean) for share, size in zip(shares, sizes, strict=True)]
+
+def _knots(widths: tf.Tensor, bound: float) -> tf.Tensor:
+    """Where the bins begin, and a number beyond the last of them, shape (E, d, bins + 1, n)."""
+    bins = widths.shape[2]
+    before = np.tril(np.ones((bins + 1, bins)), k=-1)
+    start = np.full((bins + 1, 1), -bound)
+    start[-1] += 1.0  # no x is there, however the sum is rounded
+    return _product(before, widths) + tf.constant(start, widths.dtype)
 
 
 class _Mixture:
-    """Mixture of M-splines at v, shape (E, d, n).
+    """Mixture of M-splines at v, shape (E, d, n), by the recursion of de Boor.
 
     Attributes:
-        log_density: Logarithm of sum_k softmax(logits)_k M_k(v).
+        log_density: Logarithm of sum_k softmax(logits)_k M_k(v), shape (E, d, n).
     """
 
-    def __init__(self, logits: Vectors, v: tf.Tensor, *, knots: Array, degree: int) -> None:
-        self._weights = _softmax(logits)
-        self._units = [float(unit) for unit in uniform_coefficients(knots, degree)]
-        self._degree, self._spans = degree, len(logits) - degree
-        t = [float(knot) for knot in knots]
-        # whether v lies beyond the first, second ... inner knot
-        self._passed = [v >= t[degree + s] for s in range(1, self._spans)]
-        coefficients = [weight / unit for weight, unit in zip(self._weights, self._units, strict=True)]
-        self._own = [self._pick(coefficients[r : r + self._spans]) for r in range(degree + 1)]
-        like = [
-            [tf.fill(tf.shape(v), tf.constant(t[degree + s + j], v.dtype)) for s in range(self._spans)]
-            for j in range(1 - degree, degree + 1)
-        ]
-        around = [self._pick(values) for values in like]
-        left = [v - knot for knot in reversed(around[:degree])]  # the nearest first
-        right = [knot - v for knot in around[degree:]]
-        # the degree + 1 B-splines that are not zero at v (de Boor)
-        basis, shares = [tf.ones_like(v)], []
+    def __init__(self, logits: tf.Tensor, v: tf.Tensor, *, knots: Array, degree: int) -> None:
+        self._degree = degree
+        self._units = tf.constant(uniform_coefficients(knots, degree)[:, None], v.dtype)
+        self._shares = _softmax(logits)
+        # v is beyond the knots of the lower end and not beyond those of the upper one, even if it is 0 or 1
+        least = knots.copy()
+        least[: degree + 1], least[-degree - 1 :] = -1.0, 2.0
+        passed = tf.cast(v[:, :, None] >= tf.constant(least[:, None], v.dtype), v.dtype)
+        self._between = _kept(passed[:, :, :-1] - passed[:, :, 1:])  # mask of the span t_i ... t_i+1 that holds v
+        spans = len(knots) - 2 * degree - 1
+        here = self._between[:, :, degree : degree + spans]
+
+        def around(rows: tf.Tensor, first: int) -> tf.Tensor:
+            """Of rows first, first + 1 ... that which belongs to the span of v."""
+            return _pick(rows[..., first : first + spans, :], here)
+
+        coefficients = self._shares / self._units
+        self._own = [around(coefficients, r) for r in range(degree + 1)]
+        every = tf.constant(knots[:, None], v.dtype)
+        left = [v - around(every, degree - j) for j in range(degree)]  # distances to the knots below, the nearest first
+        right = [around(every, degree + 1 + j) - v for j in range(degree)]
+        # the degree + 1 B-splines that are not zero at v
+        basis, parts = [tf.ones_like(v)], []
         for j in range(1, degree + 1):
-            shares = [basis[r] / (right[r] + left[j - 1 - r]) for r in range(j)]
+            parts = [basis[r] / (right[r] + left[j - 1 - r]) for r in range(j)]
             saved, basis = tf.zeros_like(v), []
             for r in range(j):
-                basis.append(saved + right[r] * shares[r])
-                saved = left[j - 1 - r] * shares[r]
+                basis.append(saved + right[r] * parts[r])
+                saved = left[j - 1 - r] * parts[r]
             basis.append(saved)
-        self._basis, self._shares = basis, shares
+        self._basis, self._parts = basis, parts
         tiny = 1e-300 if v.dtype == tf.float64 else 1e-30  # keeps the logarithm finite where all weights underflow
-        self._density = _sum([own * b for own, b in zip(self._own, basis, strict=True)]) + tiny
+        self._density = tf.add_n([own * b for own, b in zip(self._own, basis, strict=True)]) + tiny
         self.log_density = tf.math.log(self._density)
-
-    def _pick(self, values: Vectors) -> tf.Tensor:
-        """Of one value for each span that of the span that holds v."""
-        picked = values[0]
-        for passed, value in zip(self._passed, values[1:], strict=True):
-            picked = tf.where(passed, value, picked)
-        return picked
 
     @property
     def slope(self) -> tf.Tensor:
@@ -230,16 +236,16 @@ class _Mixture:
         if not self._degree:
             return tf.zeros_like(self._density)
         steps = zip(self._own[1:], self._own[:-1], strict=True)
-        terms = [share * (high - low) for share, (high, low) in zip(self._shares, steps, strict=True)]
-        return self._degree * _sum(terms) / self._density
+        terms = [part * (high - low) for part, (high, low) in zip(self._parts, steps, strict=True)]
+        return self._degree * tf.add_n(terms) / self._density
 
-    def gradient(self) -> Vectors:
-        """Derivatives of `log_density` by the logits."""
-        inverse = 1.0 / self._density
-        scaled = [b * inverse for b in self._basis]
-        zero = tf.zeros_like(inverse)
-        gradients = []
-        for k, (weight, unit) in enumerate(zip(self._weights, self._units, strict=True)):
-            spans = [scaled[k - s] if 0 <= k - s <= self._degree else zero for s in range(self._spans)]
-            gradients.append(weight * (self._pick(spans) * (1.0 / unit) - 1.0))
-        return gradients
+    def gradient(self) -> tf.Tensor:
+        """Derivatives of `log_density` by the logits, in rows."""
+        count = self._shares.shape[2]
+        # spline k is number r of those that are not zero in the span k - r
+        first = [self._degree - r for r in range(self._degree + 1)]
+        terms = [
+            self._between[:, :, i : i + count] * (b / self._density)[:, :, None]
+            for i, b in zip(first, self._basis, strict=True)
+        ]
+        return self._shares * (tf.add_n(terms) / self._units - 1.0)

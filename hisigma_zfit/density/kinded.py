@@ -179,7 +179,7 @@ class KindedSplineConfig(WarpedSplineConfig):
         """See `SplineConfig.log_conditionals`."""
         inputs, z, inner, numbers = (tf.transpose(array) for array in prepared)
         d = len(self.atoms)
-        outputs = tf.cast(self._logits_by_event(self._nets(parameters, d), inputs), z.dtype)
+        outputs = tf.cast(self.outputs(parameters, inputs, n_features=d), z.dtype)
         beside: dict[int, tf.Tensor] = {}
         plain = [j for j in range(d) if self.continuous[j] and not self.periodic[j]]
         if plain:

@@ -106,13 +106,14 @@ class WarpedSplineConfig(SplineConfig):
     def log_conditionals(self, parameters: tf.Tensor, prepared: tuple[tf.Tensor, ...]) -> tf.Tensor:
         """See `SplineConfig.log_conditionals`."""
         inputs, z = (tf.transpose(array) for array in prepared)
-        outputs = self._logits_by_event(self._nets(parameters, z.shape[0]), inputs)
+        outputs = self.outputs(parameters, inputs, n_features=z.shape[0])
         return log_warped_density(
             tf.cast(outputs, z.dtype), z, knots=self._t, degree=self.degree, bins=self.bins, bound=BOUND
         )
 
-    def _logits_by_event(self, nets: list[tf.Tensor], inputs: tf.Tensor) -> tf.Tensor:
-        """As `_logits` with the events last: inputs (2 d + 1, n); returns (E, d, outputs, n)."""
+    def outputs(self, parameters: tf.Tensor, inputs: tf.Tensor, *, n_features: int) -> tf.Tensor:
+        """As `_logits` of all nets with the events last: inputs (2 d + 1, n); returns (E, d, outputs, n), float32."""
+        nets = self._nets(parameters, n_features)
         first = nets[0]
         n_members, d, n_inputs, width = first.shape
         wide = tf.reshape(tf.transpose(first, [0, 1, 3, 2]), (n_members, d * width, n_inputs))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,13 +28,14 @@ if TYPE_CHECKING:
     from hisigma_zfit.learn.objective import Objective
     from hisigma_zfit.learn.schedule import Schedule
 
-__all__ = ["HeldOut", "Stack", "StackState", "train_stack"]
+__all__ = ["AdamStack", "HeldOut", "Stack", "StackState", "compiled_chunk", "train_stack"]
 
 CHUNK = 24  # steps per compiled call
 AVERAGING = 0.999
 CLIP = 5.0
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 VALIDATION_BLOCK = 4096
+WORTH_COMPILING = 500_000  # held-out losses of events by member that take XLA as long to compile as it saves
 SAVE_EVERY_S = 5.0
 
 
@@ -192,7 +194,9 @@ def _arrays_to_records(name: str, stored: Any) -> list[tuple[int, Array]]:
     return [(int(step), value) for step, value in zip(stored[f"{name}_steps"], stored[name], strict=True)]
 
 
-class _Adam(NamedTuple):
+class AdamStack(NamedTuple):
+    """Adam's state and the moving average of the parameters, shape (E, P) each."""
+
     parameters: tf.Tensor
     momentum: tf.Tensor
     square: tf.Tensor
@@ -200,8 +204,8 @@ class _Adam(NamedTuple):
 
 
 def _adam_step(
-    objective: Objective, adam: _Adam, events: Any, weights: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
-) -> tuple[_Adam, tf.Tensor]:
+    objective: Objective, adam: AdamStack, events: Any, weights: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
+) -> tuple[AdamStack, tf.Tensor]:
     """One step of every member on the same batch; returns the new state and the loss by member, shape (E,)."""
     p = adam.parameters
     with tf.GradientTape() as tape:
@@ -217,21 +221,21 @@ def _adam_step(
     square = BETA_2 * adam.square + (1 - BETA_2) * gradient**2
     p -= rate * (momentum / (1 - BETA_1**t)) / (tf.sqrt(square / (1 - BETA_2**t)) + EPSILON)
     keep = tf.minimum(AVERAGING, t / (t + 10))
-    return _Adam(p, momentum, square, keep * adam.average + (1 - keep) * p), losses
+    return AdamStack(p, momentum, square, keep * adam.average + (1 - keep) * p), losses
 
 
 def _run_chunk(
     objective: Objective,
-    adam: _Adam,
+    adam: AdamStack,
     events: tuple[tf.Tensor, ...],
     weights: tf.Tensor,
     rates: tf.Tensor,
     first: tf.Tensor,
     n: tf.Tensor,
-) -> tuple[_Adam, tf.Tensor]:
+) -> tuple[AdamStack, tf.Tensor]:
     """The first n steps of a chunk: events [CHUNK, batch, ...], weights [CHUNK, E or 1, batch], rates [CHUNK]."""
 
-    def body(i: tf.Tensor, adam: _Adam, total: tf.Tensor) -> tuple[tf.Tensor, _Adam, tf.Tensor]:
+    def body(i: tf.Tensor, adam: AdamStack, total: tf.Tensor) -> tuple[tf.Tensor, AdamStack, tf.Tensor]:
         batch = tuple(e[i] for e in events)
         adam, losses = _adam_step(objective, adam, batch, weights[i], rates[i], first + i)
         return i + 1, adam, total + losses
@@ -241,8 +245,17 @@ def _run_chunk(
     return adam, total / tf.cast(n, tf.float32)
 
 
+_FIRST = Lock()  # threads that begin together would all find the caches below empty, and each would compile its own
+
+
+def compiled_chunk(objective: Objective) -> Any:
+    """`_run_chunk` of an objective, one compiled function for all threads."""
+    with _FIRST:
+        return _chunk_function(objective)
+
+
 @lru_cache
-def _compiled_chunk(objective: Objective) -> Any:
+def _chunk_function(objective: Objective) -> Any:
     return tf.function(partial(_run_chunk, objective), jit_compile=objective.xla, autograph=False)
 
 
@@ -253,17 +266,22 @@ def _rows(order: Callable[[int], Integers], n: int, start: int, stop: int) -> In
     return stream[start - epochs[0] * n : stop - epochs[0] * n]
 
 
+def _compiled_score(objective: Objective, *, xla: bool) -> Any:
+    with _FIRST:
+        return _score_function(objective, xla)
+
+
 @lru_cache
-def _compiled_score(objective: Objective) -> Any:
-    # XLA takes longer to compile than all these calls together
-    return tf.function(objective.log_likelihood, autograph=False)
+def _score_function(objective: Objective, xla: bool) -> Any:
+    return tf.function(objective.log_likelihood, jit_compile=xla, autograph=False)
 
 
-def _held_out_loss(stack: Stack, parameters: Float32) -> Array:
-    """Mean loss of the held-out events by member, shape (E,)."""
+def _held_out_loss(stack: Stack, parameters: Float32, n_checks: int) -> Array:
+    """Mean loss of the held-out events by member, shape (E,), one of some number of checks."""
     each = len(stack.held_out) > 1
     rows = [parameters[e : e + 1] for e in range(len(parameters))] if each else [parameters]
-    score = _compiled_score(stack.objective)
+    events = n_checks * sum(len(own.weights) for own in stack.held_out) * (1 if each else len(parameters))
+    score = _compiled_score(stack.objective, xla=stack.objective.xla and events > WORTH_COMPILING)
     return np.concatenate([_loss(score, own, held_out) for own, held_out in zip(rows, stack.held_out, strict=True)])
 
 
@@ -301,14 +319,14 @@ def train_stack(
     Returns:
         `state`, complete.
     """
-    run = _compiled_chunk(stack.objective)
+    run = compiled_chunk(stack.objective)
     order = lru_cache(maxsize=1)(stack.order)  # an epoch has many chunks; a chunk of several epochs asks once for each
     end = schedule.end
     due = checks(schedule.n_steps) if stack.held_out else ()
     saved = monotonic()
     try:
         if due and not state.validations:
-            state.checked(_held_out_loss(stack, state.average))
+            state.checked(_held_out_loss(stack, state.average, len(due)))
         while state.step < end and not state.complete:
             n = min(CHUNK, next((step for step in due if step > state.step), end) - state.step, end - state.step)
             steps = np.arange(state.step, state.step + CHUNK)
@@ -317,7 +335,7 @@ def train_stack(
             rows = _rows(order, len(stack.weights), first, first + CHUNK * schedule.batch)
             weights = stack.seen(rows)
             adam, losses = run(
-                _Adam(*(tf.constant(a) for a in (state.parameters, state.momentum, state.square, state.average))),
+                AdamStack(*(tf.constant(a) for a in (state.parameters, state.momentum, state.square, state.average))),
                 tuple(tf.constant(array[rows].reshape(*shape, *array.shape[1:])) for array in stack.events),
                 tf.constant(weights.reshape(len(weights), *shape).swapaxes(0, 1)),
                 tf.constant(schedule.rates(steps)),
@@ -326,7 +344,7 @@ def train_stack(
             )
             parameters, momentum, square, average = (np.asarray(a) for a in adam)
             done = state.step + n
-            held_out = _held_out_loss(stack, average) if done in due else None
+            held_out = _held_out_loss(stack, average, len(due)) if done in due else None
             # all together and last: whatever stops the training above leaves a state that can be resumed
             state.parameters, state.momentum, state.square, state.average = parameters, momentum, square, average
             state.losses.append((done, np.asarray(losses, dtype=np.float64)))
