@@ -269,9 +269,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     if options.name in {"fits", "roofit"}:
-        import fit_rivals
+        if options.name == "fits":
+            from fit_rivals import fits
 
-        rows = getattr(fit_rivals, options.name)(scale=options.scale, rounds=options.rounds)
+            rows = fits(options.folder, scale=options.scale, rounds=options.rounds)
+        else:
+            from roofit_rival import roofit
+
+            rows = roofit(options.folder, rounds=options.rounds)
         print(json.dumps({"name": options.name, "rows": rows}))
         return
     events = dict(np.load(options.folder / "events.npz"))
