@@ -77,3 +77,10 @@ def start(pdf: SignalPlusBackground, *, scale: float = 1.0) -> None:
     for parameter in pdf.get_params(floating=True):
         yields = parameter.name.startswith("n_")
         parameter.set_value(START[parameter.name] * (scale if yields else 1.0))
+
+
+def start_all(pdf: SignalPlusBackground, *, scale: float = 1.0) -> None:
+    """The same where there are nuisances too, which start at zero."""
+    for parameter in pdf.get_params(floating=True, is_yield=None, extract_independent=True):
+        value = START.get(parameter.name, 0.0)
+        parameter.set_value(value * (scale if parameter.name.startswith("n_") else 1.0))

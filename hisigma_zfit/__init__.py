@@ -21,6 +21,7 @@ _PUBLIC = {
     "SignalRegion": "data",
     "feature_space": "data",
     "read": "data",
+    "read_batches": "data",
     "ConditionalFlow": "density.flows",
     "load_flow": "density.loading",
     "maf": "density.tfp_flows",
@@ -104,3 +105,4 @@ if TYPE_CHECKING:
     from hisigma_zfit.data import SignalRegion as SignalRegion
     from hisigma_zfit.data import feature_space as feature_space
     from hisigma_zfit.data import read as read
+    from hisigma_zfit.data import read_batches as read_batches

@@ -157,6 +157,8 @@ def _measure_arguments(measure: argparse.ArgumentParser) -> None:
 
     add_arguments(measure, MeasureOptions)
     measure.add_argument("--out", metavar="FOLDER", help="run folder to be made")
+    measure.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes for trainings")
+    measure.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler that trains instead, as for toys")
 
 
 def _measure(arguments: argparse.Namespace) -> Answer:
@@ -166,7 +168,8 @@ def _measure(arguments: argparse.Namespace) -> Answer:
     from hisigma_zfit.measurement.stored import load_any
 
     options = given_options(arguments, MeasureOptions, required=("out",))
-    measure(out=arguments.out, config=arguments.config, **_said(arguments), **options)
+    where = {name: getattr(arguments, name) for name in ("out", "config", "processes", "scheduler")}
+    measure(**where, **_said(arguments), **options)
     return written(load_any(arguments.out).table(), arguments.out)
 
 

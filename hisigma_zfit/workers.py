@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import importlib.util
 import logging
 import multiprocessing
 import os
@@ -18,14 +17,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hisigma_zfit.errors import FitError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ["finished", "require_scheduler"]
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=tuple[Any, ...])
 R = TypeVar("R")
 
 _PATIENCE = 15.0  # seconds for workers to come up, and for a scheduler to come back
+_TRIES = 3  # of what all tasks have in common, which is lost with the last worker that has it
+
+# what the bits of a result depend on, as far as versions tell
+_DECIDING = ("numpy", "scipy", "tensorflow", "tensorflow-probability", "zfit")
 
 
 def finished(
@@ -140,25 +145,45 @@ def _on_dask(function: Callable[..., R], shared: Any, tasks: Sequence[T], schedu
         client = distributed.Client(scheduler, timeout="10s", set_as_default=False)
     except (OSError, ValueError, TypeError, RuntimeError) as error:
         raise _no_scheduler(scheduler, type(error).__name__) from error
+    missing = dict(enumerate(tasks))
     try:
         _require_workers(client, scheduler, function.__module__.partition(".")[0])
         with _lost_is_said():
-            sent = client.scatter(shared, broadcast=True, hash=False)
-            futures = {client.submit(function, sent, *task, pure=False): task for task in tasks}
-            completed = distributed.as_completed(futures, loop=client.loop, with_results=True)
-            while _one_is_ready(completed, client):
-                future, result = next(completed)
-                if future.status != "finished":  # an error of the task itself was raised above
-                    raise concurrent.futures.CancelledError(future.status)
-                yield futures[future], result
-                future.release()
+            for tries in range(_TRIES):
+                try:
+                    for number, result in _submitted(client, function, shared, missing):
+                        yield missing.pop(number), result
+                    break
+                except concurrent.futures.CancelledError:
+                    # the workers that had what all tasks need died; others may have come in their place
+                    if tries == _TRIES - 1 or client.status != "running":
+                        raise
+                    _log.warning("the last Dask worker with the data is gone; they are sent again")
+                    client.wait_for_workers(1, timeout=_PATIENCE)
     finally:
         with contextlib.suppress(Exception):  # nothing to be said where there is no scheduler any more
             client.close(timeout=5)  # cancels what is left
 
 
+def _submitted(
+    client: Any, function: Callable[..., R], shared: Any, tasks: Mapping[int, tuple[Any, ...]]
+) -> Iterator[tuple[int, R]]:
+    """Results by the number of their task; a task whose worker dies is done again by another one."""
+    import distributed
+
+    sent = client.scatter(shared, broadcast=True, hash=False)
+    futures = {client.submit(function, sent, *task, pure=False): number for number, task in tasks.items()}
+    completed = distributed.as_completed(futures, loop=client.loop, with_results=True)
+    while _one_is_ready(completed, client):
+        future, result = next(completed)
+        if future.status != "finished":  # an error of the task itself was raised above
+            raise concurrent.futures.CancelledError(future.status)
+        yield futures[future], result
+        future.release()
+
+
 def _require_workers(client: Any, scheduler: Any, package: str) -> None:
-    """Check that there are workers, and that they have what is to be done."""
+    """Check that there are workers, and that they have what is to be done, in the versions that are here."""
     started = "start them with: dask worker ADDRESS, in an environment that has hisigma_zfit"
     try:
         client.wait_for_workers(1, timeout=_PATIENCE)
@@ -166,15 +191,58 @@ def _require_workers(client: Any, scheduler: Any, package: str) -> None:
         raise InputError.from_parts(
             expected=f"workers at the Dask scheduler {scheduler!r}", got=f"none within {_PATIENCE:g} s", do=started
         ) from error
-    # a function inside of a function travels whole: workers could not look up one of this module
-    found = client.run(lambda name: importlib.util.find_spec(name) is not None, package, on_error="return")
-    lacking = sorted(worker for worker, has in found.items() if has is not True)
+    asked = asking_versions()
+    here, found = asked(package, _DECIDING), client.run(asked, package, _DECIDING, on_error="return")
+    lacking = sorted(worker for worker, has in found.items() if not isinstance(has, dict) or not has)
     if lacking:
         raise InputError.from_parts(
             expected=f"Dask workers that have the package {package}",
             got=f"{len(lacking)} of {len(found)} without it, such as {lacking[0]}",
             do=started,
         )
+    others = {
+        worker: [f"{name} {has.get(name)} for {version}" for name, version in here.items() if has.get(name) != version]
+        for worker, has in found.items()
+    }
+    if differing := sorted(worker for worker, names in others.items() if names):
+        raise InputError.from_parts(
+            expected="Dask workers with the versions that are here",
+            got=f"{len(differing)} of {len(found)} with others, such as {(first := differing[0])}: "
+            + ", ".join(others[first]),
+            do="start them in the environment of this command",
+        )
+
+
+def asking_versions() -> Callable[[str, Sequence[str]], dict[str, str]]:
+    """A function that tells versions, and the code of a package by its hash; empty where there is no such package."""
+
+    # inside of a function, so that it travels whole: workers could not look up one of this module
+    def versions(package: str, names: Sequence[str]) -> dict[str, str]:
+        import hashlib
+        import importlib.metadata
+        import importlib.util
+        import pathlib
+        import platform
+
+        try:
+            spec = importlib.util.find_spec(package)
+        except ValueError:  # a script
+            spec = None
+        if spec is None:
+            return {}
+        found = {"python": platform.python_version()}
+        for name in names:
+            try:
+                found[name] = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                found[name] = "none"
+        code = hashlib.sha256()
+        for folder in sorted(spec.submodule_search_locations or ()):
+            for path in sorted(pathlib.Path(folder).rglob("*.py")):
+                code.update(path.read_bytes())
+        return {**found, package: f"of the code {code.hexdigest()[:10]}"}
+
+    return versions
 
 
 def _one_is_ready(completed: Any, client: Any) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 import os
+import pathlib
+import signal
 import time
 
 import pytest
@@ -90,3 +92,54 @@ def test_workers_without_the_package_and_a_scheduler_that_is_lost(monkeypatch):
 def _slow(shared, task):
     time.sleep(0.2)
     return shared + task
+
+
+def test_workers_of_another_version(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    versions = workers.asking_versions
+
+    def other():
+        asked = versions()
+        calls = []
+
+        def found(package, names):
+            calls.append(package)
+            return asked(package, names) | ({"numpy": "1.0"} if len(calls) == 1 else {})
+
+        return found
+
+    monkeypatch.setattr(workers, "asking_versions", other)
+    with (
+        distributed.LocalCluster(n_workers=1, **OPTIONS) as cluster,
+        pytest.raises(
+            InputError, match=r"versions that are here, got 1 of 1 with others, such as .*: numpy .* for 1\.0;"
+        ),
+    ):
+        list(finished(_slow, 10, TASKS, scheduler=cluster.scheduler_address))
+
+
+def test_the_code_of_a_package_counts_as_its_version():
+    found = workers.asking_versions()("hisigma_zfit", ["numpy", "no-such-package"])
+    assert found["no-such-package"] == "none"
+    assert found["hisigma_zfit"].startswith("of the code ")
+    assert workers.asking_versions()("no_such_package", []) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_worker_that_is_killed_in_the_middle(n, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    options = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(n_workers=n, **options) as cluster:
+        # in the middle of the third task, and only the first time
+        results = finished(_deadly, (10, str(tmp_path / "died")), TASKS, scheduler=cluster.scheduler_address)
+        assert dict(results) == EXPECTED
+    assert (tmp_path / "died").exists()
+
+
+def _deadly(shared, task):
+    number, path = shared
+    if task == 2 and not pathlib.Path(path).exists():
+        with pathlib.Path(path).open("w"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    return number + task

@@ -14,6 +14,7 @@ from hisigma_zfit.anomaly.inputs import input_digests, input_roles, properties, 
 from hisigma_zfit.anomaly.options import SearchOptions
 from hisigma_zfit.anomaly.stored import TASK, SearchResults, load_search
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.elsewhere import trained_elsewhere
 from hisigma_zfit.measurement.blind import trained_digests
 from hisigma_zfit.results import ClosureReport, EventCounts, Presentation, Search, SearchBackground
 from hisigma_zfit.runs.folder import RunFolder
@@ -109,7 +110,8 @@ def run_search(
     """
     named = properties(settings)
     identity = search_identity(settings)
-    with RunFolder.open(out, identity, overwrite=overwrite) as run:
+    elsewhere = trained_elsewhere(processes=processes, scheduler=scheduler)
+    with elsewhere, RunFolder.open(out, identity, overwrite=overwrite) as run:
         if run.complete:
             _log.info("%s is complete; reading it back", out)
             return load_search(run.path).search

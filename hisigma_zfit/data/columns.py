@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from hisigma_zfit.arrays import Growing
 from hisigma_zfit.data.account import SourceReport
 from hisigma_zfit.data.expressions import Expression, compile_expression
 from hisigma_zfit.data.formats import open_source
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Integers
     from hisigma_zfit.data.source import Chunk, Source
 
-__all__ = ["DEFAULT_CHUNK_BYTES", "Columns", "Files", "Loaded", "expand", "load"]
+__all__ = ["DEFAULT_CHUNK_BYTES", "Columns", "Files", "Loaded", "expand", "load", "pieces"]
 
 Columns = Mapping[str, str] | Sequence[str]
 
@@ -102,14 +103,14 @@ def _whole(values: Any, text: str) -> Integers:
 class _Parts:
     """Pieces of the columns, chunk by chunk, and the rows that they come from."""
 
-    columns: dict[str, list[Array]] = field(default_factory=dict)
-    rows: list[Integers] = field(default_factory=list)
+    columns: dict[str, Growing] = field(default_factory=dict)
+    rows: Growing = field(default_factory=Growing)
     n_read: int = 0
 
     def append(self, columns: Mapping[str, Array], rows: Integers, n_read: int) -> int:
         """Add what is left of `n_read` further rows, and tell how many events that is."""
         for name, values in columns.items():
-            self.columns.setdefault(name, []).append(values)
+            self.columns.setdefault(name, Growing()).append(values)
         self.rows.append(rows)
         self.n_read += n_read
         return len(rows)
@@ -149,14 +150,40 @@ def load(
             loaded.sources[str(place)] = report
             left = None if left is None else left - (report.n_read - sum(source.dropped.values()))
     _require_events(loaded, cut)
-    loaded.rows = np.concatenate(parts.rows)
+    loaded.rows = parts.rows.whole()
     while parts.columns:
         # column by column, so that not all values are in memory twice
         name, pieces = parts.columns.popitem()
-        loaded.columns[name] = np.concatenate(pieces)
+        loaded.columns[name] = pieces.whole()
     loaded.weights = loaded.columns.pop(_WEIGHT, None)
     loaded.columns = {name: loaded.columns[name] for name in wanted or {}}
     return loaded
+
+
+def pieces(
+    files: Files,
+    *,
+    tree: str | None,
+    columns: Columns | None,
+    cut: str | None,
+    weight: str | None,
+    identity: str | None,
+    chunk_bytes: int,
+) -> Generator[tuple[dict[str, Array], Array | None, Integers, int], None, None]:
+    """Columns, weights and identity of the events of each chunk that pass the cut, and the number of its rows."""
+    if chunk_bytes < 1:
+        raise InputError.from_parts(expected="chunk_bytes of at least 1", got=str(chunk_bytes), do="leave it out")
+    wanted, first = None if columns is None else _named(columns), 0
+    for place in expand(files):
+        with closing(open_source(place.path, place.tree or tree)) as source:
+            if wanted is None:
+                wanted = {name: name for name in _all_scalars(source)}
+            plan = _bind(source, wanted, cut, weight, identity)
+            for chunk, n_chunk in _rows(source, plan.branches, chunk_bytes, source.n_rows(plan.branches)):
+                own, rows = plan.apply(chunk, n_chunk, first)
+                first += n_chunk
+                weights = own.pop(_WEIGHT, None)
+                yield own, weights, rows, n_chunk
 
 
 def _read_source(

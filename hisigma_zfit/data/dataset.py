@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from hisigma_zfit.arrays import joined, stacked, taken
 from hisigma_zfit.data.account import ReadReport
 from hisigma_zfit.data.immutable import read_only, real_numbers, whole_numbers
 from hisigma_zfit.data.names import name_hint
@@ -163,7 +164,7 @@ class Dataset:
             InputError: A column is missing.
         """
         obs = (names,) if isinstance(names, str) else getattr(names, "obs", names)
-        return np.stack([self[name] for name in obs], axis=1)
+        return stacked([self[name] for name in obs])
 
     def select(self, mask: npt.ArrayLike, *, reason: str = "selection") -> Dataset:
         """Keep the events of a boolean mask of shape (n,); the others are counted as dropped for `reason`.
@@ -183,10 +184,10 @@ class Dataset:
     def _taken(self, rows: Integers, *, reason: str) -> Dataset:
         return replace(
             self,
-            columns={name: read_only(values[rows]) for name, values in self.columns.items()},
-            weights=None if self.weights is None else read_only(self.weights[rows]),
+            columns={name: read_only(taken(values, rows)) for name, values in self.columns.items()},
+            weights=None if self.weights is None else read_only(taken(self.weights, rows)),
             report=self.report.after({reason: len(self) - len(rows)}),
-            identity=read_only(self.identity[rows]),
+            identity=read_only(taken(self.identity, rows)),
         )
 
     def within(self, space: zfit.Space) -> Dataset:
@@ -298,13 +299,13 @@ class Dataset:
             )
         weights = None
         if any(part.weights is not None for part in parts):
-            weights = read_only(np.concatenate([np.ones(len(p)) if p.weights is None else p.weights for p in parts]))
+            weights = read_only(joined([np.ones(len(p)) if p.weights is None else p.weights for p in parts]))
         report, identity = self.report, [self.identity]
         for other in others:
             identity.append(other.identity + report.n_read)
             report = report.plus(other.report)
-        columns = {name: read_only(np.concatenate([part[name] for part in parts])) for name in self.names}
-        rows = read_only(np.concatenate(identity))
+        columns = {name: read_only(joined([part[name] for part in parts])) for name in self.names}
+        rows = read_only(joined(identity))
         return replace(self, columns=columns, weights=weights, report=report, identity=rows)
 
     def with_columns(self, **columns: npt.ArrayLike) -> Dataset:

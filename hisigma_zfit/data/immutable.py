@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hisigma_zfit.arrays import Unnamed
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def _kept(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    if owner.flags.writeable or owner.base is not None:  # the memory of something that is no array may change too
+    # the memory of something that is no array may change too, but for that of a file that nobody else can open
+    memory: Any = owner.base
+    if owner.flags.writeable or not (memory is None or isinstance(memory, Unnamed)):
         array = array.copy()
         array.flags.writeable = False
     return array.view()

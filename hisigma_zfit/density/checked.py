@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hisigma_zfit.arrays import taken
 from hisigma_zfit.density.coordinates import CoordinateFlow
 from hisigma_zfit.density.pilot import choose_coordinates
 from hisigma_zfit.density.stacks import TrainingTask
@@ -73,7 +74,7 @@ def checked_task(
     weights = np.ones(len(x)) if data.weights is None else data.require_nonnegative_weights().weights
     assert weights is not None
     used = weights > 0
-    x, m, weights, identity = x[used], m[used], weights[used], data.identity[used]
+    x, m, weights, identity = (taken(array, used) for array in (x, m, weights, data.identity))
     limits = _limits(features, len(names))
     stated = _kinds_of(data, names, kinds, like)
     supports = _supports(x, names, limits, stated)

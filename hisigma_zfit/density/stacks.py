@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from hisigma_zfit.arrays import room_for, taken
 from hisigma_zfit.density.kinded import KindedSplineConfig
 from hisigma_zfit.density.objective import LogDensity
 from hisigma_zfit.learn.kinded_transform import KindedTransform, fit_transform
@@ -67,30 +68,35 @@ class TrainingTask:
         """The same of one half of the events, number 0 or 1; no event is in both."""
         rows = half_of(self.identity, seed=self.seed) == number
         arrays = ("x", "m", "weights", "identity", "held_out", "validates")
-        return replace(self, **{name: getattr(self, name)[rows] for name in arrays})
+        own: dict[str, Any] = {name: taken(getattr(self, name), rows) for name in arrays}
+        return replace(self, **own)
 
     def transform(self, rows: Mask, weights: Array) -> FeatureTransform | KindedTransform:
         """Marginals of the chosen events with weights of shape (n,), all of the events' number."""
         return fit_transform(
-            self.x[rows], self.features, supports=self.supports, weights=weights[rows], kinds=self.kinds
+            taken(self.x, rows), self.features, supports=self.supports, weights=weights[rows], kinds=self.kinds
         )
 
     def prepared(
         self, config: FlowConfig, transform: FeatureTransform | KindedTransform, rows: Integers | Mask
     ) -> tuple[Any, ...]:
         """The nets' inputs of the chosen events, once for all steps; in blocks, to bound the memory."""
-        x, c = self.x[rows], self.mass_scale(self.m[rows]).astype(np.float32)
-        blocks = []
-        for start in range(0, len(x), BLOCK):
-            part = slice(start, start + BLOCK)
-            u, own = transform.forward(x[part])[0].astype(np.float32), c[part]
+        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        found: tuple[Any, ...] = ()
+        for start in range(0, len(rows), BLOCK):
+            part = rows[start : start + BLOCK]
+            u = transform.forward(self.x[part])[0].astype(np.float32)
+            own = self.mass_scale(self.m[part]).astype(np.float32)
             # filled up: what is left over behind the last whole vector is rounded otherwise, whichever events these are
             padding = ((0, -len(own) % LANES), (0, 0))
             prepared = config.prepare(
                 tf.constant(np.pad(u, padding, mode="edge")), tf.constant(np.pad(own, padding[0], mode="edge"))
             )
-            blocks.append([np.asarray(array)[: len(own)] for array in prepared])
-        return tuple(np.concatenate(arrays) for arrays in zip(*blocks, strict=True))
+            blocks = [np.asarray(array)[: len(own)] for array in prepared]
+            found = found or tuple(room_for((len(rows), *block.shape[1:]), block.dtype) for block in blocks)
+            for array, block in zip(found, blocks, strict=True):
+                array[start : start + len(own)] = block
+        return found
 
     def starts(
         self, config: FlowConfig, transform: FeatureTransform | KindedTransform, *, bootstrap: int, members: int

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from hisigma_zfit.console.progress import counted
+from hisigma_zfit.learn.elsewhere import run_elsewhere
 from hisigma_zfit.learn.optimiser import Stack, StackState, train_stack
 from hisigma_zfit.results import TrainingHistory
 
@@ -52,7 +53,7 @@ def train_members(
     fingerprint: Callable[[], str] = lambda: "",
     progress: Progress | None = None,
 ) -> list[StackState]:
-    """Train all stacks, on as many threads as there are cores.
+    """Train all stacks, on as many threads as there are cores, or where `hisigma_zfit.learn.elsewhere` says.
 
     Args:
         trainings: The stacks.
@@ -74,7 +75,9 @@ def train_members(
     if place is not None:
         place.mkdir(parents=True, exist_ok=True)
     with reporting(progress, total=len(trainings) * schedule.end, name=name) as report:
-        return _run_all(trainings, schedule, place, fingerprint() if place is not None else "", report)
+        given = (trainings, schedule, place, fingerprint() if place is not None else "", report)
+        found = run_elsewhere(*given)
+        return _run_all(*given) if found is None else found
 
 
 def _run_all(

@@ -14,6 +14,7 @@ import numpy as np
 import xxhash
 import zfit
 
+from hisigma_zfit.arrays import room_for
 from hisigma_zfit.errors import DomainError
 from hisigma_zfit.likelihood.cached import Columns
 from hisigma_zfit.model import shapes
@@ -93,7 +94,7 @@ def columns_and_reference(terms: Sequence[Term], data: zfit.Data) -> tuple[Colum
     m = None if mass is None else events.column(mass)
     weights = None if data.weights is None else np.ascontiguousarray(data.weights, dtype=np.float64)
     n = len(events.values)
-    log_ratio = np.zeros((len(terms), n))
+    log_ratio = room_for((len(terms), n), np.float64)
     morphs = []
     for row, term in zip(log_ratio, terms, strict=True):
         row[:] = term.log_ratio(events)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hisigma_zfit.data.memory import mounted
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.elsewhere import trained_elsewhere
 from hisigma_zfit.measurement.blind import measure_blind
 from hisigma_zfit.measurement.in_memory import with_addresses
 from hisigma_zfit.measurement.inputs import input_digests, input_roles
@@ -42,6 +43,8 @@ def measure(
     quiet: bool = True,
     overwrite: bool = False,
     reuse: str | Path | None = None,
+    processes: int = 1,
+    scheduler: Any = None,
     **options: Any,
 ) -> Measurement | BlindMeasurement:
     """Measure a signal yield from files, or from events in memory, and keep everything in a run folder.
@@ -56,6 +59,8 @@ def measure(
             gone on with or read back all the same.
         reuse: A complete run with the same events, seed and training, whose members need not be trained again: to add
             systematic uncertainties to a measurement.
+        processes: Worker processes on this machine for the trainings; 1 trains in this one, on all its cores.
+        scheduler: Address of a Dask scheduler, or a cluster, whose workers train instead.
         **options: See `MeasureOptions`.  In the place of a file may be a `Dataset`, a pandas DataFrame, an awkward
             array of records or a mapping of names to arrays; columns, cut and weight are expressions of its columns.
 
@@ -79,7 +84,7 @@ def measure(
     """
     plain, events = with_addresses(options)
     settings = MeasureOptions.load(config, **plain)
-    with mounted(events):
+    with mounted(events), trained_elsewhere(processes=processes, scheduler=scheduler):
         if settings.blind:
             return measure_blind(settings, out=out, quiet=quiet, overwrite=overwrite, reuse=reuse)
         return measure_open(settings, out=out, quiet=quiet, overwrite=overwrite, reuse=reuse)

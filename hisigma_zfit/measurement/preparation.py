@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hisigma_zfit.measurement.inputs import read, require_disjoint, warn_of_unused_columns
+from hisigma_zfit.measurement.needs import needs_of
+from hisigma_zfit.runs.room import require_room
 
 if TYPE_CHECKING:
     from hisigma_zfit.data import Dataset
@@ -86,7 +88,7 @@ def prepare(settings: MeasureOptions, run: RunFolder, stages: Stages) -> Prepare
         stages: Has ``"read"`` and ``"train"`` among its stages.
 
     Raises:
-        InputError: The files are wrong, or no density can be learned from their events.
+        InputError: The files are wrong, no density can be learned from their events, or memory is too small.
     """
     with stages("read"):
         parts = settings.parts()
@@ -103,6 +105,8 @@ def prepare(settings: MeasureOptions, run: RunFolder, stages: Stages) -> Prepare
         for category, part in inputs.items():
             require_learnable(part, category=category)
             warn_of_signal_beside(part, category=category)
+        needs = needs_of(inputs, settings)
+        stages.say(require_room(needs.memory, needs.disk))
         densities = {
             category: train(part, settings, value=settings.value, checkpoints=run.member_folder, category=category)
             for category, part in inputs.items()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import zfit
 
+from hisigma_zfit.arrays import stacked
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model import shapes
 
@@ -45,11 +46,14 @@ class Events:
 
     def column(self, name: str) -> Array:
         """One observable, shape (n,)."""
-        return np.ascontiguousarray(self.values[:, self.names.index(name)])
+        values = self.values[:, self.names.index(name)]
+        return np.asarray(values) if values.flags.c_contiguous else self.array([name])[:, 0]
 
     def array(self, names: Sequence[str]) -> Array:
         """Some observables, shape (n, len(names))."""
-        return np.asarray(self.values[:, [self.names.index(name) for name in names]])
+        if not names:
+            return np.empty((len(self.values), 0))
+        return stacked([self.values[:, self.names.index(name)] for name in names])
 
 
 @dataclass(frozen=True)

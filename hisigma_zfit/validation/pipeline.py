@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.elsewhere import trained_elsewhere
 from hisigma_zfit.measurement.inputs import input_digests, input_roles, read
 from hisigma_zfit.report import validation_page
 from hisigma_zfit.report.style import presented
@@ -107,7 +108,7 @@ def validate(
             jobs = make_plan(settings, material.sidebands[settings.mass], leaks=material.signal_outside > verdict.LEAKS)
         from hisigma_zfit.validation.jobs import train_reference  # TensorFlow, for which a mistake need not wait
 
-        with stages("reference"):
+        with stages("reference"), trained_elsewhere(processes=processes, scheduler=scheduler):
             material, closure = train_reference(material, run.member_folder)
         with stages("jobs"):
             fits = _run(run, material, jobs, stages, processes=processes, scheduler=scheduler)
