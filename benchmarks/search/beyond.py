@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import numpy as np
-from experiments import DRAWS, FOLDS, PURPOSE, World, arguments, distance, drawn_window, learned, world_of, x_only
+from experiment_strengths import DRAWS, FOLDS, distance, x_only
+from experiment_world import PURPOSE, World, arguments, drawn_window, learned, world_of
 from scipy.stats import chi2
 
 import hisigma_zfit as hz

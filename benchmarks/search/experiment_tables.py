@@ -12,13 +12,17 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from scipy.stats import chi2, gumbel_r, ks_2samp, norm
 
 import hisigma_zfit as hz
+from hisigma_zfit.inference.family_yields import FamilyYield
 from hisigma_zfit.inference.search_null import GOOD, LEAST, gumbel_tail
 from hisigma_zfit.report.style import BACKGROUND_COLOURS, LABEL, SIGNAL_COLOURS, finish, styled
+from hisigma_zfit.results.measurement import SignalResponse
+from hisigma_zfit.statistics.intervals import ONE_SIGMA
+from hisigma_zfit.statistics.response_interval import censored_normal, response_interval
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KINDS = ("null", "toy", "window")
+KINDS = ("null", "toy", "window", "family", "response")
 LN_20 = 3.0  # p <= 0.05 without toys
 ONE, TWO = 1.0, float(chi2.ppf(0.95, 1))  # of 2 dlnL
 PAIR = (float(chi2.ppf(0.6827, 2)), float(chi2.ppf(0.95, 2)))
@@ -33,6 +37,8 @@ class Study:
     nulls: list[dict[str, Any]]
     toys: list[dict[str, Any]]
     windows: list[dict[str, Any]]
+    families: list[dict[str, Any]]
+    responses: list[dict[str, Any]]
 
     @classmethod
     def load(cls, out: Path) -> Study:
@@ -81,7 +87,7 @@ def report(study: Study, masses: tuple[float, float]) -> str:
     ]
     cpu = [
         f"a {kind} {np.median([record['cpu_s'] for record in records]):.0f}"
-        for kind, records in zip(KINDS, (study.nulls, study.toys, study.windows), strict=True)
+        for kind, records in zip(KINDS, vars(study).values(), strict=True)
         if records
     ]
     lines.append(f"CPU seconds (medians): {', '.join(cpu)}")
@@ -103,7 +109,8 @@ def report(study: Study, masses: tuple[float, float]) -> str:
         for share in study.shares:
             lines += _fiducial(study, share)
         for share in study.shares:
-            lines += _family(study, share, masses)
+            lines += [*_family(study, share, masses), *_family_yields(study, share)]
+        lines += _injected(study)
     return "\n".join(lines)
 
 
@@ -213,6 +220,72 @@ def _family(study: Study, share: float, masses: tuple[float, float]) -> list[str
         text += f"{np.median(off[:, 0]):.1f}, {np.median(off[:, 1]):.1f} % (medians), "
         text += f"both within {CLOSE:g} % in {_share((off < CLOSE).all(axis=1))}"
     return [text]
+
+
+def _family_yields(study: Study, share: float) -> list[str]:
+    """Coverage of the yield with all of its errors; densities without bootstraps get the others' relative error."""
+    own = [record[f"{share:g}"] for record in study.families if f"{share:g}" in record]
+    if len(own) < 2:
+        return []
+    half = np.array([0.5 * (record["profiled"][0][1] - record["profiled"][0][0]) for record in own])
+    background = np.array([record["background_error"] for record in own], dtype=np.float64)
+    relative = float(np.nanmean((background / half) ** 2) ** 0.5) if np.isfinite(background).any() else 0.0
+    values, alone, whole, pulls = [], [], [], []
+    for record, error, width in zip(own, background, half, strict=True):
+        response = SignalResponse(*record["response"], n_events=None)
+        known = error if np.isfinite(error) else relative * width
+        profiled = tuple((low, high) for low, high in record["profiled"])
+        found = FamilyYield(record["fitted"], profiled, float(known), response)
+        values.append(found.value)
+        alone.append([low <= record["mean"] <= high for low, high in profiled])
+        whole.append([low <= record["mean"] <= high for low, high in found.intervals])
+        (low, high), off = found.intervals[0], record["mean"] - found.value
+        pulls.append(-off / (high - found.value if off > 0 else found.value - low))
+    fitted, response = (np.array([record[name] for record in own]) for name in ("fitted", "response"))
+    pull = np.array(pulls)
+    return [
+        f"  {len(own)} windows: fitted {fitted.mean():.1f}, response {response[:, 0].mean():.3f} +- "
+        f"{response[:, 1].mean():.3f}, yield {np.mean(values):.1f} of {own[0]['mean']:.1f}, the background's error "
+        f"{relative:.2f} of that of 2 dlnL",
+        f"  2 dlnL alone {_both(alone)}; with all errors {_both(whole)}; pull {pull.mean():+.2f} +- "
+        f"{pull.std(ddof=1) / len(pull) ** 0.5:.2f}, rms {pull.std(ddof=1):.2f}",
+    ]
+
+
+def _both(passed: list[list[bool]]) -> str:
+    one, two = np.array(passed).T
+    return f"68 % {_share(one)}, 95 % {_share(two)}"
+
+
+def _injected(study: Study) -> list[str]:
+    """Coverage of the interval of the signal by what copies of learned lumps return, one response for all windows."""
+    if not study.responses:
+        return []
+    truths = np.array(study.responses[0]["truths"])
+    found = np.concatenate([record["found"] for record in study.responses], axis=1)
+    n = found.shape[1]
+    if n < 2:
+        return []
+    means, widths = np.array([censored_normal(row) for row in found]).T
+    lines = [
+        f"copies of {len(study.responses)} learned lumps, {n} experiments each: "
+        + ", ".join(f"{a:.0f} return {b:.0f} +- {c:.0f}" for a, b, c in zip(truths, means, widths, strict=True))
+    ]
+    for share in study.shares:
+        own, best, passed = study.of(share, "learned"), [], []
+        for record in own:
+            value, row = record["learned"][0], []
+            for cl in (ONE_SIGMA, 0.95):
+                at, low, high = response_interval(truths, means, widths, value, cl=cl, experiments=n)
+                row.append(low <= record["mean"] <= high)
+            best.append(at)
+            passed.append(row)
+        if own:
+            lines.append(
+                f"  {100 * share:g} %, {len(own)} windows: signal {np.median(best):.0f} of {own[0]['mean']:.0f}, "
+                f"in its interval {_both(passed)}"
+            )
+    return lines
 
 
 def _spread(by_training: list[Any], *, first: bool = False) -> str:

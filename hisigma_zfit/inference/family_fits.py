@@ -15,8 +15,9 @@ from scipy.stats import chi2
 
 from hisigma_zfit.density.gaussianised import drawn_background
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.inference.family_likelihood import MOST, NEVER, Landscape
-from hisigma_zfit.inference.family_profiles import Peak, YieldProfile, edges, peaks, polish
+from hisigma_zfit.inference.family_likelihood import NEVER, Landscape
+from hisigma_zfit.inference.family_profiles import Peak, edges, peaks, polish
+from hisigma_zfit.inference.family_yields import LEVELS, family_yield, log_background_in
 from hisigma_zfit.inference.search_scene import scene
 from hisigma_zfit.inference.signal_coordinates import Frame
 from hisigma_zfit.learn.streams import Purpose, seed_for, stream
@@ -36,9 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FittedFamily", "fit_family", "kappa"]
 
-LEVELS = (1.0, float(chi2.ppf(0.95, 1)))  # of 2 dlnL: 68.27 and 95 %
 RAYS = 16  # of the contours in the result
-_MASSES, _FEATURES = 2, 3  # streams of a family, after those of its density
+_MASSES, _FEATURES, _RESPONSE = 2, 3, 8  # streams of a family, beside those of its density and of its toys
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,12 @@ class FittedFamily:
     def signal_yield(self) -> float:
         """Events of the signal."""
         return self.result.signal_yield
+
+    @property
+    def response(self) -> float:
+        """Fitted events by event of the signal."""
+        own = self.result.response
+        return 1.0 if own is None else own.value
 
     @property
     def density(self) -> FamilyDensity:
@@ -154,26 +160,23 @@ def fit_family(
             do="give other limits",
         )
     best = np.exp(found[0].t)
-    s = landscape.ratios(best).best()[1]
-    spread = [
-        Landscape(density, landscape.events, log_background + log_jacobian).ratios(best).best()[1] - s
-        for log_background in here.bootstraps
-    ]
     pair = () if len(best) < 2 else (ONE_SIGMA, 0.95)
-    of_yield = _yield_edges(YieldProfile(landscape, found), s, len(here))
+    own = family_yield(here, landscape, found, stream(seed, Purpose.SIGNAL_FAMILY, _RESPONSE))
+    of_yield = own.intervals
     result = FamilyFit(
         region=(region.lower, region.upper),
         n_events=len(here),
         t=found[0].value,
-        signal_yield=s,
+        signal_yield=own.value,
         interval_68=of_yield[0],
         interval_95=of_yield[1],
-        background_yield=len(here) - s,
-        background_error=float(np.sqrt(np.mean(np.square(spread)))) if spread else float("nan"),
+        background_yield=len(here) - own.value,
+        background_error=own.background_error / own.response.value,
         parameters=_parameters(landscape, found[0]),
         contours=tuple(trace(landscape, found[0], (0, 1), cl=cl, points=RAYS) for cl in pair),
         second=_second(found, density.names),
         seed=seed,
+        response=own.response,
     )
     return FittedFamily(result, here, landscape, tuple(found))
 
@@ -182,11 +185,6 @@ def _second(found: list[Peak], names: tuple[str, ...]) -> dict[str, float]:
     if len(found) < 2:
         return {}
     return {"t": found[1].value, **dict(zip(names, map(float, np.exp(found[1].t)), strict=True))}
-
-
-def _yield_edges(profile: YieldProfile, s: float, n: int) -> list[tuple[float, float]]:
-    top = profile.maximum(s)[0]
-    return edges(lambda at: top - profile.maximum(at)[0], s, LEVELS, (0.0, MOST * n), step=float(np.sqrt(s + 9.0)))
 
 
 def _parameters(landscape: Landscape, peak: Peak) -> dict[str, FamilyParameter]:
@@ -283,4 +281,4 @@ def background_events(fit: FittedFamily, flow: ConditionalFlow, n: int, seed: in
 
 def log_background_of(fit: FittedFamily, x: Array, m: Array) -> Array:
     """Log p_b(x, m) of events, shape (n,)."""
-    return fit.scene.background.log_prob_array(x, m) + fit.scene.place.mass.forward(m[:, None])[1]
+    return log_background_in(fit.scene, x, m)

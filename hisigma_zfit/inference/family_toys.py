@@ -71,7 +71,8 @@ def family_interval(fit: FittedFamily, *, cl: float = 0.95, toys: int = 100, see
         raise InputError.from_parts(expected=f"at least {LEAST} toys", got=str(toys), do="ask for more")
     if not 0.0 < cl < 1.0:
         raise InputError.from_parts(expected="0 < cl < 1", got=str(cl), do="give it as a fraction, such as 0.95")
-    profile, best, n = YieldProfile(fit.landscape, list(fit.peaks)), fit.signal_yield, fit.result.n_events
+    profile, n = YieldProfile(fit.landscape, list(fit.peaks)), fit.result.n_events
+    best = fit.signal_yield * fit.response  # toys are drawn from the density itself
     top = profile.maximum(best)[0] if best > 0.0 else 0.0
 
     def tested(s: float) -> _Tested:
@@ -88,14 +89,16 @@ def family_interval(fit: FittedFamily, *, cl: float = 0.95, toys: int = 100, see
     reached = np.array([_toy(fit, points, k, seed) for k in range(toys)])
     p = (1.0 + (reached >= np.array([point.t for point in points])).sum(axis=0)) / (1.0 + toys)
     split = 1 + len(near_low)
+    lower = 0.0 if p[0] > 1.0 - cl or not near_low else _crossing(near_low, p[1:split], cl, low)
+    upper = inf if p[-1] > 1.0 - cl else _crossing(near_high, p[split:], cl, high)
     return FamilyInterval(
-        value=best,
-        lower=0.0 if p[0] > 1.0 - cl or not near_low else _crossing(near_low, p[1:split], cl, low),
-        upper=inf if p[-1] > 1.0 - cl else _crossing(near_high, p[split:], cl, high),
+        value=fit.signal_yield,
+        lower=lower / fit.response,
+        upper=upper / fit.response,
         cl=cl,
         toys=toys,
         p_null=float(p[0]),
-        tested=np.array([point.s for point in points]),
+        tested=np.array([point.s for point in points]) / fit.response,
         p_values=p,
     )
 

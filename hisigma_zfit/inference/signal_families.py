@@ -31,7 +31,7 @@ from hisigma_zfit.learn.streams import Purpose, stream
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hisigma_zfit.arrays import Array, Float32
+    from hisigma_zfit.arrays import Array, Float32, Mask
     from hisigma_zfit.data import Dataset
 
 __all__ = ["Family", "FamilyDensity", "Prepared", "ScaledSignal", "SignalFamily"]
@@ -83,6 +83,7 @@ class FamilyDensity:
         names: Of the parameters.
         limits: A box that holds all allowed theta, shape (T, 2).
         draws: Points of the mixtures, one array of shape (n, D) for each.
+        events: Coordinates of the simulated events that the mixtures were fitted to, shape (n, D) for each.
     """
 
     coordinates: SignalCoordinates
@@ -91,6 +92,7 @@ class FamilyDensity:
     names: tuple[str, ...]
     limits: Array
     draws: tuple[Array, ...]
+    events: tuple[Array, ...]
 
     def prepare(self, x: Array, m: Array) -> Prepared:
         """Coordinates of events with features x of shape (n, d) and masses m of shape (n,)."""
@@ -117,6 +119,10 @@ class FamilyDensity:
         if inside < LEAST_INSIDE:
             return np.full(len(events.log_jacobian), -np.inf)
         return self.mixture(theta).log_density(events.powers) + events.log_jacobian - np.log(inside)
+
+    def learned_again(self, k: int, kept: Mask, rng: np.random.Generator) -> Mixture:
+        """The k-th sample's mixture from some of its events, with as many components, shape (n,)."""
+        return fit_mixture(self.events[k][kept], components=len(self.mixtures[k].shares), rng=rng)
 
     def mixture(self, theta: Array) -> Mixture:
         """Of all samples that count at theta, shape (T,), before anything is cut off."""
@@ -214,7 +220,8 @@ class ScaledSignal(Family):
         """See `Family.learn`."""
         x, m = frame.events(self.signal, "simulated signal")
         coordinates = SignalCoordinates.of(frame, tuple(self.scale), x, m)
-        mixture = _learned(_finite(coordinates, x, m), seed, 0)
+        events = _finite(coordinates, x, m)
+        mixture = _learned(events, seed, 0)
         matrix = np.zeros((len(coordinates.centre), len(self.at)))
         for text, k in coordinates.scaled.items():
             matrix[k, self.names.index(self.scale[text])] = 1.0 / coordinates.spread[k]
@@ -222,9 +229,8 @@ class ScaledSignal(Family):
         limits = np.column_stack([centre / REACH, centre * REACH])
         for name, edges in (self.limits or {}).items():
             limits[self.names.index(name)] = edges
-        return FamilyDensity(
-            coordinates, (mixture,), _Shift(matrix, np.log(centre)), self.names, limits, _draws((mixture,), seed)
-        )
+        motion, draws = _Shift(matrix, np.log(centre)), _draws((mixture,), seed)
+        return FamilyDensity(coordinates, (mixture,), motion, self.names, limits, draws, (events,))
 
 
 @dataclass(frozen=True)
@@ -353,7 +359,7 @@ class SignalFamily(Family):
         middle = np.sqrt(points.min(axis=0) * points.max(axis=0))
         half = (points.max(axis=0) / middle) ** MARGIN
         limits = np.column_stack([middle / half, middle * half])
-        return FamilyDensity(coordinates, mixtures, motion, self.theta, limits, _draws(mixtures, seed))
+        return FamilyDensity(coordinates, mixtures, motion, self.theta, limits, _draws(mixtures, seed), tuple(events))
 
 
 def _rng(seed: int, *numbers: int) -> np.random.Generator:

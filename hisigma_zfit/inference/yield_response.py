@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.inference.search import FoundSignal
     from hisigma_zfit.learn.preprocess import FeatureTransform
 
-__all__ = ["share_profile", "yield_response"]
+__all__ = ["Injections", "injected_yield", "share_profile", "yield_response"]
 
 STRENGTHS = (0.0, 0.5, 1.0, 2.0)  # of the learned yield, or of half its upper limit where that is larger
 LEAST = 5  # experiments of each
@@ -43,8 +43,8 @@ _LENGTH, _MASS, _FEATURES, _SIGNAL, _FOLDS, _STARTS = range(6)  # streams of an 
 
 
 @dataclass(frozen=True)
-class _Recipe:
-    """Everything that an experiment needs, as plain numbers for other processes."""
+class Injections:
+    """Everything that an experiment with injected copies needs, as plain numbers for other processes."""
 
     background: tuple[dict[str, Any], dict[str, Any]]
     mass: FeatureTransform
@@ -105,7 +105,7 @@ def yield_response(
     learned, here = found.learned, found.scene
     reference = max(learned.value, 0.5 * learned.interval_95[1], 1.0)
     truths = np.array(STRENGTHS) * reference
-    recipe = _Recipe(
+    recipe = Injections(
         here.background.pack(),
         here.place.mass,
         found.blobs,
@@ -116,7 +116,7 @@ def yield_response(
         seed,
     )
     rows = repeated(
-        _experiment,
+        injected_yield,
         recipe,
         n * len(truths),
         fingerprint=recipe.fingerprint,
@@ -142,7 +142,7 @@ def yield_response(
     )
 
 
-def _experiment(recipe: _Recipe, number: int) -> float:
+def injected_yield(recipe: Injections, number: int) -> float:
     """Learned yield of one experiment with the learned lump injected; the strengths take turns."""
     k, strength = divmod(number, len(recipe.truths))
     signal = recipe.truths[strength]

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from hisigma_zfit.results.base import JsonArray, Result
 from hisigma_zfit.results.explanations import Contour
+from hisigma_zfit.results.measurement import SignalResponse
 from hisigma_zfit.results.numbers import number
 
 __all__ = ["FamilyFit", "FamilyInterval", "FamilyParameter"]
@@ -38,16 +39,20 @@ class FamilyFit(Result):
         t: 2 ln of the likelihood ratio of the best signal of the family and none.  Without a signal it is no chi square
             of as many degrees as there are parameters: the best of many places is looked for (measured on dijets with
             two masses: a median of 8, 13 at 84 %).  `family_interval` tells its p-value by toys.
-        signal_yield: Events of the signal.
-        interval_68: Of the yield, where 2 dlnL = 1, everything else profiled; the background floats in the window.  Too
-            narrow near zero, where `family_interval` is to be taken.
-        interval_95: Where 2 dlnL = 3.84.
+        signal_yield: Events of the signal: those that are fitted, by `response`.
+        interval_68: Of the yield, where 2 dlnL = 1, everything else profiled, with `background_error`, if there is
+            one, and that of `response` in quadrature; the background floats in the window.  Too narrow near zero,
+            where `family_interval` is to be taken.
+        interval_95: Where 2 dlnL = 3.84, likewise.
         background_yield: Events of the background.
-        background_error: Of the yield: its spread over the bootstraps of the background, the parameters held.
+        background_error: Of the yield, by the training of the background: its spread over the bootstraps, the
+            parameters held; NaN without any.
         parameters: Of the signal, by name.
         contours: Of the first two of them at 68.3 and 95 %; empty for a single one.
         second: The best other maximum of the likelihood: its t and, by name, its parameters; empty if there is none.
         seed: Of everything that is random.
+        response: Fitted events by event of a signal like the simulated one, for events that its density was not fitted
+            to; None in runs that did not measure it, whose yields are the fitted ones.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/family-fit/1"
@@ -63,6 +68,7 @@ class FamilyFit(Result):
     contours: tuple[Contour, ...]
     second: dict[str, float]
     seed: int
+    response: SignalResponse | None = None
 
     def __str__(self) -> str:
         """A few lines for people."""
@@ -73,6 +79,7 @@ class FamilyFit(Result):
             f"  signal yield     {self.signal_yield:.1f}  [{low:.1f}, {high:.1f}]  "
             f"(95 %: {lowest:.1f} to {highest:.1f}; background's error {number(self.background_error)})",
         ]
+        lines += [] if self.response is None else [f"  {self.response}"]
         lines += [
             f"  {name:15s}  {p.value:.4g}  [{p.interval_68[0]:.4g}, {p.interval_68[1]:.4g}]  "
             f"(95 %: {p.interval_95[0]:.4g} to {p.interval_95[1]:.4g})"

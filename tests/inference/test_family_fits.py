@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import zfit
@@ -60,6 +62,8 @@ def test_yield_and_parameter_are_found(fit):
     assert size.interval_95[0] < size.interval_68[0] < size.value < size.interval_68[1] < size.interval_95[1]
     assert result.t > 50.0
     assert result.background_yield + result.signal_yield == pytest.approx(result.n_events)
+    assert result.response.value == pytest.approx(1.0, abs=5 * result.response.error)
+    assert result.response.n_events > 1450  # of 1500, in the window
 
 
 @pytest.mark.statistical
@@ -74,6 +78,9 @@ def test_same_seed_same_result_and_round_trip(fit, data, background):
     assert again.result.to_json() == fit.result.to_json()
     stored = FamilyFit.from_json(fit.result.to_json())
     assert str(stored) == str(fit)
+    older = json.loads(fit.result.to_json())
+    del older["response"]  # runs that did not measure it
+    assert FamilyFit.from_json(json.dumps(older)).response is None
 
 
 @pytest.mark.statistical
