@@ -20,22 +20,21 @@ from scipy.optimize import brentq
 from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import combination
+from hisigma_zfit.inference.foreseen import ForeseenLikelihood, ScoredEvents
 from hisigma_zfit.inference.hypotests import discovery, expected_limits
-from hisigma_zfit.likelihood.columns import Columns, columns_and_reference, terms_of
+from hisigma_zfit.inference.shape_envelope import shape_envelope
 from hisigma_zfit.likelihood.nll import ExtendedNLL
-from hisigma_zfit.likelihood.protocol import PseudoLikelihood, names_of
-from hisigma_zfit.likelihood.recipes import Recipe, likelihood_recipe
+from hisigma_zfit.likelihood.protocol import names_of
 from hisigma_zfit.results import ExpectedMeasurement, FitSummary, LikelihoodScan, MemberFit, UpperLimit
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
 from hisigma_zfit.toys.asimov import ImportanceSample
-from hisigma_zfit.toys.samples import sample_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
-    from hisigma_zfit.arrays import Array, Mask
+    from hisigma_zfit.arrays import Array
     from hisigma_zfit.inference.combine import Combination, Method
     from hisigma_zfit.toys.asimov import AsimovSet
 
@@ -43,59 +42,6 @@ __all__ = ["Forecast", "Foreseen"]
 
 _EVENTS = 20_000  # for each component: significances and limits are then good to 1 %
 _PRECISION = 2e-3  # of the signal that gives a wanted significance
-
-
-class _ForeseenLikelihood(PseudoLikelihood):
-    """-log L of an Asimov set under one of the models, which knows where further sets come from.
-
-    Attributes:
-        model: The models, one for each category.
-        sample: What the set was made of.
-    """
-
-    def __init__(
-        self, asimov: AsimovSet, model: Sequence[Any], parts: Sequence[Any], *, constant: float, sample: Any
-    ) -> None:
-        auxiliary = asimov.sample.auxiliary
-        own = [auxiliary.evaluator(asimov.observation)] if auxiliary.terms else []
-        super().__init__(asimov.sample.parameters, [*parts, *own], asimov.theta)
-        self.model, self.sample, self._constant = list(model), sample, constant
-
-    def data_constant(self) -> float:
-        """What tells the members' likelihoods of the same events apart."""
-        return self._constant
-
-
-@sample_of.register(_ForeseenLikelihood)
-def _(loss: _ForeseenLikelihood, *, theta: Array | None = None, events: int = 0, seed: int = 0) -> Any:
-    del theta, events, seed  # drawn once for the whole forecast
-    return loss.sample
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """The events of one category under one model."""
-
-    values: Array
-    keep: Mask
-    columns: Columns
-    reference: Array
-    recipe: Recipe
-
-    @classmethod
-    def of(cls, model: Any, values: Array, parameters: tuple[Any, ...]) -> _Scored:
-        terms, names = terms_of(model), list(model.obs)
-        # as of the data: what is outside of the background's domain is left out
-        flow = next(c.pdf.flow for c in model.components if not c.is_signal)
-        keep = flow.inside(values[:, [names.index(name) for name in flow.features]], values[:, names.index(model.mass)])
-        columns, reference = columns_and_reference(terms, zfit.Data.from_numpy(obs=model.space, array=values[keep]))
-        return cls(values, keep, columns, reference, likelihood_recipe(terms, columns, parameters))
-
-    def evaluator(self, weights: Array) -> tuple[Any, float]:
-        """The likelihood of the events with these weights, shape (n,), and its constant."""
-        kept = weights[self.keep]
-        columns = dataclasses.replace(self.columns, weights=kept, reference=0.0, total=float(kept.sum()))
-        return self.recipe(columns), -float(kept @ self.reference)
 
 
 @dataclass(frozen=True)
@@ -126,6 +72,10 @@ class Forecast:
         penalties: As for `combination`.
         members: Models of each bootstrap, one for each category; those that the method combines by default.
         mass_only: Models without the features, one for each category; those of the models by default.
+        shapes: Likelihoods of the same models with other shapes of the background, over which the fits are profiled
+            too; their parameters start at their current values.
+        penalties_of_shapes: What is added to -2 log L of the first shape, which the sets are drawn from, and of each of
+            the others, shape (H,); see `hisigma_zfit.inference.shape_envelope`.
         seed: Same seed, same sets.
         events: Events of the sets for each component.
 
@@ -147,6 +97,8 @@ class Forecast:
         penalties: npt.ArrayLike | None = None,
         members: Sequence[Sequence[Any]] | None = None,
         mass_only: Sequence[Any] | None = None,
+        shapes: Sequence[ExtendedNLL] = (),
+        penalties_of_shapes: npt.ArrayLike = (),
         seed: int,
         events: int = _EVENTS,
     ) -> None:
@@ -155,12 +107,25 @@ class Forecast:
         self.method, self._penalties = method, penalties
         self._index = [str(p.name) for p in loss.parameters].index(poi)
         models = list(loss.model)
-        resamples = [] if method in {"mixture", "nuisance"} else [list(model.bootstraps()) for model in models]
-        self._members = list(zip(*resamples, strict=True)) if members is None else [tuple(each) for each in members]
-        shapes = [model.mass_only() for model in models] if mass_only is None else list(mass_only)
-        self._mass_only = _mass_only_sample(loss, shapes, self.theta, events=events, seed=seed)
-        self._known: dict[int, list[_Scored]] = {}
+        self._members = _members(models, method) if members is None else [tuple(each) for each in members]
+        self._others = [
+            _Shape(
+                ImportanceSample(own, theta=self._theta_of(own), events=events, seed=seed), _members(own.model, method)
+            )
+            for own in shapes
+        ]
+        self._shape_penalties = np.asarray(penalties_of_shapes, dtype=np.float64)
+        alone = [model.mass_only() for model in models] if mass_only is None else list(mass_only)
+        self._mass_only = _mass_only_sample(loss, alone, self.theta, events=events, seed=seed)
+        self._known: dict[tuple[int, int], list[ScoredEvents]] = {}
         self._last: tuple[float, Foreseen] | None = None
+
+    def _theta_of(self, loss: ExtendedNLL, signal: float | None = None) -> Array:
+        """The same hypothesis in the parameters of another shape, whose own stand where they are."""
+        known = dict(zip(names_of(self.sample.parameters), self.theta, strict=True))
+        known |= {} if signal is None else {self.poi: signal}
+        own = zip(names_of(loss.parameters), loss.theta(), strict=True)
+        return np.array([known.get(name, value) for name, value in own])
 
     def asimov(self, signal: float) -> AsimovSet:
         """The Asimov set with some signal.
@@ -185,12 +150,30 @@ class Forecast:
             return self._last[1]
         asimov = self.asimov(signal)
         models, parts = list(self.sample.loss.model), asimov.events_likelihood().parts
-        nominal = Profiler(_ForeseenLikelihood(asimov, models, parts, constant=0.0, sample=self.sample), self.poi)
-        members = tuple(self._profiler(asimov, member, k) for k, member in enumerate(self._members))
-        combined = combination(self.method, nominal, members, penalties=self._penalties)
+        frame, theta = asimov.sample, asimov.theta
+        nominal = Profiler(ForeseenLikelihood(frame, theta, models, parts, constant=0.0, sample=self.sample), self.poi)
+        members = tuple(self._profiler(asimov, member, (0, k)) for k, member in enumerate(self._members))
+        if self._others:
+            combined = self._over_shapes(asimov, signal, members)
+        else:
+            combined = combination(self.method, nominal, members, penalties=self._penalties)
         found = Foreseen(nominal, members, combined)
         self._last = signal, found
         return found
+
+    def _over_shapes(self, asimov: AsimovSet, signal: float, members: tuple[Profiler, ...]) -> Combination:
+        """The fits of one set profiled over the shapes, and over the bootstraps if the method asks these."""
+        nominal = [self._profiler(asimov, list(self.sample.loss.model), (0, -1))]
+        table = [members]
+        for h, other in enumerate(self._others, start=1):
+            frame, theta = other.frame, self._theta_of(other.frame.loss, signal)
+            nominal.append(self._profiler(asimov, list(frame.loss.model), (h, -1), frame, theta))
+            table.append(
+                tuple(self._profiler(asimov, member, (h, k), frame, theta) for k, member in enumerate(other.members))
+            )
+        return shape_envelope(
+            self.method, nominal, table, penalties=self._shape_penalties, member_penalties=self._penalties
+        )
 
     def mass_only(self, signal: float) -> Profiler:
         """The fit without features of an Asimov set of masses; see `asimov`.
@@ -202,21 +185,39 @@ class Forecast:
         theta = np.array([known[name] for name in names_of(self._mass_only.parameters)])
         return self._mass_only.asimov(theta, poi=self.poi).profiler(self.poi)
 
-    def _profiler(self, asimov: AsimovSet, models: Sequence[Any], key: int) -> Profiler:
-        """Profile of a set under the models of one bootstrap; `key` is its number."""
-        parameters, categories = asimov.sample.parameters, asimov.sample.categories
+    def _profiler(
+        self,
+        asimov: AsimovSet,
+        models: Sequence[Any],
+        key: tuple[int, int],
+        frame: ImportanceSample | None = None,
+        theta: Array | None = None,
+    ) -> Profiler:
+        """Profile of a set under the models of one bootstrap; `key` has the numbers of shape and bootstrap.
+
+        Another shape has a frame and a hypothesis of its own: its parameters, its sample.
+        """
+        categories = asimov.sample.categories
+        parameters = asimov.sample.parameters if frame is None else frame.parameters
         known = self._known.get(key, [])
         # which events are possible does not depend on the signal, so that they are scored for the first set only
         if [len(each.values) for each in known] != [len(category.values) for category in categories]:
             known = [
-                _Scored.of(model, category.values, parameters)
+                ScoredEvents.of(model, category.values, parameters)
                 for model, category in zip(models, categories, strict=True)
             ]
             self._known[key] = known
         parts, constants = zip(
             *(each.evaluator(weights) for each, weights in zip(known, asimov.weights, strict=True)), strict=True
         )
-        loss = _ForeseenLikelihood(asimov, models, parts, constant=sum(constants), sample=self.sample)
+        loss = ForeseenLikelihood(
+            asimov.sample if frame is None else frame,
+            asimov.theta if theta is None else theta,
+            models,
+            parts,
+            constant=sum(constants),
+            sample=self.sample if frame is None else frame,
+        )
         return Profiler(loss, self.poi)
 
     def expect(self, name: str, signal: float) -> ExpectedMeasurement:
@@ -300,6 +301,20 @@ class Forecast:
         held = _constrained(fits.nominal)
         statistical = Profiler(fits.nominal.loss, self.poi, held=held) if held else fits.nominal
         return fits.combined.scan(grid, statistical=statistical.scan(grid), reference=self.mass_only(signal).scan(grid))
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Another shape of the background: its likelihood with events of its own, and the models of its bootstraps."""
+
+    frame: ImportanceSample
+    members: list[tuple[Any, ...]]
+
+
+def _members(models: Sequence[Any], method: Method) -> list[tuple[Any, ...]]:
+    """Models of each bootstrap, one for each category, that a method combines."""
+    resamples = [] if method in {"mixture", "nuisance"} else [list(model.bootstraps()) for model in models]
+    return list(zip(*resamples, strict=True))
 
 
 def _mass_only_sample(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.fitting.newton import Minimum
     from hisigma_zfit.inference.forecast import Forecast
     from hisigma_zfit.likelihood.nll import ExtendedNLL
+    from hisigma_zfit.measurement.falling import Choice
     from hisigma_zfit.measurement.options import MeasureOptions
     from hisigma_zfit.measurement.preparation import Prepared
     from hisigma_zfit.model.compose import SignalPlusBackground
@@ -119,7 +121,8 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     seed = settings.seed
     with stages("score"):
         models, data = prepared.models(), prepared.data()
-        models, shapes = _best_shapes(models, data, prepared)
+        shapes = _best_shapes(models, data, prepared)
+        models = dict(zip(models, shapes[0].models, strict=True)) if shapes else models
         loss = ExtendedNLL(list(models.values()), data)
         checks = closure(prepared.inputs, prepared.densities, seed=seed)
     with stages("fit"):
@@ -133,6 +136,7 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
             alone = [model.mass_only() for model in models.values()]
             sigma, loss, theta = _with_training_error(loss, theta, settings.poi, **options)
             options["mass_only"] = alone
+        options |= _other_shapes(shapes, data, sigma)
         for category, model in zip(models, loss.model, strict=True):
             save_model(model, run.folder / "model" / category)
         forecast = Forecast(loss, settings.poi, theta, method=method, **options)
@@ -159,32 +163,54 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
         signal_response=returned,
         training_error=sigma,
         training=choices(prepared.densities.values()),
-        falling=shapes,
+        falling=tuple(choice.name for choice in shapes),
     )
     words = Presentation(**settings.figure_words())
     return BlindResults(measurement, sidebands, scan, prepared.histories, words)
 
 
-def _best_shapes(
-    models: dict[str, SignalPlusBackground], data: list[Dataset], prepared: Prepared
-) -> tuple[dict[str, SignalPlusBackground], tuple[str, ...]]:
-    """The models with the falling shapes that the sidebands like best with their penalties, and all, best first.
+def _best_shapes(models: dict[str, SignalPlusBackground], data: list[Dataset], prepared: Prepared) -> list[Choice]:
+    """The falling shapes in the order in which the sidebands like them, with their penalties; none where there is one.
 
-    What is expected is that of the best one alone: where the others fit as well, the data will say a little less.
+    Their parameters are left where the sidebands have them.
     """
+    import zfit
+
     from hisigma_zfit.likelihood.nll import ExtendedNLL
     from hisigma_zfit.measurement.falling import choices as falling_choices
 
     settings = prepared.settings
     if len(settings.falling) == 1:
-        return models, ()
-    known = {}
+        return []
+    known = []
     for choice in falling_choices(models, prepared.inputs, settings):
         loss = ExtendedNLL(list(choice.models), data)
-        found = _sideband_minimum(loss, settings)[0]
-        known[choice.name] = 2.0 * (found.value + loss.data_constant()) + choice.penalty, choice
-    order = sorted(known, key=lambda name: known[name][0])
-    return dict(zip(models, known[order[0]][1].models, strict=True)), tuple(order)
+        found, free, _ = _sideband_minimum(loss, settings)
+        zfit.param.assign_values([loss.parameters[k] for k in free], found.theta[free])
+        known.append((2.0 * (found.value + loss.data_constant()) + choice.penalty, choice))
+    return [choice for _, choice in sorted(known, key=itemgetter(0))]
+
+
+def _other_shapes(shapes: list[Choice], data: list[Dataset], sigma: float | None) -> dict[str, Any]:
+    """What a forecast is told of several falling shapes: those that are not the first, and all penalties.
+
+    Args:
+        shapes: The best first; none where there is one.
+        data: Events of all categories.
+        sigma: Error of the training, where it is a nuisance.
+    """
+    from hisigma_zfit.inference.training_error import with_training_error
+    from hisigma_zfit.likelihood.nll import ExtendedNLL
+
+    if not shapes:
+        return {}
+    models = [list(choice.models) for choice in shapes[1:]]
+    if sigma is not None:
+        models = [with_training_error(own, sigma) for own in models]
+    return {
+        "shapes": [ExtendedNLL(own, data) for own in models],
+        "penalties_of_shapes": [choice.penalty for choice in shapes],
+    }
 
 
 def _fit_sidebands(loss: ExtendedNLL, settings: MeasureOptions) -> tuple[Array, Array, dict[str, Estimate], Estimate]:

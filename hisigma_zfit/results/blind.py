@@ -94,8 +94,8 @@ class BlindMeasurement(Result):
         training_error: Spread of the yields that redrawn trainings find, one standard deviation of the nuisance
             ``training``; None where the combination has no such nuisance.
         training: How long each density was trained, by its name.
-        falling: Falling mass shapes in the order in which the sidebands like them; all that is expected is that of the
-            first.  None where one was given.
+        falling: Falling mass shapes in the order in which the sidebands like them; the Asimov sets are drawn from the
+            first, and fitted with all of them.  None where one was given.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/blind-measurement/1"

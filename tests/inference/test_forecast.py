@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import by_hand
 import models
 import numpy as np
@@ -13,6 +15,7 @@ from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.combine import combination
 from hisigma_zfit.inference.forecast import Forecast
 from hisigma_zfit.inference.hypotests import expected_discovery
+from hisigma_zfit.inference.shape_envelope import shape_envelope
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.model.compose import signal_plus_background
 from hisigma_zfit.model.pdfs import FlowProductPDF
@@ -142,3 +145,40 @@ def test_discrete_profiling_compares_the_members(loss):
     direct = combination("discrete", fits.nominal, fitted_alone(loss.model[0], data))
     np.testing.assert_allclose(fits.combined.offsets, direct.offsets, atol=1e-4 * direct.offsets.max())
     assert sample_of(fits.members[0].loss) is forecast.sample
+
+
+def test_several_shapes_are_profiled_as_the_data_will_be(loss):
+    """The same weighted events in zfit losses of every shape."""
+    (first,) = loss.model
+    signal, background = first.components
+    exponential = zfit.pdf.Exponential(zfit.Parameter("lam", -0.017), obs=models.mass_space())
+    other = first.copy(components=(signal, replace(background, pdf=background.pdf.copy(mass=exponential))))
+    shapes, penalties = [ExtendedNLL(other, loss.data)], [2.0, 1.0]
+    options = {"shapes": shapes, "penalties_of_shapes": penalties, "seed": 4, "events": EVENTS}
+    forecast = Forecast(loss, "n_sig", loss.theta(), **options)
+    found = forecast.at(40.0)
+    (data,) = forecast.asimov(40.0).data()
+    direct = [Profiler(ExtendedNLL(model, data, expected=True), "n_sig") for model in (first, other)]
+    combined = shape_envelope("mixture", direct, penalties=penalties)
+    np.testing.assert_allclose(found.combined.offsets, combined.offsets, atol=1e-3)
+    for value in (-20.0, 0.0, 40.0, 90.0):
+        assert found.combined.t(value) == pytest.approx(combined.t(value), abs=2e-3)
+        alone = [p.t(value) + o for p, o in zip(direct, combined.offsets, strict=True)]
+        assert found.combined.t(value) == pytest.approx(min(alone), abs=2e-3)
+    assert found.combined.shape_at(40.0) in {0, 1}
+    limit = forecast.upper_limit(cl=0.95, seed=1)
+    assert limit.limit > 0.95 * limit.expected["0"]
+
+
+@pytest.mark.slow
+def test_several_shapes_of_several_bootstraps_have_each_a_best_one(loss):
+    (first,) = loss.model
+    signal, background = first.components
+    exponential = zfit.pdf.Exponential(zfit.Parameter("lam", -0.017), obs=models.mass_space())
+    other = first.copy(components=(signal, replace(background, pdf=background.pdf.copy(mass=exponential))))
+    options = {"shapes": [ExtendedNLL(other, loss.data)], "penalties_of_shapes": [2.0, 1.0], "events": EVENTS}
+    fits = Forecast(loss, "n_sig", loss.theta(), method="envelope", seed=4, **options).at(40.0)
+    # three bootstraps with either shape
+    np.testing.assert_array_equal(fits.combined.offsets.reshape(3, 2).min(axis=1), 0.0)
+    alone = Forecast(loss, "n_sig", loss.theta(), method="envelope", seed=4, events=EVENTS).at(40.0)
+    np.testing.assert_allclose([p.best for p in fits.combined.profilers[::2]], [p.best for p in alone.members])

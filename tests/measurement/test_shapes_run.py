@@ -55,6 +55,11 @@ def test_blind_runs_know_every_shape(finished_run, tmp_path):
     found = hz.measure(out=tmp_path / "out", reuse=None, **files, **(MEASURE | options))
     assert set(found.falling) == {"chebyshev:2", "laurent:1"}
     assert found.region_background.error > 0.0
+    three, five = found.expected[1:3]
+    assert three.z == pytest.approx(3.0, abs=0.05)
+    assert five.interval_68[0] < five.signal < five.interval_68[1]
+    # the other shape can make an interval wider only, but for what the best one alone has by its penalty
+    assert five.error > 0.95 * five.nominal.error
 
 
 def test_weights_of_data_scale_the_yield_and_not_its_significance(finished_run, tmp_path):
