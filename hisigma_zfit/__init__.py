@@ -64,6 +64,7 @@ _PUBLIC = {
     "measure": "measurement.pipeline",
     "search": "anomaly.pipeline",
     "validate": "validation.pipeline",
+    "unblind": "unblinding",
     "Process": "crosssection.nuisances",
     "ShapeNuisance": "crosssection.nuisances",
     "NormNuisance": "crosssection.nuisances",

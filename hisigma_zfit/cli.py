@@ -5,6 +5,7 @@ Only what fits imports TensorFlow.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import sys
@@ -17,10 +18,8 @@ from hisigma_zfit.console.flags import Parser, add_common
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.runs.answer import Answer, written
 from hisigma_zfit.sharing.commands import describe_export, export_arguments, is_export
-from hisigma_zfit.stored_files import file_name
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
 __all__ = ["main", "parser"]
@@ -112,9 +111,15 @@ def parser() -> argparse.ArgumentParser:
     add_common(toys)
     toys.set_defaults(run=_toys)
 
-    plot = commands.add_parser("plot", help="draw the figures of a run folder again, and write its page")
+    plot = commands.add_parser(
+        "plot",
+        help="draw the figures of a run folder again, with other words if wanted, and write its page",
+        description="Draw the figures of a finished run again, and write its page.  Words, units and titles that are "
+        "given take the place of the run's own, and stay with it unless --to names another place.",
+    )
     plot.add_argument("folder", metavar="FOLDER", help="a complete run folder, or one of pseudo-experiments")
     plot.add_argument("--to", metavar="FOLDER", help="where to write; figures/ and report.html of the run by default")
+    plot.fill = _plot_arguments
     add_common(plot, folder=False)
     plot.set_defaults(run=_plot)
 
@@ -179,23 +184,12 @@ def _said(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _unblind(arguments: argparse.Namespace) -> Answer:
-    from hisigma_zfit.measurement.unblinding import unblind, unblinded_folder
-    from hisigma_zfit.report import tables
+    from hisigma_zfit.measurement.unblinding import unblinded_folder
+    from hisigma_zfit.unblinding import unblind
 
     place = arguments.out or unblinded_folder(arguments.folder)
-    if _task_of(arguments.folder) == "cross-section":
-        from hisigma_zfit.crosssection.stored import load_cross_section
-        from hisigma_zfit.crosssection.unblinding import unblind as unblind_section
-
-        unblind_section(arguments.folder, out=place, processes=arguments.processes, **_said(arguments))
-        return written(load_cross_section(place).table(), place)
-    if _task_of(arguments.folder) == "search":
-        from hisigma_zfit.anomaly.unblinding import unblind as unblind_search
-
-        found = unblind_search(arguments.folder, out=place, processes=arguments.processes, **_said(arguments))
-        return written(str(found), place)
-    measurement = unblind(arguments.folder, out=place, **_said(arguments))
-    return written(tables.measurement(measurement), place)
+    unblind(arguments.folder, out=place, processes=arguments.processes, **_said(arguments))
+    return written(str(_stored(place).table()), place)
 
 
 def _validate_arguments(validate: argparse.ArgumentParser) -> None:
@@ -254,6 +248,7 @@ def _search_arguments(search: argparse.ArgumentParser) -> None:
     from hisigma_zfit.configuration.arguments import add_arguments
 
     add_arguments(search, SearchOptions)
+    search.add_argument("--kind", dest="kinds", action="append", help=argparse.SUPPRESS)  # told why there is none
     search.add_argument("--out", metavar="FOLDER", help="run folder to be made")
     search.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes for toys (default 1)")
     search.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler to use instead, as for toys")
@@ -265,6 +260,8 @@ def _search(arguments: argparse.Namespace) -> Answer:
     from hisigma_zfit.configuration.arguments import given_options
 
     options = given_options(arguments, SearchOptions, required=("out",))
+    if arguments.kinds:
+        options["kinds"] = dict(words.partition("=")[::2] for words in arguments.kinds)
     where = {name: getattr(arguments, name) for name in ("out", "config", "processes", "scheduler")}
     return written(str(search(**where, **_said(arguments), **options)), arguments.out)
 
@@ -287,23 +284,22 @@ def _toys(arguments: argparse.Namespace) -> Answer:
     return written(toys(summary), place, "summary.json")
 
 
-def _plot(arguments: argparse.Namespace) -> Answer:
-    from hisigma_zfit.files import make_parents, new_place, write_text
-    from hisigma_zfit.report import plotting
+def _plot_arguments(plot: argparse.ArgumentParser) -> None:
+    from hisigma_zfit.configuration.arguments import add_flags
+    from hisigma_zfit.configuration.figures import FigureOptions
 
-    results, folder = _stored(arguments.folder), Path(arguments.folder)
-    target = Path(arguments.to) if arguments.to is not None else folder / "figures"
-    page = (target if arguments.to is not None else folder) / "report.html"
-    if new_place(target).exists() and not target.is_dir():
-        raise InputError.from_parts(expected=f"a folder '{target}'", got="a file", do="choose another place")
-    figures = {file_name(name): figure for name, figure in results.figures().items()}
-    make_parents(new_place(target))
-    target.mkdir(exist_ok=True)
-    for name, figure in figures.items():
-        plotting.save(figure, target / name)
-    write_text(page, results.page(folder, figures))
-    text = f"{len(figures)} figures written to {target}, all of them with the numbers to {page}"
-    return Answer(text, {"folder": str(target), "figures": list(figures), "page": str(page)})
+    add_flags(plot, FigureOptions)
+
+
+def _plot(arguments: argparse.Namespace) -> Answer:
+    from hisigma_zfit.configuration.arguments import given_options
+    from hisigma_zfit.configuration.figures import FigureOptions
+    from hisigma_zfit.runs.redrawing import redraw
+
+    words = FigureOptions.build(**given_options(arguments, FigureOptions)).figure_words()
+    drawn = redraw(_stored(arguments.folder), arguments.folder, to=arguments.to, words=words)
+    text = f"{len(drawn.figures)} figures written to {drawn.folder}, all of them with the numbers to {drawn.page}"
+    return Answer(text, {"folder": str(drawn.folder), "figures": list(drawn.figures), "page": str(drawn.page)})
 
 
 def _stored(folder: str | Path) -> Any:
@@ -318,13 +314,13 @@ def _stored(folder: str | Path) -> Any:
 
         return load_cross_section(folder)
     if task == "validate":
-        from hisigma_zfit.validation.stored import ValidationResults, load_validation
+        from hisigma_zfit.validation.stored import load_validation_results
 
-        return ValidationResults(load_validation(folder))
+        return load_validation_results(folder)
     if task is None and (Path(folder) / "summary.json").exists():
-        from hisigma_zfit.runs.toys import ToyResults, load_toys
+        from hisigma_zfit.runs.toys import load_toy_results
 
-        return ToyResults(load_toys(folder))
+        return load_toy_results(folder)
     if task is None and (Path(folder) / "study.json").exists():
         from hisigma_zfit.crosssection.coverage_results import load_coverage
 

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hisigma_zfit.console.progress import Pieces
 from hisigma_zfit.errors import FitError, InputError
 
 if TYPE_CHECKING:
@@ -34,7 +35,13 @@ _DECIDING = ("numpy", "scipy", "tensorflow", "tensorflow-probability", "zfit")
 
 
 def finished(
-    function: Callable[..., R], shared: Any, tasks: Sequence[T], *, processes: int = 1, scheduler: Any = None
+    function: Callable[..., R],
+    shared: Any,
+    tasks: Sequence[T],
+    *,
+    processes: int = 1,
+    scheduler: Any = None,
+    name: str = "",
 ) -> Iterator[tuple[T, R]]:
     """Do all tasks and give each with what ``function(shared, *task)`` returns, in the order in which they finish.
 
@@ -44,6 +51,8 @@ def finished(
         tasks: Further arguments, a tuple for each.
         processes: Worker processes on this machine, each with one thread unless the environment says otherwise.
         scheduler: Address of a Dask scheduler, or a cluster, to be used instead.
+        name: What the tasks are, to say on stderr how long the others will take once the first is finished; nothing is
+            said without.
 
     Raises:
         InputError: There is no such scheduler, or `distributed` is not installed.
@@ -55,8 +64,17 @@ def finished(
         require_scheduler(scheduler)
         return _on_dask(function, shared, tasks, scheduler)
     if processes > 1 and len(tasks) > 1:
-        return _in_processes(function, shared, tasks, min(processes, len(tasks)))
-    return ((task, function(shared, *task)) for task in tasks)
+        processes = min(processes, len(tasks))
+        return _told(_in_processes(function, shared, tasks, processes), Pieces(name, len(tasks), beside=processes))
+    return _told(((task, function(shared, *task)) for task in tasks), Pieces(name, len(tasks)))
+
+
+def _told(results: Iterator[tuple[T, R]], pieces: Pieces) -> Iterator[tuple[T, R]]:
+    """The same, with words about how much remains."""
+    for each in results:
+        if pieces.name:
+            pieces.advance()
+        yield each
 
 
 # What a worker process works with: sent once, when it starts, instead of with every task.

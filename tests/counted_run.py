@@ -32,3 +32,20 @@ COUNTED = Count(42)
 def start(path: str | Path, *, resume: bool = True, overwrite: bool = False, **changes: Any) -> RunFolder:
     fields: dict[str, Any] = {"task": "count", "inputs": INPUTS, "options": OPTIONS, "roles": ROLES}
     return RunFolder.open(path, Identity(**fields | changes), resume=resume, overwrite=overwrite)
+
+
+def fail(path: Path, error: BaseException, *, made: str | None = None) -> None:
+    """A run that ends in `error`, after it has `made` a file, or only an empty folder for its members."""
+    with start(path) as run:
+        run.member_folder("background")
+        if made is not None:
+            run.write_text(made, "trained")
+        raise error
+
+
+def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file below `folder`, with content and time of change: what must stay when nothing is to be touched."""
+    return {
+        str(path.relative_to(folder)): (path.read_bytes() if path.is_file() else b"", path.lstat().st_mtime_ns)
+        for path in folder.rglob("*")
+    }

@@ -83,7 +83,10 @@ def test_plot_draws_the_stored_results_again(finished_run, tmp_path):
         ignore=shutil.ignore_patterns("projections*", "training*", "shapes", "goodness*.json"),
     )
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "figures").iterdir()}
-    places = ((["--to", tmp_path / "again"], "again", "again"), ([], "out/figures", "out"))
+    words = ["--experiment", "CMS", "--luminosity", "138", "--unit", "a=GeV"]
+    places = ((["--to", tmp_path / "again", *words], "again", "again"), (words, "out/figures", "out"))
+    said = tmp_path / "out" / "presentation.json"
+    unsaid = said.read_text()
     for arguments, figures, page in places:
         outcome = folders.hisigma("plot", tmp_path / "out", *arguments)
         assert outcome.code == 0
@@ -92,6 +95,10 @@ def test_plot_draws_the_stored_results_again(finished_run, tmp_path):
         expected = f"3 figures written to {tmp_path / figures}, all of them with the numbers to {target}\n"
         assert outcome.out == expected
         assert target.read_text().count("<figure") == 3
+        kept = json.loads(said.read_text())  # drawn elsewhere, the words do not stay
+        assert (said.read_text() == unsaid) == (figures == "again")
+    assert (kept["experiment"], kept["luminosity"], kept["units"]) == ("CMS", "138", {"a": "GeV"})
+    assert kept["label"] == json.loads(unsaid)["label"]
     drawn = {f"{name}.{suffix}" for name in ("correlations", "expected", "scan") for suffix in ("pdf", "png")}
     assert set(entries(tmp_path / "again")) == drawn | {"report.html"}
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out" / "figures").iterdir()}

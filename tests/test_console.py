@@ -250,6 +250,30 @@ def test_lines_come_seldom_and_say_what_remains(capsys):
     assert len(said) == 10
 
 
+def test_the_first_long_piece_says_how_long_the_others_take(capsys):
+    def said(seconds, total, **more):
+        clock = [0.0]
+        pieces = progress.Pieces("jobs", total, clock=lambda: clock[0], **more)
+        for each in seconds:
+            clock[0] += each
+            pieces.advance()
+        return [line.strip() for line in capsys.readouterr().err.splitlines()]
+
+    with progress.shown("lines"):
+        assert said([60.0] * 4, 4) == [
+            "jobs: 1 of 4 after 1 min, about 3 min left",
+            "jobs: 2 of 4 after 2 min, about 2 min left",
+            "jobs: 3 of 4 after 3 min, about 1 min left",
+        ]
+        assert said([0.5] * 4, 4) == []  # over before one could read it
+        assert len(said([2.0] * 50, 50)) == 10  # now and then
+        # four at a time: the first finds three others nearly finished, so that one round of four remains
+        assert said([60.0, 0.0, 0.0, 0.0], 8, beside=4)[0] == "jobs: 1 of 8 after 1 min, about 1 min 45 s left"
+    assert said([60.0] * 4, 4) == []  # in Python, where nothing was asked for and there is no terminal
+    with progress.shown("none"):
+        assert said([60.0] * 4, 4) == []
+
+
 def test_lines_are_shown_where_they_are_wanted(capsys, monkeypatch):
     monkeypatch.setattr(progress, "FIRST", 0.0)
     for mode, expected in (("bars", 0), ("lines", 1), ("none", 0)):

@@ -1,4 +1,4 @@
-"""The README's promises: its script runs, and its commands name options and files that exist."""
+"""What README and docs/measure.md promise: the script runs, commands name options and files that exist."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import uproot
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MEASURE = (ROOT / "docs" / "measure.md").read_text(encoding="utf-8")
 STUDY = ROOT / "analyses" / "dihiggs"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, page: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
 
 
 @pytest.fixture
@@ -39,12 +40,12 @@ def small_dataset(tmp_path, monkeypatch):
 
 
 def test_the_script_runs(small_dataset, capsys):
-    (script,) = blocks("python")
+    (script,) = blocks("python", MEASURE)
     assert "members=5, bootstraps=5" in script
     quick = script.replace("members=5, bootstraps=5", "bootstraps=2, preset='quick'")
     quick = quick.replace("members=5,", "preset='quick',")
     names: dict[str, object] = {}
-    exec(compile(quick, "README.md", "exec"), names)
+    exec(compile(quick, "measure.md", "exec"), names)
     printed = capsys.readouterr().out
     assert "n_sig" in printed
     assert "excluded with Z" in printed
@@ -57,7 +58,7 @@ def test_the_command_line_is_understood():
     from hisigma_zfit.configuration.arguments import given_options
     from hisigma_zfit.measurement.options import MeasureOptions
 
-    (command, with_file, blind) = [block for block in blocks("bash") if "hisigma measure" in block]
+    (command, with_file, blind) = [block for block in blocks("bash", MEASURE) if "hisigma measure" in block]
     words = re.sub(r"\\\n", " ", command).replace('"', "").split()
     options = MeasureOptions.build(**given_options(parser().parse_args(words[1:]), MeasureOptions))
     assert options.signal_region == (115.0, 135.0)
@@ -69,10 +70,21 @@ def test_the_command_line_is_understood():
     assert f"{unblind.folder}" == measure.out
 
 
+def test_every_command_of_the_readme_is_understood():
+    from hisigma_zfit.cli import parser
+
+    lines = "\n".join(blocks("bash", README)).replace("\\\n", " ").splitlines()
+    commands = [line.replace('"', "").split()[1:] for line in lines if line.startswith(".venv/bin/hisigma ")]
+    assert [words[0] for words in commands] == ["measure", "cross-section", "cross-section"]
+    for words in commands:
+        parser().parse_args(words)
+    assert len(README.splitlines()) < 100  # a screen and a half; the rest is in docs/
+
+
 def test_the_configuration_file_is_understood(tmp_path):
     from hisigma_zfit.measurement.options import MeasureOptions
 
-    (content,) = blocks("yaml")
+    (content,) = blocks("yaml", MEASURE)
     (tmp_path / "analysis.yaml").write_text(content)
     options = MeasureOptions.load(tmp_path / "analysis.yaml")
     assert options.signal == (str(tmp_path / "signal.root"),)
@@ -82,9 +94,9 @@ def test_the_configuration_file_is_understood(tmp_path):
 
 
 def test_files_that_it_names_exist():
-    for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
-        assert (ROOT / link).is_file(), link
-    for command in blocks("bash"):
+    for link in re.findall(r"\]\((?!http)([^)#]+)", README):
+        assert (ROOT / link).exists(), link
+    for command in blocks("bash", README):
         for script in re.findall(r"\S+\.py", command):
             assert (ROOT / script).is_file(), script
 

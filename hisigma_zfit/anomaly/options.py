@@ -82,6 +82,19 @@ class SearchOptions(TrainOptions, EventOptions):
         "grid:FILES:PARAMETER,...[:MOVING,...]",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _continuous(cls, values: Any) -> Any:
+        # a lump is a normal distribution in coordinates in which the background is one, and an atom has no such
+        # coordinate: its image would be another one in every event
+        if isinstance(values, dict) and values.get("kinds"):
+            name, words = next(iter(dict(values["kinds"]).items()))
+            raise ValueError(
+                f"kind: expected continuous features for a search, whose lumps need continuous coordinates, got "
+                f"{name}={words}; leave {name} out, and search at its values by --cut '{name} == ...'"
+            )
+        return values
+
     @model_validator(mode="after")
     def _enough(self) -> Self:
         if 0 < self.responses < 5:

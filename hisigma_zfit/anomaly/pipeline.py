@@ -13,9 +13,11 @@ from hisigma_zfit.anomaly.family import FamilyText
 from hisigma_zfit.anomaly.inputs import input_digests, input_roles, properties, read
 from hisigma_zfit.anomaly.options import SearchOptions
 from hisigma_zfit.anomaly.stored import TASK, SearchResults, load_search
+from hisigma_zfit.data.memory import mounted
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.elsewhere import trained_elsewhere
 from hisigma_zfit.measurement.blind import trained_digests
+from hisigma_zfit.measurement.in_memory import with_addresses
 from hisigma_zfit.results import ClosureReport, EventCounts, Presentation, Search, SearchBackground
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
@@ -62,7 +64,8 @@ def search(
             gone on with or read back all the same.
         processes: Worker processes on this machine, for toys.
         scheduler: Address of a Dask scheduler, or a cluster, to be used instead.
-        **options: See `SearchOptions`.
+        **options: See `SearchOptions`.  In the place of a file may be a `Dataset`, a pandas DataFrame, an awkward array
+            of records or a mapping of names to arrays, but for those of a family.
 
     Returns:
         The search, as in the folder's ``result.json``; of a blind run what the sidebands say.
@@ -80,8 +83,10 @@ def search(
         >>> round(result.found.properties["m"].median)  # doctest: +SKIP
         125
     """
-    settings = SearchOptions.load(config, **options)
-    return run_search(settings, out=out, quiet=quiet, overwrite=overwrite, processes=processes, scheduler=scheduler)
+    plain, events = with_addresses(options)
+    settings = SearchOptions.load(config, **plain)
+    with mounted(events):
+        return run_search(settings, out=out, quiet=quiet, overwrite=overwrite, processes=processes, scheduler=scheduler)
 
 
 def run_search(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.configuration.options import Options
 
-__all__ = ["Flag", "add_arguments", "given_options"]
+__all__ = ["Flag", "add_arguments", "add_flags", "given_options"]
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,20 @@ def add_arguments(parser: argparse.ArgumentParser, model: type[Options]) -> None
 
     Nothing is required here, because a configuration file may hold it; `given_options` looks.
     """
-    for name, field in model.model_fields.items():
-        if not models_within(field.annotation):
-            parser.add_argument(_flag(name, field), dest=name, default=argparse.SUPPRESS, **_how(field))
+    add_flags(parser, model)
     apart = [name for name, field in model.model_fields.items() if models_within(field.annotation)]
     more = f"; only there: {', '.join(apart)}" if apart else ""
     parser.add_argument(
         "--config", metavar="FILE", help=f"YAML or JSON with the same options, which flags override{more}"
     )
     parser.add_argument("--schema", action=_Schema, model=model, help="print the JSON schema of that file and exit")
+
+
+def add_flags(parser: argparse.ArgumentParser, model: type[Options]) -> None:
+    """Add a flag for every field that can have one."""
+    for name, field in model.model_fields.items():
+        if not models_within(field.annotation):
+            parser.add_argument(_flag(name, field), dest=name, default=argparse.SUPPRESS, **_how(field))
 
 
 def given_options(arguments: argparse.Namespace, model: type[Options], required: Sequence[str] = ()) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Lines", "alive", "counted", "duration", "shown"]
+__all__ = ["Lines", "Pieces", "alive", "counted", "duration", "shown"]
 
 FIRST = 5.0  # seconds before the first line: what is quicker needs none
 EVERY = 10.0  # seconds between lines
@@ -115,6 +115,45 @@ class Lines:
         each = (now - self._began[0]) / (done - self._began[1])
         left = duration(each * (self._total - done))
         _say(f"{self._name}: {done / self._total:.0%} after {duration(now - self._start)}, about {left} left")
+
+
+class Pieces:
+    """What remains of a few long pieces, said when the first of them is finished and now and then later.
+
+    Lines are shown on terminals, and elsewhere where the mode is "lines".
+
+    Args:
+        name: What the pieces are.
+        total: How many there are to be done.
+        beside: How many are done at the same time.
+        clock: Seconds that pass.
+    """
+
+    def __init__(self, name: str, total: int, *, beside: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name, self._total, self._clock = name, total, clock
+        self._beside = max(min(beside, total), 1)
+        self._start, self._done = clock(), 0
+        self._said: float | None = None
+
+    def advance(self) -> None:
+        """One more is finished; say what remains, if it is time to."""
+        self._done += 1
+        mode, now = _mode.get(), self._clock()
+        if mode == "none" or (mode == "bars" and not sys.stderr.isatty()):
+            return
+        elapsed, left = now - self._start, self._total - self._done
+        # where several are done at a time, the first finds the others nearly finished
+        remains = left * elapsed / max(self._done, self._beside)
+        if self._said is None:
+            if elapsed + remains < EVERY:
+                return
+        elif now - self._said < EVERY:
+            return
+        if left:
+            self._said = now
+            _say(
+                f"{self.name}: {self._done} of {self._total} after {duration(elapsed)}, about {duration(remains)} left"
+            )
 
 
 @contextmanager

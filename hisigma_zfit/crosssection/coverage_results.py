@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hisigma_zfit.errors import InputError, RunFolderError
-from hisigma_zfit.results import CoverageStudy
+from hisigma_zfit.results import CoverageStudy, Presentation
 from hisigma_zfit.runs.page import study_origin
+from hisigma_zfit.runs.redrawing import stored_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ class CoverageResults:
     """All that a finished study knows and that its figures are drawn from."""
 
     study: CoverageStudy
+    presentation: Presentation = field(default_factory=Presentation)
 
     def table(self) -> str:
         """Content of ``table.txt``."""
@@ -33,8 +35,10 @@ class CoverageResults:
     def figures(self) -> dict[str, Figure]:
         """All figures by name."""
         from hisigma_zfit.report.coverage_figures import coverage_figures
+        from hisigma_zfit.report.style import presented
 
-        return coverage_figures(self.study)
+        with presented(self.presentation):
+            return coverage_figures(self.study)
 
     def page(self, folder: Path, figures: Mapping[str, Figure]) -> str:
         """Content of ``report.html``."""
@@ -51,8 +55,9 @@ def load_coverage(path: str | Path) -> CoverageResults:
         RunFolderError: There is none.
     """
     try:
-        return CoverageResults(CoverageStudy.from_json((Path(path) / "toys.json").read_text(encoding="utf-8")))
+        study = CoverageStudy.from_json((Path(path) / "toys.json").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, InputError, TypeError) as error:
         raise RunFolderError.from_parts(
             expected=f"a finished study in '{path}'", got=type(error).__name__, do="finish the study first"
         ) from error
+    return CoverageResults(study, stored_words(path))

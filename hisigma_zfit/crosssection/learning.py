@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hisigma_zfit.console.progress import Pieces
 from hisigma_zfit.crosssection.model import Part, RatioModel
 from hisigma_zfit.crosssection.regions import require_filled
 from hisigma_zfit.crosssection.sanity import shape_problem
@@ -29,7 +30,7 @@ from hisigma_zfit.ratio.structure import RatioStructure
 from hisigma_zfit.stored_files import read_npz, sound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from hisigma_zfit.arrays import Array, Float32, Integers
@@ -148,7 +149,7 @@ class Learner:
         first = [p for p, own in enumerate(self.analysis.signal) if own]
         return Scorer(posterior, calibrate(scores, weights, first=first))
 
-    def simulation(self, scorer: Scorer, progress: Callable[[int, int], None] | None = None) -> Simulation:
+    def simulation(self, scorer: Scorer) -> Simulation:
         """The simulation at all design points."""
         samples, analysis = self.inputs.samples, self.analysis
         shifter = self._shifter(scorer, analysis.cells if self.like is None else self.like.cells)
@@ -161,13 +162,12 @@ class Learner:
                 placed = tuple(_merged(own, mapping, cells.size) for own in placed)
             require_filled(cells, np.array([own.sums for own in placed]), signal=analysis.signal)
             self._require_shapes(placed, cells.unbinned)
-        shifted = []
+        shifted, pieces = [], Pieces("shifted simulation", len(analysis.design.points))
         for d, point in enumerate(analysis.design.points):
-            if progress is not None:
-                progress(d, len(analysis.design.points))
             shifted.append(
                 tuple(self._point(shifter, sample, point, own, d) for sample, own in zip(samples, placed, strict=True))
             )
+            pieces.advance()
         return Simulation(shifter, placed, tuple(shifted))
 
     def _require_shapes(self, placed: Sequence[Placed], unbinned: int) -> None:
@@ -207,7 +207,14 @@ class Learner:
             for r in open_cells:
                 reference[p, r] = sum(self._share(scorer, own, r, p) for own in rows)
         rates = fit_rates(sizes, simulation.sums, analysis.design, free=free, reference=reference)
-        parts = tuple(tuple(self._part(rows, simulation, rates, p, r) for r in open_cells) for p in range(len(names)))
+        pieces = Pieces("variations of a process in a region", len(names) * len(open_cells))
+
+        def part(p: int, r: int) -> Part:
+            made = self._part(rows, simulation, rates, p, r)
+            pieces.advance()
+            return made
+
+        parts = tuple(tuple(part(p, r) for r in open_cells) for p in range(len(names)))
         structure = RatioStructure(
             processes=names,
             pois={process.name: process.pois for process in analysis.processes},

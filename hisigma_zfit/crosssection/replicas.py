@@ -137,7 +137,9 @@ def retrained_replicas(
         folder.mkdir(parents=True, exist_ok=True)
         found = {number: own for number in numbers if (own := _kept(folder, number, identity)) is not None}
     missing = [(number,) for number in numbers if number not in found]
-    for (number,), values in finished(_replica, work, missing, processes=processes, scheduler=scheduler):
+    for (number,), values in finished(
+        _replica, work, missing, processes=processes, scheduler=scheduler, name="replicas"
+    ):
         found[number] = values
         _log.info("replica %d of %d: %s", number + 1, len(numbers), values)
         if folder is not None:

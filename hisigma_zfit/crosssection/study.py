@@ -20,9 +20,10 @@ from hisigma_zfit.crosssection.coverage_results import CoverageResults
 from hisigma_zfit.crosssection.restoring import UNBINNED, require_methods, restored, stored_settings
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import disk_errors, write_text
-from hisigma_zfit.results import CoverageDraw, CoverageStudy
+from hisigma_zfit.results import CoverageDraw, CoverageStudy, Presentation
 from hisigma_zfit.runs.identity import stored_identity
 from hisigma_zfit.runs.page import PAGE
+from hisigma_zfit.runs.redrawing import write_words
 from hisigma_zfit.runs.studies import StudyPlace
 from hisigma_zfit.statistics.coverage import coverage_study
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
@@ -153,7 +154,7 @@ def study_coverage(
             [done[k] for k in range(draws)], poi=poi, mu=ends, nuisances=nuisances, seed=seed, cl=ONE_SIGMA
         )
         study = replace(study, numbers=numbers)
-        _write(place, study)
+        _write(place, study, Presentation(**settings.figure_words()))
     return study, place
 
 
@@ -223,19 +224,20 @@ def _stored(place: Path, k: int) -> CoverageDraw | None:
         return None
 
 
-def _write(place: Path, study: CoverageStudy) -> None:
+def _write(place: Path, study: CoverageStudy, words: Presentation) -> None:
     """Summary, table and figures, unless they are there."""
     summary, text = place / "toys.json", f"{study.to_json()}\n"
     if summary.exists() and summary.read_text(encoding="utf-8") == text:
         return
     from hisigma_zfit.report.plotting import save
 
-    results = CoverageResults(study)
+    results = CoverageResults(study, words)
     figures = results.figures()
     with disk_errors(place, "figures"):
         (place / "figures").mkdir(exist_ok=True)
         for name, figure in figures.items():
             save(figure, place / "figures" / name)
+        write_words(place, words)
         write_text(place / "table.txt", f"{results.table()}\n")
         write_text(place / PAGE, results.page(place, figures))
         write_text(summary, text)

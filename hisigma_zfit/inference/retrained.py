@@ -217,6 +217,7 @@ def repeated(
     *,
     fingerprint: str,
     name: str,
+    words: str,
     checkpoint: str | os.PathLike[str] | None,
     processes: int,
     scheduler: Any,
@@ -229,6 +230,7 @@ def repeated(
         n: How many.
         fingerprint: Hash of all that they depend on.
         name: Of their files.
+        words: What they are, for the words on stderr about how long they take.
         checkpoint: Folder with one small file for each.
         processes: See `hisigma_zfit.workers`.
         scheduler: See `hisigma_zfit.workers`.
@@ -239,7 +241,7 @@ def repeated(
     folder = None if checkpoint is None else Path(checkpoint)
     known = {} if folder is None else _read(folder, name, fingerprint)
     missing = [(k,) for k in range(n) if k not in known]
-    for (k,), t in finished(experiment, recipe, missing, processes=processes, scheduler=scheduler):
+    for (k,), t in finished(experiment, recipe, missing, processes=processes, scheduler=scheduler, name=words):
         known[k] = t
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)

@@ -109,6 +109,7 @@ def null_toys(
         n,
         fingerprint=recipe.null.fingerprint(recipe.window, how, seed),
         name="null",
+        words="background-only experiments",
         checkpoint=checkpoint,
         processes=processes,
         scheduler=scheduler,

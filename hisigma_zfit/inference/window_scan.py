@@ -145,6 +145,7 @@ def scan_windows(
         toys,
         fingerprint=recipe.null.fingerprint(windows, how, seed),
         name="scan",
+        words="background-only experiments of the scan",
         checkpoint=folder,
         processes=processes,
         scheduler=scheduler,
@@ -294,7 +295,7 @@ def _inner(m: Array, n: int, size: int, edge: float) -> list[Range]:
 def _searched(recipe: _Windows, processes: int, scheduler: Any) -> list[SearchedWindow]:
     """All windows of the data."""
     tasks = [(k,) for k in range(len(recipe.windows))]
-    done = finished(_window, recipe, tasks, processes=processes, scheduler=scheduler)
+    done = finished(_window, recipe, tasks, processes=processes, scheduler=scheduler, name="windows")
     found = {k: window for (k,), window in done}
     return [found[k] for (k,) in tasks]
 

@@ -121,6 +121,7 @@ def yield_response(
         n * len(truths),
         fingerprint=recipe.fingerprint,
         name="response",
+        words="experiments with injected signal",
         checkpoint=checkpoint,
         processes=processes,
         scheduler=scheduler,

@@ -69,7 +69,6 @@ def study_toys(
         ToyFolder.place(_place(folder, out, inject, seed), overwrite=overwrite).require_usable(known)
     from hisigma_zfit.measurement import load_models
     from hisigma_zfit.measurement.stored import load_results
-    from hisigma_zfit.report.style import presented
     from hisigma_zfit.toys.summary import summarise
     from hisigma_zfit.toys.toys import make_pool, run_toys
 
@@ -101,8 +100,7 @@ def study_toys(
             progress=progress,
         )
         summary = summarise(fits, pool, poi, seed=seed, limit=limit)
-        with presented(run.presentation):
-            study.finish(summary)
+        study.finish(summary, run.presentation)
     return summary, place
 
 

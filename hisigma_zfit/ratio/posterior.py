@@ -191,7 +191,7 @@ def train_posterior(
             members[k] = train_networks(x, y, weights, event, classes=len(samples), options=network, seed=seed, fold=k)
     else:
         tasks = [(k, seed, boosting) for k in range(folds)]
-        for (k, *_), trees in finished(_grow, pooled, tasks, processes=processes):
+        for (k, *_), trees in finished(_grow, pooled, tasks, processes=processes, name="folds of the classifier"):
             members[k] = trees
     sizes = np.array([sample.weights.sum() for sample in samples])
     return Posterior(tuple(s.name for s in samples), sizes, tuple(members[k] for k in range(folds)), kind)

@@ -187,7 +187,7 @@ def _figures(kind: str, figures: Mapping[str, Figure], pictures: Pictures) -> st
             )
             continue
         for caption, names in groups:
-            head = f"<h3>{escaped(words[names[0]].group)}</h3><p>{escaped(caption)}</p>"
+            head = f'<div class="head"><h3>{escaped(words[names[0]].group)}</h3><p>{escaped(caption)}</p></div>'
             blocks.append(head + _grid(_figure(words[name].title, "", drawn[name], figures[name]) for name in names))
     return "".join(blocks)
 

@@ -103,6 +103,9 @@ dialog .view > * { display: block; margin: auto; max-width: none; max-height: no
   .lead { font-size: 11pt }
   .scroll { overflow: visible } table { font-size: 7.8pt } th, td { padding-right: 0.5rem }
   .number { white-space: normal } td.meaning, .value { min-width: 0 }
+  /* a head with room for a figure below it, or on the next page: browsers part it from a row of figures otherwise */
+  .head, section > h2 { break-inside: avoid }
+  .head::after, #figures > h2::after { content: ""; display: block; height: 112mm; margin-bottom: -112mm }
   thead { display: table-header-group } tr, figure, .lead, .warnings { break-inside: avoid }
   .figures { display: block } .figures::after { content: ""; display: block; clear: both }
   figure { display: inline-block; vertical-align: top; width: 48.5%; margin: 0 0.5% 5mm 0 }

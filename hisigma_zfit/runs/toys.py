@@ -8,14 +8,15 @@ summary.json, table.txt, figures/, report.html
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from hisigma_zfit.errors import InputError, RunFolderError
 from hisigma_zfit.files import disk_errors, write_bytes, write_npz
-from hisigma_zfit.results import ToySummary
+from hisigma_zfit.results import Presentation, ToySummary
 from hisigma_zfit.runs.page import PAGE, study_origin
+from hisigma_zfit.runs.redrawing import stored_words, write_words
 from hisigma_zfit.runs.studies import StudyPlace
 from hisigma_zfit.stored_files import read_npz, read_text
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
 
-__all__ = ["ToyFolder", "ToyResults", "load_toys"]
+__all__ = ["ToyFolder", "ToyResults", "load_toy_results", "load_toys"]
 
 FILE = "toys.json"
 SCHEMA = "hisigma-zfit/toy-study/2"  # the toys of the first drew from other random streams
@@ -95,11 +96,17 @@ class ToyFolder:
     def _chunk(self, start: int) -> Path:
         return self.path / "chunks" / f"{start:07d}.npz"
 
-    def finish(self, summary: ToySummary) -> None:
-        """Write the summary with its table and figures."""
+    def finish(self, summary: ToySummary, presentation: Presentation | None = None) -> None:
+        """Write the summary with its table and figures.
+
+        Args:
+            summary: Of the toys.
+            presentation: Words on the figures; none by default.
+        """
         from hisigma_zfit.report.plotting import save
 
-        results = ToyResults(summary)
+        results = ToyResults(summary, presentation or Presentation())
+        write_words(self.path, results.presentation)
         figures = results.figures()
         with disk_errors(self.path, "figures"):
             (self.path / "figures").mkdir(exist_ok=True)
@@ -115,6 +122,7 @@ class ToyResults:
     """All that a finished study knows and that its figures are drawn from."""
 
     summary: ToySummary
+    presentation: Presentation = field(default_factory=Presentation)
 
     def table(self) -> str:
         """Content of ``table.txt``."""
@@ -124,9 +132,11 @@ class ToyResults:
 
     def figures(self) -> dict[str, Figure]:
         """All figures by name."""
+        from hisigma_zfit.report.style import presented
         from hisigma_zfit.report.toy_figures import toy_figures
 
-        return toy_figures(self.summary)
+        with presented(self.presentation):
+            return toy_figures(self.summary)
 
     def page(self, folder: Path, figures: Mapping[str, Figure]) -> str:
         """Content of ``report.html``."""
@@ -149,3 +159,12 @@ def load_toys(path: str | Path) -> ToySummary:
         raise RunFolderError.from_parts(
             expected=f"the summary of a study in '{path}'", got=type(error).__name__, do="finish the study first"
         ) from error
+
+
+def load_toy_results(path: str | Path) -> ToyResults:
+    """Read a finished study, with the words on its figures.
+
+    Raises:
+        RunFolderError: There is none.
+    """
+    return ToyResults(load_toys(path), stored_words(path))

@@ -13,14 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hisigma_zfit.data.memory import mounted
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.elsewhere import trained_elsewhere
+from hisigma_zfit.measurement.in_memory import with_addresses
 from hisigma_zfit.measurement.inputs import input_digests, input_roles, read
 from hisigma_zfit.report import validation_page
 from hisigma_zfit.report.style import presented
 from hisigma_zfit.results import ClosureReport, Presentation, RetrainedFit, Spectrum, Validation
 from hisigma_zfit.runs.folder import RunFolder
 from hisigma_zfit.runs.identity import Identity
+from hisigma_zfit.runs.redrawing import write_words
 from hisigma_zfit.runs.stages import Stages
 from hisigma_zfit.runs.stored import RESULT
 from hisigma_zfit.stored_files import read_text
@@ -71,7 +74,7 @@ def validate(
             gone on with or read back all the same.
         processes: Worker processes on this machine; a training uses several cores by itself.
         scheduler: Address of a Dask scheduler, or a cluster, to be used instead.
-        **options: See `ValidateOptions`.
+        **options: See `ValidateOptions`.  In the place of a file may be a table, as for `measure`.
 
     Returns:
         The validation, as in the folder's ``result.json``.
@@ -94,7 +97,15 @@ def validate(
     """
     if processes < 1:
         raise InputError.from_parts(expected="processes of 1 or more", got=str(processes), do="correct it")
-    settings = ValidateOptions.load(config, **options)
+    plain, events = with_addresses(options)
+    settings = ValidateOptions.load(config, **plain)
+    with mounted(events):
+        return _validated(settings, out, quiet=quiet, overwrite=overwrite, processes=processes, scheduler=scheduler)
+
+
+def _validated(
+    settings: ValidateOptions, out: str | Path, *, quiet: bool, overwrite: bool, processes: int, scheduler: Any
+) -> Validation:
     measured = settings.measured()
     identity = Identity(TASK, input_digests(measured), settings.numbers(), roles=input_roles(measured))
     with RunFolder.open(out, identity, overwrite=overwrite) as run:
@@ -114,8 +125,10 @@ def validate(
             fits = _run(run, material, jobs, stages, processes=processes, scheduler=scheduler)
         result = _summary(settings, identity, material, fits, closure, stages)
         run.write_text("config.yaml", settings.document())
-        with stages("draw"), presented(Presentation(**settings.figure_words())):
-            run.save_page(ValidationResults(result))
+        words = Presentation(**settings.figure_words())
+        write_words(run.folder, words)
+        with stages("draw"), presented(words):
+            run.save_page(ValidationResults(result, words))
             run.write_bytes("validation.pdf", validation_page.as_pdf(result))
         run.write_text("table.txt", validation_page.as_text(result) + "\n")
         run.write_json(f"{RESULT}.json", result)
@@ -134,7 +147,7 @@ def _run(
         _log.info("going on with %d of %d jobs", len(missing), len(jobs))
     beside = scheduler is None and processes > 1 and len(missing) > 1
     function = run_job_apart if beside else run_job
-    for (job,), fit in finished(function, material, missing, processes=processes, scheduler=scheduler):
+    for (job,), fit in finished(function, material, missing, processes=processes, scheduler=scheduler, name="jobs"):
         run.write_json(f"jobs/{job.name}.json", fit)
         done[job.name] = fit
         stages.say(f"{len(done)}/{len(jobs)} {job.name}: {fit.failure or f'{fit.value:.1f} +- {fit.error:.1f}'}")

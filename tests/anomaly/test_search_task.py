@@ -152,6 +152,7 @@ def test_a_blind_run_keeps_nothing_of_the_region(tmp_path, monkeypatch):
         ({"properties": {"x": "pt / nothing"}}, "nothing"),
         ({"properties": {"pt": "pt"}}, "another name than a feature's"),
         ({"truth": "none_such"}, "none_such"),
+        ({"kinds": {"pt": "integer"}}, "continuous features for a search.*leave pt out"),
         ({"truth": "angle"}, "another column"),
         ({"features": ("pt", "m")}, "other columns than the mass"),
         ({"data": "none.root"}, "none.root"),

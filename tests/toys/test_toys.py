@@ -23,7 +23,8 @@ from hisigma_zfit.model.compose import signal_plus_background
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.systematics import ShapeVariation, nuisance
 from hisigma_zfit.report.toy_tables import toys as toy_table
-from hisigma_zfit.runs.toys import ToyFolder, load_toys
+from hisigma_zfit.results import Presentation
+from hisigma_zfit.runs.toys import ToyFolder, load_toy_results, load_toys
 from hisigma_zfit.toys import toys
 from hisigma_zfit.toys.pool import Pool
 from hisigma_zfit.toys.summary import quantiles, summarise
@@ -176,11 +177,14 @@ def test_a_digest_knows_the_variations_and_not_what_was_evaluated():
 def test_a_study_folder_is_not_mixed_up(pool, fits, tmp_path):
     with ToyFolder.open(tmp_path / "study", {"seed": 3}) as study:
         summary = summarise(fits, pool, "n_sig", seed=3)
-        study.finish(summary)
+        study.finish(summary, Presentation(experiment="CMS"))
         with pytest.raises(InputError, match="going on"), ToyFolder.open(tmp_path / "study", {"seed": 3}):
             pass
     stored = load_toys(tmp_path / "study")
     assert stored.coverage == summary.coverage
+    again = load_toy_results(tmp_path / "study")  # as `hisigma plot` draws it
+    assert again.presentation.experiment == "CMS"
+    assert "CMS" in {text.get_text() for axes in again.figures()["toys_pulls"].axes for text in axes.texts}
     np.testing.assert_array_equal(stored.pulls, summary.pulls)
     assert {p.suffix for p in (tmp_path / "study" / "figures").iterdir()} == {".pdf", ".png"}
     assert "<h1>Pseudo-experiments of n_sig</h1>" in (tmp_path / "study" / "report.html").read_text(encoding="utf-8")
