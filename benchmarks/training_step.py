@@ -108,7 +108,8 @@ def main() -> None:
         print(
             f"{row['members']} members, {row['features']} features: {row['member_events_per_s']:,.0f} events/s, "
             f"nets alone {row['nets_alone_per_s']:,.0f}, ratio {row['ratio']:.2f}; first call "
-            f"{row['first_call_s']:.1f} CPU s, of which tracing {row['trace_s']:.1f}; nets alone {row['nets_alone_first_call_s']:.1f}",
+            f"{row['first_call_s']:.1f} CPU s, of which tracing {row['trace_s']:.1f}; "
+            f"nets alone {row['nets_alone_first_call_s']:.1f}",
             flush=True,
         )
     if options.json:

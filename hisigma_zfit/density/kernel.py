@@ -203,19 +203,17 @@ class _Mixture:
         least = knots.copy()
         least[: degree + 1], least[-degree - 1 :] = -1.0, 2.0
         passed = tf.cast(v[:, :, None] >= tf.constant(least[:, None], v.dtype), v.dtype)
-        self._between = _kept(passed[:, :, :-1] - passed[:, :, 1:])  # mask of the span t_i ... t_i+1 that holds v
+        self._between = passed[:, :, :-1] - passed[:, :, 1:]  # mask of the span t_i ... t_i+1 that holds v
         spans = len(knots) - 2 * degree - 1
         here = self._between[:, :, degree : degree + spans]
-
-        def around(rows: tf.Tensor, first: int) -> tf.Tensor:
-            """Of rows first, first + 1 ... that which belongs to the span of v."""
-            return _pick(rows[..., first : first + spans, :], here)
-
+        # the knots below v and those above it, the nearest first
+        near = np.concatenate([-np.arange(degree), 1 + np.arange(degree)])
+        table = np.take(knots, near[:, None] + np.arange(len(knots) - 1), mode="wrap")
+        around = _product(table, self._between)
+        left = [v - around[:, :, j] for j in range(degree)]
+        right = [around[:, :, degree + j] - v for j in range(degree)]
         coefficients = self._shares / self._units
-        self._own = [around(coefficients, r) for r in range(degree + 1)]
-        every = tf.constant(knots[:, None], v.dtype)
-        left = [v - around(every, degree - j) for j in range(degree)]  # distances to the knots below, the nearest first
-        right = [around(every, degree + 1 + j) - v for j in range(degree)]
+        self._own = [_pick(coefficients[:, :, r : r + spans], here) for r in range(degree + 1)]
         # the degree + 1 B-splines that are not zero at v
         basis, parts = [tf.ones_like(v)], []
         for j in range(1, degree + 1):
