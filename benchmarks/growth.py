@@ -148,13 +148,21 @@ def by_nuisances(sizes: list[int]) -> list[dict[str, Any]]:
 
 
 def by_workers(sizes: list[int], toys: int) -> list[dict[str, Any]]:
+    from distributed import LocalCluster
+
     model = example.model()
     loss = ExtendedNLL(model, zfit.Data.from_numpy(obs=model.space, array=example.events(model)))
     pool, rows = make_pool(loss, "n_sig", example.N_SIGNAL, seed=1), []
     for workers in sizes:
         begin = time.perf_counter()
         run_toys(pool, "n_sig", n=toys, seed=1, processes=workers)
-        rows.append({"what": f"{toys} toys, wall time", "size": workers, "seconds": time.perf_counter() - begin})
+        seconds = time.perf_counter() - begin
+        rows.append({"what": f"{toys} toys, processes", "size": workers, "seconds": seconds})
+        with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster:
+            begin = time.perf_counter()
+            run_toys(pool, "n_sig", n=toys, seed=1, scheduler=cluster.scheduler_address)
+            seconds = time.perf_counter() - begin
+        rows.append({"what": f"{toys} toys, Dask", "size": workers, "seconds": seconds})
     return rows
 
 

@@ -26,9 +26,14 @@ def peak_gib() -> float:
     return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
 
 
+def warm_up(steps: int) -> int:
+    """Steps of the rise."""
+    return min(WARM_UP, max(steps // 5, 1))
+
+
 def rate(step: int, steps: int) -> float:
     """Learning rate by its peak: a linear rise and half a cosine to zero."""
-    return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1.0 + np.cos(np.pi * step / steps))
+    return min(1.0, (step + 1) / warm_up(steps)) * 0.5 * (1.0 + np.cos(np.pi * step / steps))
 
 
 def judged(
@@ -121,7 +126,7 @@ def flowjax(events: Any, epochs: float) -> dict[str, Any]:
 
     z, c = (jnp.asarray(events[name], dtype=jnp.float32) for name in ("z", "c"))
     steps = int(np.ceil(epochs * len(z) / BATCH))
-    schedule = optax.warmup_cosine_decay_schedule(0.0, 3e-3, WARM_UP, steps)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, 3e-3, warm_up(steps), steps)
     optimizer, found = optax.adam(schedule), []
 
     def fit(z: Any, c: Any, epochs: int) -> None:

@@ -70,7 +70,9 @@ def _run(stored: Any) -> tuple[float, float, Any]:
     kept = [ROOT.RooGaussian(f"constraint_{nu.GetName()}", "", nu, zero, one) for nu in nuisances]
     for constraint in kept:
         constraints.add(constraint)
-    options = [ROOT.RooFit.Extended(True), ROOT.RooFit.EvalBackend("cpu")]
+    # the ratio is given: norms are those of the mass
+    given = ROOT.RooFit.ConditionalObservables(ROOT.RooArgSet(r))
+    options = [ROOT.RooFit.Extended(True), ROOT.RooFit.EvalBackend("cpu"), given]
     options += [ROOT.RooFit.ExternalConstraints(constraints)] if nuisances else []
     nll = model.createNLL(data, *options)
     minimizer = ROOT.RooMinimizer(nll)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from hisigma_zfit.report import plotting
 
 OURS, OTHERS = "#e42536", "#5790fc"
+MARKERS = "osD^vP"
 
 
 def figure(content: dict[str, Any]) -> Figure:
@@ -28,37 +29,34 @@ def figure(content: dict[str, Any]) -> Figure:
 
 
 def _densities(axes: Any, rows: list[dict[str, Any]], events: int) -> None:
-    for row in rows:
-        ours = row["title"].startswith("this package")
+    for k, row in enumerate(rows):
         axes.errorbar(
             row["cpu_s"],
             row["kl"],
             yerr=row["kl_error"],
-            fmt="o",
-            color=OURS if ours else OTHERS,
+            fmt=MARKERS[k % len(MARKERS)],
+            color=OURS if row["title"].startswith("this package") else OTHERS,
             ms=6,
             capsize=2,
-        )
-        axes.annotate(
-            row["title"].replace(", ", ",\n"),
-            (row["cpu_s"], row["kl"]),
-            xytext=(7, 4),
-            textcoords="offset points",
-            fontsize=9,
+            label=row["title"],
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
     low, high = axes.get_xlim()
-    axes.set_xlim(low / 1.2, high * (high / low) ** 0.6)  # room for the words
+    axes.set_xlim(low / 1.2, high * 1.2)
     low, high = axes.get_ylim()
-    axes.set_ylim(low, high * 1.4)
+    axes.set_ylim(low, high * (high / low) ** 0.6)  # room for the legend
+    for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        ticks = [k * 10.0**n for n in range(-5, 5) for k in (1, 2, 5) if limits[0] <= k * 10.0**n <= limits[1]]
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.set_ticks([], minor=True)
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
     axes.set_xlabel("Training, all included (CPU s)")
     axes.set_ylabel("KL in the signal region (nats)")
     axes.set_title(f"Density of four features, {events:,} events", fontsize=11)
 
 
 def _fits(axes: Any, rows: list[dict[str, Any]]) -> None:
-    markers = "osD^vP"
     for k, title in enumerate(dict.fromkeys(row["title"] for row in rows)):
         own = [row for row in rows if row["title"] == title]
         ours = title.startswith("this package")
@@ -69,7 +67,7 @@ def _fits(axes: Any, rows: list[dict[str, Any]]) -> None:
             n,
             centre,
             yerr=(low, high),
-            fmt=markers[k % len(markers)],
+            fmt=MARKERS[k % len(MARKERS)],
             ls="-",
             lw=1,
             capsize=2,
@@ -82,6 +80,7 @@ def _fits(axes: Any, rows: list[dict[str, Any]]) -> None:
     sizes = sorted({row["nuisances"] for row in rows})
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.minorticks_off()
+    axes.set_xlim(-0.3, 1.2 * max(sizes))
     low, high = axes.get_ylim()
     axes.set_ylim(low, high * (high / low) ** 0.55)
     axes.set_xlabel("Nuisance parameters")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.learn.optimiser import StackState
     from hisigma_zfit.learn.schedule import Schedule
 
-__all__ = ["run_elsewhere", "trained_elsewhere"]
+__all__ = ["elsewhere", "run_elsewhere", "trained_elsewhere"]
 
 _where: ContextVar[dict[str, Any] | None] = ContextVar("_where", default=None)
 
@@ -47,6 +47,11 @@ def trained_elsewhere(*, processes: int = 1, scheduler: Any = None) -> Iterator[
         yield
     finally:
         _where.reset(token)
+
+
+def elsewhere() -> bool:
+    """Whether trainings are sent elsewhere."""
+    return _where.get() is not None
 
 
 def run_elsewhere(

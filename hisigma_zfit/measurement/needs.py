@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["Needs", "needs_of"]
 
 LIBRARIES = 1.0 * 2**30  # TensorFlow, zfit, what XLA compiles, matplotlib
-MARGINALS = 72  # bytes by event while a stack of members is set up: sorted values and weights of a feature, sums
+MARGINALS = 88  # bytes by event while a stack of members is set up: sorted values and weights of a feature, sums
 CHECKS = 60  # the same while the events of a training are checked: hashes of identities, masks, masses
-FIT = 80  # bytes by event and model of the fit: what is left of the columns, and their sums
+DRAWN = 0.65  # part of the events that a resample has
+ZFIT = 16  # bytes by event and observable of zfit's data and TensorFlow's copy of them
+FIT = 40  # bytes by event and fit: the order of the events by their ratio, and sums
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,12 @@ def needs_of(inputs: Mapping[str, Inputs], options: MeasureOptions, *, elsewhere
                 task, task_disk = _columns(n, d, 1, 1, 1)
                 # 2 d + 1 inputs of the nets and d quantiles, of four bytes
                 stack, stack_disk = _columns(n, (2 * d + 1) / 2, d / 2)
-                training = max(training, task + n * CHECKS + beside * (stack + n * MARGINALS))
-                on_disk = max(on_disk, task_disk + beside * stack_disk)
+                stacks = max(1.0, DRAWN * beside)
+                training = max(training, task + n * CHECKS + stacks * (stack + n * MARGINALS))
+                on_disk = max(on_disk, task_disk + stacks * stack_disk)
         terms = 2 + len(part.backgrounds)
         columns, columns_disk = _columns(len(part.data), terms, 1)
-        fitting += fits * (columns + len(part.data) * FIT)
+        fitting += len(part.data) * (d + 1) * ZFIT + fits * (columns + len(part.data) * FIT)
         files += fits * columns_disk
     return Needs(LIBRARIES + kept + max(training, fitting), files + on_disk)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hisigma_zfit.learn.elsewhere import elsewhere
 from hisigma_zfit.measurement.inputs import read, require_disjoint, warn_of_unused_columns
 from hisigma_zfit.measurement.needs import needs_of
 from hisigma_zfit.runs.room import require_room
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.runs.folder import RunFolder
     from hisigma_zfit.runs.stages import Stages
 
-__all__ = ["Prepared", "prepare"]
+__all__ = ["Prepared", "prepare", "say_needs"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,21 @@ class Prepared:
         )
 
 
+def say_needs(inputs: dict[str, Inputs], settings: MeasureOptions, stages: Stages) -> None:
+    """Say what the run will need in memory.
+
+    Args:
+        inputs: Events of each category.
+        settings: All options.
+        stages: Says it.
+
+    Raises:
+        InputError: There is not as much.
+    """
+    needs = needs_of(inputs, settings, elsewhere=elsewhere())
+    stages.say(require_room(needs.memory, needs.disk))
+
+
 def prepare(settings: MeasureOptions, run: RunFolder, stages: Stages) -> Prepared:
     """Read the events and learn the densities, or go on where an interrupted training has stopped.
 
@@ -105,8 +121,7 @@ def prepare(settings: MeasureOptions, run: RunFolder, stages: Stages) -> Prepare
         for category, part in inputs.items():
             require_learnable(part, category=category)
             warn_of_signal_beside(part, category=category)
-        needs = needs_of(inputs, settings)
-        stages.say(require_room(needs.memory, needs.disk))
+        say_needs(inputs, settings, stages)
         densities = {
             category: train(part, settings, value=settings.value, checkpoints=run.member_folder, category=category)
             for category, part in inputs.items()
