@@ -32,6 +32,7 @@ __all__ = ["family_response"]
 
 FOLDS = 5
 DRAWS = 8192  # points of the density itself
+LEAST = 0.05  # response; yields are divided by it
 
 
 def family_response(
@@ -64,7 +65,6 @@ def family_response(
         x, m = density.coordinates.inverse(z[inside])
         logs = log_background(x, m)
         known.append((part, fold, fold[inside], density.prepare(x, m), logs))
-    values = np.zeros(FOLDS)
     found: list[Array] = [np.zeros(len(own)) for _, _, own, _, _ in known]
     spread = 0.0
     for j in range(FOLDS):
@@ -78,14 +78,15 @@ def family_response(
         u = _influence(log_own - log_drawn, share)
         model = float(np.mean(weight * u))
         spread += float(np.var(weight * (u - model))) / DRAWS / model**2 / FOLDS
-        for number, (part, _, own, prepared, logs) in enumerate(known):
+        for mine, (_, _, own, prepared, logs) in zip(found, known, strict=True):
             held = own == j
-            u = _influence(without.log_density(prepared, theta)[held] - logs[held], share) / model
-            found[number][held] = u
-            values[j] += part * float(u.mean())
-    spread += sum(part**2 * float(u.var()) / len(u) for (part, *_), u in zip(known, found, strict=True))
+            mine[held] = _influence(without.log_density(prepared, theta)[held] - logs[held], share) / model
+    kept = [(part, u) for (part, *_), u in zip(known, found, strict=True) if len(u)]
+    total = sum(part for part, _ in kept)
+    mean = sum(part * float(u.mean()) for part, u in kept) / total
+    spread += sum((part / total) ** 2 * float(u.var()) / len(u) for part, u in kept)
     return SignalResponse(
-        value=1.0 + (1.0 - share) * (float(values.mean()) - 1.0),
+        value=max(1.0 + (1.0 - share) * (mean - 1.0), LEAST),
         error=(1.0 - share) * float(np.sqrt(spread)),
         n_events=sum(map(len, found)),
     )
