@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from hisigma_zfit.density.base import SCHEMA
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.sharing.archive import packed_arrays, sha256
 
@@ -46,6 +45,8 @@ def density_members(flow: ConditionalFlow, within: str) -> dict[str, bytes]:
     Raises:
         InputError: It wraps code and cannot be written.
     """
+    from hisigma_zfit.density.base import SCHEMA
+
     structure, arrays = flow.pack()
     text = json.dumps({"schema": SCHEMA, **structure}, allow_nan=False)
     return {f"{within}/flow.json": text.encode(), f"{within}/weights.npz": packed_arrays(arrays)}
