@@ -269,7 +269,7 @@ def _search(arguments: argparse.Namespace) -> Answer:
 def _export(arguments: argparse.Namespace) -> Answer:
     from hisigma_zfit.sharing.exporting import export_analysis
 
-    path = export_analysis(arguments.folder, arguments.file, overwrite=arguments.overwrite)
+    path = export_analysis(arguments.folder, arguments.file, overwrite=arguments.overwrite, onnx=arguments.onnx)
     text = f"{describe_export(path)}\n\nwritten to {path}; the data are not in it"
     return Answer(text, {"file": str(path)})
 

@@ -103,6 +103,15 @@ class SplineConfig(FlowConfig):
         nets[0] *= tf.constant(self._mask(d), parameters.dtype)
         return nets
 
+    def net_arrays(self, parameters: Array | Float32, d: int) -> list[Float32]:
+        """Weights and biases of all nets, layer by layer, each of shape (E, d, ...); what a net may not see is zero.
+
+        Args:
+            parameters: Shape (E, P).
+            d: Number of features.
+        """
+        return [np.asarray(part) for part in self._nets(tf.constant(parameters), d)]
+
     def _logits(self, nets: list[tf.Tensor], inputs: tf.Tensor) -> tf.Tensor:
         """Evaluate nets of weights [E, d, ...] on inputs (n, 2 d + 1); returns (E, d, n, outputs)."""
         first = nets[0]

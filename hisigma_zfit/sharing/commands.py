@@ -16,6 +16,9 @@ def export_arguments(export: argparse.ArgumentParser) -> None:
     """Add the arguments of ``hisigma export``."""
     export.add_argument("folder", metavar="RUNFOLDER", help="a complete run of hisigma measure")
     export.add_argument("file", nargs="?", metavar="FILE", help="what to write; RUNFOLDER.hisigma.zip by default")
+    export.add_argument(
+        "--onnx", action="store_true", help="write the learned densities as ONNX too, for programs without TensorFlow"
+    )
     export.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 
 

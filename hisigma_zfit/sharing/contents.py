@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.sharing.hs3 import Content
 
-__all__ = ["joined", "shared_nuisances", "values_of"]
+__all__ = ["flows_of", "joined", "shared_nuisances", "values_of"]
 
 # names in these places are no parameters'
 _OTHER = {"name", "flow", "shape", "kind", "form", "up", "down", "mass", "observables", "schema", "sidebands"}
@@ -26,6 +26,20 @@ Models = dict[str, "Content"]
 def values_of(models: Mapping[str, Content]) -> dict[str, float]:
     """Stored values of all parameters, by name."""
     return {name: float(own["value"]) for content in models.values() for name, own in content["parameters"].items()}
+
+
+def flows_of(content: Content) -> tuple[str, ...]:
+    """Names of the densities that the components of a model and their variations are made of, each once."""
+
+    def named(value: Any) -> list[str]:
+        if isinstance(value, list):
+            return [name for own in value for name in named(own)]
+        if not isinstance(value, dict):
+            return []
+        own = [value[key] for key in ("flow", "up", "down") if isinstance(value.get(key), str)]
+        return own + [name for inner in value.values() for name in named(inner)]
+
+    return tuple(dict.fromkeys(named(content["components"])))
 
 
 def shared_nuisances(parts: Mapping[str, Mapping[str, Content]], *, private: Collection[str]) -> tuple[str, ...]:

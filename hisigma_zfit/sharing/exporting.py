@@ -2,7 +2,7 @@
 
 analysis.json            what it is: task, options, checksums of the inputs, versions, and of every other member
 hs3.json                 shapes, yields, parameters, constraints as HS3, see `hisigma_zfit.sharing.hs3`
-densities/               the learned densities: structure in JSON, numbers as arrays
+densities/               the learned densities: structure in JSON, numbers as arrays, if wanted as ONNX too
 result.json, table.txt   what was measured
 configuration.yaml       the options of the run, files without their folders
 hepdata/                 tables for HEPData
@@ -26,9 +26,10 @@ from hisigma_zfit.files import disk_errors
 from hisigma_zfit.measurement.stored import BLIND_TASK, TASK, load_results
 from hisigma_zfit.runs.identity import package_versions, stored_identity
 from hisigma_zfit.runs.stored import require_complete
-from hisigma_zfit.sharing.archive import Archive, sha256, write_archive
+from hisigma_zfit.sharing.archive import Archive, write_archive
 from hisigma_zfit.sharing.hepdata import submission
 from hisigma_zfit.sharing.hs3 import document
+from hisigma_zfit.sharing.parts import GRAPH, as_json, described_densities, require_new
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +62,9 @@ def default_path(run: str | Path) -> Path:
     return folder.with_name(f"{folder.name}{ENDING}")
 
 
-def export_analysis(run: str | Path, path: str | Path | None = None, *, overwrite: bool = False) -> Path:
+def export_analysis(
+    run: str | Path, path: str | Path | None = None, *, overwrite: bool = False, onnx: bool = False
+) -> Path:
     """Write a measurement's model, numbers and tables to one file, without its data.
 
     The file is read again and compared with the run, on events that are drawn from the model, before it gets its name.
@@ -70,12 +73,15 @@ def export_analysis(run: str | Path, path: str | Path | None = None, *, overwrit
         run: A complete run folder of ``hisigma measure``.
         path: The file; ``RUN.hisigma.zip`` beside the run by default.
         overwrite: Replace a file that is there.
+        onnx: Write each learned density as ONNX too, ``densities/NAME/density.onnx``, for programs without TensorFlow;
+            needs the extra ``onnx``.
 
     Returns:
         The file.
 
     Raises:
-        InputError: The folder is no finished measurement, or a blind one; or the file is there, or its folder is not.
+        InputError: The folder is no finished measurement, or a blind one; the file is there, or its folder is not; or
+            a density has no ONNX, or the packages for it are missing.
 
     Example:
         >>> path = hz.export_analysis("out/", "analysis.hisigma.zip")  # doctest: +SKIP
@@ -85,15 +91,12 @@ def export_analysis(run: str | Path, path: str | Path | None = None, *, overwrit
     """
     folder, target = Path(run), Path(path) if path is not None else default_path(run)
     identity = _require_open(folder)
-    if target.is_dir() or (target.exists() and not overwrite):
-        raise InputError.from_parts(
-            expected=f"a new file '{target}'", got="one that is there", do="choose another name, or pass --overwrite"
-        )
-    if not target.parent.is_dir():
-        raise InputError.from_parts(expected=f"a folder '{target.parent}'", got="none", do="make it first")
+    require_new(target, overwrite=overwrite)
     results = load_results(folder)
     models, members = _model(folder)
-    densities = _densities(members)
+    if onnx:
+        members |= _graphs(members)
+    densities = described_densities(members)
     measured = results.measurement
     manifest = {
         "task": TASK,
@@ -116,7 +119,7 @@ def export_analysis(run: str | Path, path: str | Path | None = None, *, overwrit
     version = package_versions().get("hisigma_zfit", "")
     readme = _README.format(version=version, summary=measured, observables=observables)
     members |= {
-        "hs3.json": _json(hs3),
+        "hs3.json": as_json(hs3),
         "result.json": (folder / "result.json").read_bytes(),
         "table.txt": f"{results.table()}\n".encode(),
         "README.txt": readme.encode(),
@@ -171,24 +174,19 @@ def _model(folder: Path) -> tuple[dict[str, Content], dict[str, bytes]]:
     return models, members
 
 
-def _densities(members: Mapping[str, bytes]) -> dict[str, Any]:
-    """What HS3's extension says of each learned density."""
-    said = {}
+def _graphs(members: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Every learned density as ONNX."""
+    from hisigma_zfit.density.loading import stored_flow
+    from hisigma_zfit.sharing.archive import arrays
+    from hisigma_zfit.sharing.onnx_densities import density_onnx
+
+    found = {}
     for name, content in members.items():
         if name.endswith("/flow.json"):
-            structure, within = json.loads(content), name.removesuffix("/flow.json")
-            said[within.removeprefix("densities/")] = {
-                "type": "hisigma_zfit:conditional_density",
-                "kind": structure["kind"],
-                "of": structure["features"],
-                "given": structure["given"],
-                "files": {file: sha256(members[f"{within}/{file}"]) for file in ("flow.json", "weights.npz")},
-            }
-    return said
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, indent=1, allow_nan=False).encode() + b"\n"
+            within = name.removesuffix("/flow.json")
+            numbers = arrays(members[f"{within}/weights.npz"], f"{within}/weights.npz")
+            found[f"{within}/{GRAPH}"] = density_onnx(stored_flow(json.loads(content), numbers))
+    return found
 
 
 def _without_folders(text: str) -> bytes:
@@ -219,4 +217,4 @@ def _probe(folder: Path, manifest: Mapping[str, Any], members: Mapping[str, byte
     kept = {category: {name: own[name].tolist() for name in own.names} for category, own in events.items()}
     probe = {"events": kept, **evaluated(loss, loss.theta())}
     replace(exported, probe=probe).verify()
-    return _json(probe)
+    return as_json(probe)
