@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import ModuleType, SimpleNamespace
 
 import folders
 import pytest
@@ -248,6 +249,32 @@ def test_lines_come_seldom_and_say_what_remains(capsys):
     assert said[0] == "training background: 1% after 5 s, about 1 min 39 s left"
     assert said[1] == "training background: 11% after 15 s, about 1 min 29 s left"
     assert len(said) == 10
+
+
+def test_a_notebook_has_a_bar(capsys, monkeypatch):
+    shown = []
+
+    class ZMQInteractiveShell:  # by whose name a kernel is known
+        pass
+
+    handle = SimpleNamespace(update=shown.append)
+    display = ModuleType("IPython.display")
+    display.HTML, display.display = str, lambda html, display_id: shown.append(html) or handle
+    ipython = ModuleType("IPython")
+    ipython.get_ipython, ipython.display = ZMQInteractiveShell, display
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setattr(progress, "_REFRESH", 0.0)
+    with progress.counted("training <a>", 4) as advance:
+        advance(1)
+        advance(2)
+    assert shown[0] == 'training &lt;a&gt; <progress value="0" max="4"></progress> '
+    assert shown[1].startswith('training &lt;a&gt; <progress value="1" max="4"></progress> 25%, about 0 s left')
+    assert 'value="3"' in shown[2]
+    assert shown[3] == ""  # gone
+    with progress.shown("none"), progress.counted("nothing", 4) as advance:
+        advance(1)
+    assert len(shown) == 4
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_first_long_piece_says_how_long_the_others_take(capsys):

@@ -1,6 +1,6 @@
-"""How far a long computation is: a bar on terminals, elsewhere a line now and then with what remains.
+"""How far a long computation is: a bar on terminals and in notebooks, elsewhere a line now and then with what remains.
 
-A batch job's log and a notebook's stderr are no terminals; without lines they would be silent for an hour.
+A batch job's log is no terminal; without lines it would be silent for an hour.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import threading
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ __all__ = ["Lines", "Pieces", "alive", "counted", "duration", "shown"]
 FIRST = 5.0  # seconds before the first line: what is quicker needs none
 EVERY = 10.0  # seconds between lines
 _ALIVE = 20.0  # seconds before a stage that cannot count says that it is still there
+_REFRESH = 0.3  # seconds between pictures of a notebook's bar
 _SLOWER = 1.5  # and again after so many times the time that has passed
 
 Mode = Literal["bars", "lines", "none"]
@@ -32,7 +34,8 @@ def shown(mode: Mode) -> Iterator[None]:
     """Choose what is shown inside of a block.
 
     Args:
-        mode: "bars" on terminals only, also "lines" elsewhere, or "none"; the last one cannot be undone further inside.
+        mode: "bars" on terminals and in notebooks only, also "lines" elsewhere, or "none"; the last one cannot be
+            undone further inside.
     """
     token = _mode.set("none" if _mode.get() == "none" else mode)
     try:
@@ -73,6 +76,9 @@ def _report(name: str, total: int, done: int, wanted: bool | None) -> Iterator[C
     mode = _mode.get()
     if wanted is False or (wanted is None and mode == "none"):
         yield lambda _: None
+    elif _in_notebook():
+        with _notebook_bar(name, total, done) as shown:
+            yield shown
     elif sys.stderr.isatty() or (wanted and mode != "lines"):
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -85,6 +91,38 @@ def _report(name: str, total: int, done: int, wanted: bool | None) -> Iterator[C
         yield Lines(name, total, done).update
     else:
         yield lambda _: None
+
+
+def _in_notebook() -> bool:
+    """Whether a kernel of Jupyter runs this, whose pages can show more than lines."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+@contextmanager
+def _notebook_bar(name: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
+    """A bar below the cell, which is gone when all is done; no widgets are needed."""
+    shows = sys.modules["IPython"].display  # there, where it is that runs this
+
+    def html(done: int, words: str) -> Any:
+        return shows.HTML(f'{escape(name)} <progress value="{done}" max="{total}"></progress> {escape(words)}')
+
+    handle = shows.display(html(done, ""), display_id=True)
+    clock = time.monotonic
+    start, shown, before = clock(), clock(), done
+
+    def update(now: int) -> None:
+        nonlocal shown
+        if clock() - shown < _REFRESH or now <= before:
+            return
+        shown = clock()
+        left = (shown - start) / (now - before) * (total - now)
+        handle.update(html(now, f"{now / total:.0%}, about {duration(left)} left"))
+
+    try:
+        yield update
+    finally:
+        handle.update(shows.HTML(""))
 
 
 class Lines:
@@ -139,7 +177,7 @@ class Pieces:
         """One more is finished; say what remains, if it is time to."""
         self._done += 1
         mode, now = _mode.get(), self._clock()
-        if mode == "none" or (mode == "bars" and not sys.stderr.isatty()):
+        if mode == "none" or (mode == "bars" and not (sys.stderr.isatty() or _in_notebook())):
             return
         elapsed, left = now - self._start, self._total - self._done
         # where several are done at a time, the first finds the others nearly finished

@@ -16,6 +16,7 @@ from hisigma_zfit.data.names import name_hint
 from hisigma_zfit.data.ranges import Range, described, inside, ranges
 from hisigma_zfit.data.tables import Table, columns_of
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.results.show import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ __all__ = ["Dataset"]
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset:
+class Dataset(Shown):
     """Named columns of equal length, checked to be finite, with optional event weights.  Immutable.
 
     Every event has an identity, which it keeps through cuts, selections and changes of columns, so that samples of the
@@ -152,6 +153,18 @@ class Dataset:
         weighted = "" if self.weights is None else ", weighted"
         return f"Dataset({len(self)} events, {', '.join(self.names)}{weighted})"
 
+    def shown(self) -> dict[str, Any]:
+        """What a notebook shows: numbers of events, and the range of each column."""
+        content: dict[str, Any] = {"events": len(self)}
+        if self.weights is not None:
+            content["sum of weights"] = float(self.weights.sum())
+        content["read"] = self.report.n_read
+        content |= {f"dropped: {reason}": n for reason, n in self.report.dropped.items()}
+        return content | {
+            name: f"{values.min():.6g} to {values.max():.6g}" if len(values) else ""
+            for name, values in self.columns.items()
+        }
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the columns, in order."""
@@ -219,8 +232,15 @@ class Dataset:
             minimum: Fewest events from which a density can be learned.
 
         Raises:
-            InputError: The region is not inside the range, a side has no events, or there are fewer than `minimum`.
+            InputError: The region is not inside the range, a side has no events, there are fewer than `minimum`, or
+                these are the sidebands of another region already.
         """
+        if self.region is not None and (self.region != region or self.mass != str(getattr(mass, "obs", [mass])[0])):
+            raise InputError.from_parts(
+                expected=f"events from which nothing was cut out yet, for the sidebands of {region}",
+                got=f"those outside {self.mass} in {self.region} already",
+                do="call sidebands once, on all events, with the region that is wanted",
+            )
         name, within = self._in_mass_range(mass, region)
         masses = within[name]
         below = int(np.count_nonzero(masses < region.lower))

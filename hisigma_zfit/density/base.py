@@ -20,7 +20,7 @@ import tensorflow as tf
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_folder, write_npz, write_text
 from hisigma_zfit.results import TrainingHistory
-from hisigma_zfit.results.show import short, table
+from hisigma_zfit.results.show import Shown, short
 from hisigma_zfit.stored_files import checksum
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def config_from_json(raw: Mapping[str, Any]) -> FlowConfig:
     return config
 
 
-class ConditionalFlow(abc.ABC):
+class ConditionalFlow(Shown, abc.ABC):
     """A density p(x | m), normalised in x for every m.
 
     Attributes:
@@ -229,9 +229,6 @@ class ConditionalFlow(abc.ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={short(value)}' for name, value in self.shown().items())})"
-
-    def _repr_html_(self) -> str:
-        return table(type(self).__name__, self.shown())
 
     @cached_property
     def _compiled(self) -> Callable[[Array, Array], tf.Tensor]:

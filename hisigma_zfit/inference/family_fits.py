@@ -8,7 +8,7 @@ mean nothing, and 2 dlnL gives too narrow intervals.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import chi2
@@ -23,6 +23,7 @@ from hisigma_zfit.inference.signal_coordinates import Frame
 from hisigma_zfit.learn.streams import Purpose, seed_for, stream
 from hisigma_zfit.results.explanations import Contour
 from hisigma_zfit.results.families import FamilyFit, FamilyParameter
+from hisigma_zfit.results.show import Shown
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _MASSES, _FEATURES, _RESPONSE = 2, 3, 8  # streams of a family, beside those of 
 
 
 @dataclass(frozen=True)
-class FittedFamily:
+class FittedFamily(Shown):
     """A fit and all that it needs to be looked at further.
 
     Attributes:
@@ -56,6 +57,10 @@ class FittedFamily:
     scene: Scene
     landscape: Landscape
     peaks: tuple[Peak, ...]
+
+    def shown(self) -> dict[str, Any]:
+        """What a notebook shows: the numbers."""
+        return self.result.shown()
 
     @property
     def t(self) -> float:

@@ -23,6 +23,7 @@ from hisigma_zfit.inference.search_scene import Scene, fold_of, scene
 from hisigma_zfit.learn.streams import Purpose, stream
 from hisigma_zfit.model.learned import LearnedPeak
 from hisigma_zfit.results.search import EValue, LearnedYield, Lump, Optimum, SearchResult, SignalProperty
+from hisigma_zfit.results.show import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,7 +52,7 @@ _BLOCKS, _BOOTSTRAP, _REGION, _STARTS = range(1, 5)  # streams of a search, afte
 
 
 @dataclass(frozen=True)
-class FoundSignal:
+class FoundSignal(Shown):
     """A search and all that it needs to be looked at further.
 
     Attributes:
@@ -71,6 +72,10 @@ class FoundSignal:
     folds: Integers
     parts: tuple[Blobs, ...]
     centres: int
+
+    def shown(self) -> dict[str, Any]:
+        """What a notebook shows: the numbers."""
+        return self.result.shown()
 
     @property
     def t(self) -> float:

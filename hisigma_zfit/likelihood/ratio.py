@@ -22,7 +22,7 @@ from hisigma_zfit.likelihood.evaluate import Evaluation
 from hisigma_zfit.likelihood.protocol import LikelihoodSum, PlainParameter, add, names_of, shown_parameters
 from hisigma_zfit.likelihood.ratio_evaluate import Factors, LogSum, RateSum
 from hisigma_zfit.ratio.powers import Powers
-from hisigma_zfit.results.show import table
+from hisigma_zfit.results.show import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ def parameters_of(structure: RatioStructure) -> tuple[PlainParameter, ...]:
     return tuple(found)
 
 
-class RatioLikelihood:
+class RatioLikelihood(Shown):
     """-log L of events with learned ratios and of counting bins, relative to the reference; it is its own evaluator.
 
     Args:
@@ -327,9 +327,6 @@ class RatioLikelihood:
     def __repr__(self) -> str:
         content = ", ".join(f"{name}={value:.6g}" for name, value in self.shown().items())
         return f"{type(self).__name__}({content})"
-
-    def _repr_html_(self) -> str:
-        return table(type(self).__name__, self.shown())
 
 
 def _check(structure: RatioStructure, columns: RatioColumns) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import zfit
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from hisigma_zfit.model.pdfs import FlowProductPDF
 
 __all__ = ["Sidebands", "SignalPlusBackground", "compose", "signal_plus_background"]
+
+_log = logging.getLogger(__name__)
 
 Sidebands = Literal["mass-only", "full"]
 
@@ -268,12 +271,22 @@ def _join(
                 got=f"{type(component.pdf).__name__} for {component.name}",
                 do="wrap it, or fit the mass alone: model.mass_only(), or a zfit SumPDF of the mass shapes",
             )
-    region = region or next(c.pdf.flow.signal_region for c in components if not c.is_signal)
+    trained = next(c.pdf.flow.signal_region for c in components if not c.is_signal)
+    if region is not None and not (trained and trained.lower <= region.lower and region.upper <= trained.upper):
+        _log.warning(
+            "%s: expected a background trained on the sidebands of %s, got %s; if its events were not selected "
+            "otherwise, call data.sidebands(mass, region) before train_flow",
+            next(c.name for c in components if not c.is_signal),
+            region,
+            f"one of those of {trained}" if trained else "one of a training that left no masses out",
+        )
+    region = region or trained
     if sidebands == "mass-only" and region is None:
         raise InputError.from_parts(
             expected="a signal region for sidebands='mass-only'",
             got="a background flow that was trained on all masses",
-            do="pass region=, or sidebands='full'",
+            do="train it on data.sidebands(mass, region); or pass region= if its events were selected otherwise, or "
+            "sidebands='full'",
         )
     observables = sorted(components[0].pdf.obs)
     for component in components[1:]:

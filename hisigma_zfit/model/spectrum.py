@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.model.families import quadrature
+from hisigma_zfit.results.show import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ GAIN = 3.84  # of 2 lnL, by one more coefficient: 5 % of chi-square
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class Spectrum(Shown):
     """f(m) ~ exp(sum_k theta_k t^k), k = 1 ... degree, t from 0 to 1 over the range of the mass.
 
     Attributes:
@@ -40,6 +41,16 @@ class Spectrum:
     hole: tuple[float, float]
     events: float
     error: float
+
+    def shown(self) -> dict[str, Any]:
+        """What a notebook shows."""
+        return {
+            "degree": len(self.coefficients),
+            "range": self.limits,
+            "window": self.hole,
+            "events in the range": self.events,
+            "expected in the window": f"{self.expected(*self.hole):.1f} +- {self.error:.1f}",
+        }
 
     def density(self, m: Array) -> Array:
         """Normalised on the range, shape (n,)."""

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.results.show import short, table
+from hisigma_zfit.results.show import Shown, short
 
 __all__ = ["Answer", "JsonArray", "Result", "plain"]
 
@@ -94,7 +94,7 @@ def _adapter(kind: type[Result]) -> Any:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Shown):
     """Base of all results: frozen dataclasses of numbers, words, arrays, other results, and tuples or dicts of these.
 
     Attributes:
@@ -116,9 +116,6 @@ class Result:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={short(value)}' for name, value in self.shown().items())})"
-
-    def _repr_html_(self) -> str:
-        return table(type(self).__name__, self.shown())
 
     def to_json(self, *, indent: int | None = 1) -> str:
         """Serialise to strict JSON (no NaN literals), with the schema name first."""

@@ -13,9 +13,22 @@ import numpy as np
 
 from hisigma_zfit.results.numbers import number
 
-__all__ = ["short", "table"]
+__all__ = ["Shown", "short", "table"]
 
 _MANY = 4  # entries that a line still lists
+
+
+class Shown:
+    """What a notebook shows as a table: anything that tells its content by name."""
+
+    __slots__ = ()
+
+    def shown(self) -> dict[str, Any]:
+        """Content by name."""
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return table(type(self).__name__, self.shown())
 
 
 def short(value: Any) -> str:

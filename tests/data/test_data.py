@@ -137,6 +137,16 @@ def test_concatenate_refuses_different_signal_regions(data):
         cut.concatenate(data)
 
 
+def test_sidebands_of_sidebands_are_refused(data):
+    """The second window would be all that is known of what was cut out."""
+    import zfit
+
+    cut = data.sidebands("m", SignalRegion(115, 135))
+    assert cut.sidebands(zfit.Space("m", 100, 170), SignalRegion(115, 135)).region == SignalRegion(115, 135)
+    with pytest.raises(InputError, match=r"got those outside m in .*115.*135.* already; call sidebands once"):
+        cut.sidebands("m", SignalRegion(110, 120))
+
+
 def test_sidebands_and_signal_region_share_the_events():
     import zfit
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+import hisigma_zfit as hz
 from hisigma_zfit import results
+from hisigma_zfit.inference.family_fits import FittedFamily
+from hisigma_zfit.inference.search import FoundSignal
 from hisigma_zfit.results import (
     Contour,
     Correlations,
@@ -22,6 +26,7 @@ from hisigma_zfit.results import (
     UpperLimit,
 )
 from hisigma_zfit.results.numbers import number, pair
+from hisigma_zfit.results.show import Shown
 
 STORED = Path(__file__).parent / "stored"
 BANDS = {"-2": 10.5, "-1": 14.1, "0": 19.6, "1": 27.3, "2": 36.6}
@@ -54,6 +59,21 @@ def cells(result):
     """Text of all cells of the table by the text of the row's head, and the document."""
     root = ET.fromstring(result._repr_html_())
     return {row[0].text: "".join(row[1].itertext()) for row in root.iter("tr") if len(row) == 2}, root
+
+
+def test_what_is_no_result_but_is_shown_at_the_end_of_a_cell_is_a_table_too():
+    events = np.random.default_rng(1).uniform(100.0, 160.0, 2000)
+    data = hz.Dataset.from_arrays({"m": events, "pt": events**2}, np.full(2000, 0.5))[events > 101.0]
+    shown, _ = cells(data)
+    assert shown["events"] == number(len(data))
+    assert float(shown["sum of weights"]) == 0.5 * len(data)
+    assert shown["dropped: selection"] == number(2000 - len(data))
+    assert shown["pt"] == f"{data['pt'].min():.6g} to {data['pt'].max():.6g}"
+    spectrum = hz.fit_spectrum(events, (100, 160), (120, 130), degree=1)
+    assert cells(spectrum)[0]["window"] == "120, 130"
+    for kind in (FoundSignal, FittedFamily):  # the numbers of their result
+        assert issubclass(kind, Shown)
+        assert kind.shown(SimpleNamespace(result=data)) == data.shown()
 
 
 def test_every_result_is_a_table_in_a_notebook_and_a_line_elsewhere(shown):
