@@ -233,13 +233,15 @@ def _cross_section(arguments: argparse.Namespace) -> Answer:
         from hisigma_zfit.crosssection.checking import check
 
         text = check(options)
-        return Answer(text, {"config": arguments.config, "found": text.splitlines()})
+        config = arguments.file or arguments.check_config or arguments.config
+        return Answer(text, {"config": config, "found": text.splitlines()})
     if arguments.out is None:
         raise InputError("the following arguments are required: --out; see --help")
     from hisigma_zfit.crosssection.pipeline import run_cross_section
     from hisigma_zfit.crosssection.stored import load_cross_section
 
-    run_cross_section(options, out=arguments.out, processes=arguments.processes, **_said(arguments))
+    processes = 1 if arguments.processes is None else arguments.processes
+    run_cross_section(options, out=arguments.out, processes=processes, **_said(arguments))
     return written(load_cross_section(arguments.out).table(), arguments.out)
 
 

@@ -14,8 +14,11 @@ from hisigma_zfit.ratio.monomials import Monomials
 from hisigma_zfit.ratio.structure import Constraint, NormEffect, Rates, RatioColumns, RatioStructure, ShapeParameter
 
 
-def random_model(rng, *, events=500, bins=4, shapes=3, norms=2, pois=1, weights=True):
-    """A structure and columns whose numbers mean nothing; three processes, two unbinned regions."""
+def random_model(rng, *, events=500, bins=4, shapes=3, norms=2, pois=1, weights=True, alike=False):
+    """A structure and columns whose numbers mean nothing; three processes, two unbinned regions.
+
+    With `alike` two of the processes vary in all events as in the first one.
+    """
     processes, names = ("a", "b", "c"), [f"shape_{k}" for k in range(shapes)]
     monomials = Monomials(tuple(names), squares=tuple(range(shapes)), pairs=tuple(combinations(range(shapes), 2)))
     own = [SquaredWidth(1.0, 0.5, 2.0) if k == 2 else Standard() for k in range(shapes)]
@@ -50,6 +53,8 @@ def random_model(rng, *, events=500, bins=4, shapes=3, norms=2, pois=1, weights=
         weights=rng.uniform(0.1, 2.0, events) if weights else None,
         counts=rng.poisson(200.0, bins).astype(float) * (np.arange(bins) != 1),  # one bin is empty
     )
+    if alike:
+        columns.exponents[:, [0, 2]] = columns.exponents[:1, [0, 2]]
     return structure, columns
 
 

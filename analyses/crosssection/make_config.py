@@ -3,9 +3,9 @@
     python -m analyses.crosssection.make_config FOLDER --out htautau.yaml
     python -m analyses.crosssection.make_config FAIR_Universe_HiggsML_data.parquet --out runs/challenge/htautau.yaml
 
-A folder holds fair_htautau.root and the three others, as `data` beside this script does.  A Parquet or HDF5 table of
-the challenge, which tells the processes apart by its column `detailed_labels`, is first split into four such files
-beside the configuration.
+A folder holds fair_htautau.root and the three others, as `data` beside this script does.  What the challenge has
+published (see `challenge_files`), which tells the processes apart by `detailed_labels`, is first split into four such
+files beside the configuration.
 """
 
 from __future__ import annotations
@@ -14,26 +14,16 @@ import argparse
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
-import pyarrow.parquet as pq
 import uproot
 
+from analyses.crosssection.challenge_files import LABELS, WEIGHTS, Published, published
 from analyses.crosssection.systematics import PRIMARY
 from hisigma_zfit.errors import InputError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy.typing as npt
-
-    Table = dict[str, npt.NDArray[Any]]
-
 PROCESSES = ("htautau", "ztautau", "ttbar", "diboson")
-LABELS, WEIGHTS, IDENTITY = "detailed_labels", "weights", "event"
-CHUNK = 500_000  # rows of a table in memory
+IDENTITY = "event"
 HERE = Path(__file__).resolve().parent
 
 TEMPLATE = """\
@@ -150,11 +140,11 @@ def configuration(folder: Path, out: Path) -> str:
     )
 
 
-def split(table: Path, folder: Path) -> None:
+def split(table: Published, folder: Path) -> None:
     """Write the rows of each process of the challenge's table to a file of its own.
 
     Args:
-        table: Parquet, or HDF5 with one dataset of shape (n,) by column.
+        table: The table.
         folder: Where fair_<process>.root go to.
 
     Raises:
@@ -168,7 +158,7 @@ def split(table: Path, folder: Path) -> None:
         for process in PROCESSES:
             file = files.enter_context(uproot.recreate(folder / f"fair_{process}.root"))
             trees[process] = file.mktree("events", types)
-        for chunk in _chunks(table, (*types, LABELS)):
+        for chunk in table.chunks((*types, LABELS)):
             labels = chunk[LABELS].astype(str)
             for process, tree in trees.items():
                 own = labels == process
@@ -177,31 +167,9 @@ def split(table: Path, folder: Path) -> None:
                     rows[process] += int(own.sum())
     if empty := [process for process in PROCESSES if not rows[process]]:
         raise InputError.from_parts(
-            expected=f"rows with {LABELS} {empty[0]!r} in {table}", got="none", do="give a table of all four processes"
-        )
-
-
-def _chunks(table: Path, names: tuple[str, ...]) -> Iterator[Table]:
-    if table.suffix == ".parquet":
-        with pq.ParquetFile(table) as file:
-            _require(names, file.schema_arrow.names, table)
-            for batch in file.iter_batches(CHUNK, columns=list(names)):
-                yield {name: batch.column(name).to_numpy(zero_copy_only=False) for name in names}
-        return
-    with h5py.File(table) as file:
-        _require(names, list(file), table)
-        for start in range(0, len(file[LABELS]), CHUNK):
-            rows = slice(start, start + CHUNK)
-            yield {
-                name: file[name].asstr()[rows] if name == LABELS else file[name][rows]  # texts are bytes in HDF5
-                for name in names
-            }
-
-
-def _require(names: tuple[str, ...], found: list[str], table: Path) -> None:
-    if missing := [name for name in names if name not in found]:
-        raise InputError.from_parts(
-            expected=f"a column {missing[0]} in {table}", got="none", do="give a table of the challenge"
+            expected=f"rows with {LABELS} {empty[0]!r} in {table.path}",
+            got="none",
+            do="give a table of all four processes",
         )
 
 
@@ -215,9 +183,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     folder = options.source
     try:
-        if folder.is_file():
+        table = published(folder)
+        if table is not None:
             folder = options.out.parent / "data"
-            split(options.source, folder)
+            split(table, folder)
         text = configuration(folder, options.out)
     except InputError as error:
         parser.error(str(error))

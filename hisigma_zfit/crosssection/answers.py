@@ -11,8 +11,10 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 from scipy.stats import chi2
 
+from hisigma_zfit.crosssection.propagation import derivatives, spread
 from hisigma_zfit.errors import FitError
 from hisigma_zfit.fitting.profiler import Profiler
+from hisigma_zfit.inference.impacts import correlations, impacts
 from hisigma_zfit.results import (
     CellTotal,
     Correlations,
@@ -37,7 +39,6 @@ _log = logging.getLogger(__name__)
 
 _SCANNED = 41  # points of a profile
 _REACH = 3.5  # standard deviations on each side
-_STEP = 1e-4  # relative to the error of a parameter, of the derivatives of yields
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,6 @@ def answers(
     Raises:
         FitError: A fit did not converge.
     """
-    from hisigma_zfit.inference.impacts import correlations, impacts  # has TensorFlow, which toys do without
-
     names = [str(p.name) for p in likelihood.parameters]
     pois, found, budget = {}, {}, {}
     groups = {
@@ -195,19 +194,13 @@ def _yields(
 ) -> tuple[dict[str, dict[str, ProcessYield]], dict[str, CellTotal]]:
     structure = likelihood.structure
     expected = likelihood.expected(theta)
-    errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    moved = np.zeros((len(theta), *expected.shape))
-    for k in np.flatnonzero(errors > 0.0):
-        step = np.zeros(len(theta))
-        step[k] = _STEP * errors[k]
-        moved[k] = (likelihood.expected(theta + step) - likelihood.expected(theta - step)) / (2.0 * step[k])
-    covered = np.nan_to_num(covariance)
-    spread = np.sqrt(np.maximum(np.einsum("ipb,ij,jpb->pb", moved, covered, moved), 0.0))
-    total = moved.sum(axis=1)
-    band = np.sqrt(np.maximum(np.einsum("ib,ij,jb->b", total, covered, total), 0.0))
+    at = np.flatnonzero(np.nan_to_num(np.diag(covariance)) > 0.0)
+    own = np.nan_to_num(covariance[np.ix_(at, at)])
+    moved = derivatives(likelihood.expected, theta, at, own)
+    errors, band = spread(moved, own), spread(moved.sum(axis=1), own)
     yields = {
         process: {
-            cell: ProcessYield(float(structure.rates.size[p, b]), float(expected[p, b]), float(spread[p, b]))
+            cell: ProcessYield(float(structure.rates.size[p, b]), float(expected[p, b]), float(errors[p, b]))
             for b, cell in enumerate(structure.cells)
         }
         for p, process in enumerate(structure.processes)

@@ -21,34 +21,75 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "options_of"]
 
 
+_LISTS = ("data", "asimov", "set")  # of these a command line may give more than one
+_ONES = ("config", "preset", "seed", "blind", "out", "processes")
+_CHECK = "check_"  # of what stands behind the word check, which must not hide what stands before it
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``hisigma cross-section``."""
-    parser.add_argument("--config", metavar="FILE", help="YAML or JSON file with the options")
-    parser.add_argument(
-        "--data", nargs="+", action="extend", metavar="FILE", help="observed events, instead of the configuration's"
-    )
-    parser.add_argument(
-        "--asimov", action="append", metavar="NAME=VALUE", help="expected events at these parameters instead of data"
-    )
-    parser.add_argument("--preset", choices=("quick", "standard", "paper"), help="how much is learned and tried")
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of every random step")
-    parser.add_argument("--blind", action="store_true", default=None, help="stop before data are scored")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any option of the file, such as exponents.epochs=2; may be repeated",
-    )
-    parser.add_argument("--out", metavar="FOLDER", help="run folder to be made")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="worker processes (default 1)")
+    _add_run_arguments(parser)
     actions = parser.add_subparsers(dest="action", metavar="check | toys")
-    check = actions.add_parser("check", help="check a configuration without reading whole files")
-    check.add_argument("config", metavar="FILE", help="YAML or JSON file with the options")
+    check = actions.add_parser(
+        "check", help="check a configuration without reading whole files; takes all that a run takes"
+    )
+    check.add_argument("file", metavar="FILE", nargs="?", help="YAML or JSON file with the options, as --config")
+    _add_run_arguments(check, _CHECK)
+    check.add_argument("--overwrite", action="store_true", default=False, help="as of a run; nothing is written here")
     add_common(check, folder=False)
     toys = actions.add_parser("toys", help="measure the coverage of a complete run")
     coverage_arguments(toys)
     add_common(toys)
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser, prefix: str = "") -> None:
+    """What decides a run.
+
+    Args:
+        parser: Of the run, or of what is told without it.
+        prefix: Of the attributes that hold what is given.
+    """
+
+    def add(name: str, **options: Any) -> None:
+        parser.add_argument(f"--{name}", dest=f"{prefix}{name}", **options)
+
+    add("config", metavar="FILE", help="YAML or JSON file with the options")
+    add("data", nargs="+", action="extend", metavar="FILE", help="observed events, instead of the configuration's")
+    add("asimov", action="append", metavar="NAME=VALUE", help="expected events at these parameters instead of data")
+    add("preset", choices=("quick", "standard", "paper"), help="how much is learned and tried")
+    add("seed", type=int, metavar="N", help="seed of every random step")
+    add("blind", action="store_true", default=None, help="stop before data are scored")
+    add(
+        "set",
+        action="append",
+        metavar="KEY=VALUE",
+        help="any option of the file, such as exponents.epochs=2; may be repeated",
+    )
+    add("out", metavar="FOLDER", help="run folder to be made")
+    add("processes", type=int, metavar="N", help="worker processes (default 1)")
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What is said before the word check and behind it; lists are joined, everything else is said once.
+
+    Raises:
+        InputError: Something is said twice.
+    """
+    found: dict[str, Any] = {}
+    behind = vars(arguments)
+    for name in (*_LISTS, *_ONES):
+        own = [value for value in (behind.get(name), behind.get(f"{_CHECK}{name}")) if value is not None]
+        if name == "config" and behind.get("file") is not None:
+            own.append(behind["file"])
+        if name in _LISTS:
+            found[name] = [one for values in own for one in values]
+        elif len(own) > 1 and name != "blind":
+            raise InputError.from_parts(
+                expected=f"one {name}", got=" and ".join(repr(value) for value in own), do="give one of them"
+            )
+        else:
+            found[name] = own[0] if own else None
+    return found
 
 
 def options_of(arguments: argparse.Namespace) -> CrossSectionOptions:
@@ -57,23 +98,22 @@ def options_of(arguments: argparse.Namespace) -> CrossSectionOptions:
     Raises:
         InputError: There is no configuration, or an option is wrong.
     """
-    config = arguments.config
+    said = _given(arguments)
+    config = said["config"]
     if config is None:
         raise InputError.from_parts(
             expected="a configuration file", got="none", do="name it: hisigma cross-section --config analysis.yaml"
         )
-    given: dict[str, Any] = {
-        name: getattr(arguments, name) for name in ("preset", "seed", "blind") if getattr(arguments, name) is not None
-    }
-    if arguments.data:
-        given["data"] = {"files": [str(Path(file).absolute()) for file in arguments.data]}
-    if arguments.asimov:
-        given["asimov"] = {name: _number(name, value) for name, value in _pairs("--asimov", arguments.asimov)}
+    given: dict[str, Any] = {name: said[name] for name in ("preset", "seed", "blind") if said[name] is not None}
+    if said["data"]:
+        given["data"] = {"files": [str(Path(file).absolute()) for file in said["data"]]}
+    if said["asimov"]:
+        given["asimov"] = {name: _number(name, value) for name, value in _pairs("--asimov", said["asimov"])}
         given["data"] = None
-    if not arguments.set:
+    if not said["set"]:
         return CrossSectionOptions.load(config, **given)
     document = read_document(Path(config), CrossSectionOptions)
-    for key, text in _pairs("--set", arguments.set):
+    for key, text in _pairs("--set", said["set"]):
         _assign(document, key, text)
     return CrossSectionOptions.load(None, **{**document, **given})
 

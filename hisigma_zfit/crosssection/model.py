@@ -151,6 +151,19 @@ class Scored:
         )
 
 
+def _numbered(
+    process: Integers, event: Integers, other_process: Integers, other_event: Integers, processes: int
+) -> tuple[Integers, Integers]:
+    """Hard events counted on from process to process, because the same number may name events of two of them."""
+    found, others, first = np.empty(len(event), np.int64), np.empty(len(other_event), np.int64), 0
+    for p in range(processes):
+        here, there = np.flatnonzero(process == p), np.flatnonzero(other_process == p)
+        known, number = np.unique(np.concatenate([event[here], other_event[there]]), return_inverse=True)
+        found[here], others[there] = first + number[: len(here)], first + number[len(here) :]
+        first += len(known)
+    return found, others
+
+
 @dataclass(frozen=True)
 class RatioModel:
     """Everything that was learned.
@@ -235,10 +248,9 @@ class RatioModel:
             event=np.concatenate([own.event for own in kept]),
         )
         process = np.repeat(np.arange(len(shifted)), [len(rows.x) for rows in shifted])
-        # the same number may name events of two processes
-        names = np.concatenate([*(rows.event for rows in shifted if rows.event is not None), counted.event])
-        both = np.unique(np.stack([np.concatenate([process, counted.process]), names]), axis=1, return_inverse=True)[1]
-        event, counted = both[: len(process)], replace(counted, event=both[len(process) :])
+        names = np.concatenate([rows.event for rows in shifted if rows.event is not None])
+        event, inside = _numbered(process, names, counted.process, counted.event, len(shifted))
+        counted = replace(counted, event=inside)
         return Scored(
             posterior=np.concatenate([part.posterior for part in parts]),
             exponents=np.concatenate([part.exponents for part in parts]),

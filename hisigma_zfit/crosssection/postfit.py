@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import chi2
 
+from hisigma_zfit.crosssection.propagation import derivatives, spread
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.streams import Purpose, seed_for
 from hisigma_zfit.results import CountingFit, Projection, RatioMap
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PostFit", "histogram_edges", "variation_maps"]
 
-_STEP = 1e-3  # of a parameter's error, for derivatives
 _BINS, _SCORE_BINS = 40, 25
 _FEW = 25  # values of a feature that count as integers do
 _SHOWN = 5  # features
@@ -84,12 +84,7 @@ class PostFit:
 
     def _derivatives(self, function: Callable[[Array], Array]) -> Array:
         """By the free parameters, shape (k, n) for a function of shape (n,)."""
-        found = []
-        for k, error in zip(self.free, np.sqrt(np.diag(self.covariance)), strict=True):
-            step = np.zeros(len(self.theta))
-            step[k] = _STEP * error
-            found.append((function(self.theta + step) - function(self.theta - step)) / (2.0 * step[k]))
-        return np.array(found).reshape(len(self.free), -1)
+        return derivatives(function, self.theta, self.free, self.covariance)
 
     @cached_property
     def _moved(self) -> Array:
@@ -198,7 +193,7 @@ class PostFit:
         bins, inside = _binned(theirs[there], edges)
         rows = there[inside]
         slopes = np.array([np.bincount(bins, row[rows], size) for row in self._moved]).reshape(-1, size)
-        band = np.sqrt(np.maximum(np.einsum("ib,ij,jb->b", slopes, self.covariance, slopes), 0.0))
+        band = spread(slopes, self.covariance)
         components, variances = {}, {}
         for p, process in enumerate(structure.processes):
             part = own.process[rows] == p

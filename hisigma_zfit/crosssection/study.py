@@ -8,6 +8,7 @@ toys/table.txt, toys/figures/, toys/report.html
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -150,10 +151,17 @@ def study_coverage(
                     write_text(_draw_file(place, k), f"{found.to_json()}\n")
                 done[k] = found
                 advance(1)
+        sigma = _simulation(run, poi)
         study = coverage_study(
-            [done[k] for k in range(draws)], poi=poi, mu=ends, nuisances=nuisances, seed=seed, cl=ONE_SIGMA
+            [done[k] for k in range(draws)],
+            poi=poi,
+            mu=ends,
+            nuisances=nuisances,
+            seed=seed,
+            cl=ONE_SIGMA,
+            simulation=None if sigma is None else {UNBINNED: sigma},
         )
-        study = replace(study, numbers=numbers)
+        study = replace(study, numbers=numbers, simulation=sigma)
         _write(place, study, Presentation(**settings.figure_words()))
     return study, place
 
@@ -210,6 +218,13 @@ def _content(run: Path) -> dict[str, Any]:
     """What the run was made of, which its toys must not outlive."""
     stored = stored_identity(run) or {}
     return {name: stored.get(name) for name in ("inputs", "roles", "options") if name != "roles" or name in stored}
+
+
+def _simulation(run: str | Path, poi: str) -> float | None:
+    """Error of the finite simulation as the run has found it; None where it was not asked for."""
+    content = json.loads(read_text(Path(run) / "result.json"))
+    sigma = content.get("uncertainty", {}).get(poi, {}).get("sigma")
+    return float(sigma) if isinstance(sigma, (int, float)) else None  # what is not finite is a word there
 
 
 def _draw_file(place: Path, k: int) -> Path:

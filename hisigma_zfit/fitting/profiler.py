@@ -38,6 +38,7 @@ from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.fitting.crossings import find_crossing
 from hisigma_zfit.fitting.curves import ProfileCurve
 from hisigma_zfit.fitting.newton import Minimum, Status, minimise, sandwich
+from hisigma_zfit.fitting.quick_crossings import quick_crossing
 from hisigma_zfit.fitting.starts import found_from, values_of, with_a_density, without_maximum_below
 from hisigma_zfit.likelihood.protocol import has_weights, limits_of, names_of, scatter_of
 from hisigma_zfit.results.show import table
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from hisigma_zfit.likelihood.protocol import Likelihood
 
 __all__ = ["Profiler"]
-
 
 _log = logging.getLogger(__name__)
 
@@ -340,7 +340,7 @@ class Profiler:
             found = minimise(self.evaluator, raised, self._others, limits=self.limits, tolerance=tolerance)
         return found if found.converged else failed  # a place that was made up says nothing where it fails
 
-    def _foretold(self, value: npt.ArrayLike) -> Array | None:
+    def _foretold(self, value: npt.ArrayLike) -> Array:
         """All parameters where the parabola has its conditional minimum."""
         slopes = np.linalg.solve(self._parabola[np.ix_(self.indices, self.indices)], self._parabola[self.indices])
         theta = self.minimum.theta + (np.asarray(value, dtype=np.float64) - self.values) @ slopes
@@ -377,6 +377,13 @@ class Profiler:
         if slope * error > 1.0:  # at a limit, where t rises by twice the slope and the curvature says nothing
             error = 0.5 / slope
         step = sign * max(error, 1e-9 * max(1.0, abs(self.best))) * np.sqrt(level)
+        if self._quick and not self.weighted:
+            target, place = self.minimum.value + 0.5 * level, self._foretold(self.best + step)
+            found = quick_crossing(
+                self.evaluator, place, self.index, self._others, self.limits, target=target, step=float(step)
+            )
+            if found is not None:
+                return found
         last = self.minimum.theta
 
         def t(value: float) -> float:

@@ -15,7 +15,6 @@ import numpy as np
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.newton import minimise
 from hisigma_zfit.fitting.profiler import Profiler
-from hisigma_zfit.likelihood.constraints import constraint_evaluators
 from hisigma_zfit.likelihood.evaluate import EvaluatorSum
 from hisigma_zfit.likelihood.protocol import constraints_in, limits_of, measured_in
 from hisigma_zfit.results.explanations import Correlations, Impact, Impacts
@@ -47,8 +46,12 @@ def prefit(loss: Likelihood) -> dict[str, tuple[float, float]]:
     if not names:
         return {}
     at = [k for k, p in enumerate(loss.parameters) if p.name in names]
-    evaluator = EvaluatorSum([*constraint_evaluators(constraints_in(loss), loss.parameters), *measured_in(loss)[1]])
-    minimum = minimise(evaluator, loss.theta(), at, limits=limits_of(loss.parameters), tolerance=1e-10)
+    terms, own = list(measured_in(loss)[1]), constraints_in(loss)
+    if own:
+        from hisigma_zfit.likelihood.constraints import constraint_evaluators  # zfit's, which takes seconds to import
+
+        terms = [*constraint_evaluators(own, loss.parameters), *terms]
+    minimum = minimise(EvaluatorSum(terms), loss.theta(), at, limits=limits_of(loss.parameters), tolerance=1e-10)
     minimum.required(f"the minimum of the constraints of {', '.join(names)}")
     errors = np.sqrt(np.diag(minimum.covariance()))
     return {loss.parameters[k].name: (float(minimum.theta[k]), float(errors[k])) for k in at}

@@ -56,11 +56,16 @@ class LogSum:
 
     def __init__(self, posterior: Float32 | Array, exponents: Float32 | Array, weights: Array | None) -> None:
         self.size, self._processes, monomials = exponents.shape
-        self._posterior = np.ascontiguousarray(posterior.T, dtype=np.float64)
+        # a process of which no shape was learned varies alike in all events: nothing of it is summed event by event
+        varies = [bool((exponents[:, p] != exponents[:1, p]).any()) for p in range(self._processes)]
+        self._moving, self._order = sum(varies), np.argsort(~np.array(varies, dtype=bool), kind="stable")
+        still = self._order[self._moving :]
+        self._still = exponents[0, still].astype(np.float64) if self.size else np.zeros((len(still), monomials))
+        self._posterior = np.ascontiguousarray(posterior.T[self._order], dtype=np.float64)
         # events last: sums over them walk through memory once, and stay single precision until they are used
-        self._exponents = np.ascontiguousarray(np.moveaxis(exponents, 0, -1))
+        self._exponents = np.ascontiguousarray(np.moveaxis(exponents[:, self._order[: self._moving]], 0, -1))
         self._weights = weights
-        length = max(_CACHE // max(self._processes * monomials, 1), 64)
+        length = max(_CACHE // max(self._moving * monomials, 1), 64)
         self._blocks = [slice(at, min(at + length, self.size)) for at in range(0, self.size, length)]
 
     @np.errstate(all="ignore")  # a ratio that is not positive is answered, not warned of
@@ -71,10 +76,12 @@ class LogSum:
             factors: c, shape (P,).
             powers: V, shape (K,).
         """
-        total = 0.0
+        total, factors = 0.0, factors[self._order]
+        still = np.exp(self._still @ powers)
         for block in self._blocks:
-            parts = np.exp(powers @ self._exponents[:, :, block].astype(np.float64))
-            parts *= self._posterior[:, block]
+            parts = self._posterior[:, block].copy()
+            parts[: self._moving] *= np.exp(powers @ self._exponents[:, :, block].astype(np.float64))
+            parts[self._moving :] *= still[:, None]
             total += self._logs(factors @ parts, block)
         return total
 
@@ -90,16 +97,20 @@ class LogSum:
             The last of shape (P + n, P + n): sums of w u u^T, where u holds the derivatives of ln R by c and by theta.
         """
         n, K = powers.slope.shape
-        P = self._processes
-        total, products = 0.0, np.zeros((P + n, P + n))
+        P, m = self._processes, self._moving
+        total, products, factors = 0.0, np.zeros((P + n, P + n)), factors[self._order]
         number, linear, square = np.zeros(P), np.zeros((P, K)), np.zeros((P, n, n))
         rows = np.concatenate([powers.value[None], powers.slope])
+        still, steady = np.exp(self._still @ powers.value), self._still @ powers.slope.T
+        pull = (factors[m:, None] * steady).T
         for block in self._blocks:
             exponents = self._exponents[:, :, block].astype(np.float64)
             forms = rows @ exponents
             slopes = forms[:, 1:]
             first = np.empty((P + n, exponents.shape[2]))
-            shares = np.exp(forms[:, 0], out=first[:P])
+            shares = first[:P]
+            np.exp(forms[:, 0], out=shares[:m])
+            shares[m:] = still[:, None]
             shares *= self._posterior[:, block]
             ratio = factors @ shares
             shares /= ratio
@@ -107,13 +118,18 @@ class LogSum:
             weights = None if self._weights is None else self._weights[block]
             own = shares if weights is None else shares * weights
             number += own.sum(axis=1)
-            linear += (exponents @ own[:, :, None])[:, :, 0]
+            linear[:m] += (exponents @ own[:m, :, None])[:, :, 0]
             if n:
-                moved = slopes * own[:, None]
-                square += moved @ slopes.transpose(0, 2, 1)
-                np.einsum("p,pi,pki->ki", factors, shares, slopes, out=first[P:], optimize=False)
+                moved = slopes * own[:m, None]
+                square[:m] += moved @ slopes.transpose(0, 2, 1)
+                np.einsum("p,pi,pki->ki", factors[:m], shares[:m], slopes, out=first[P:], optimize=False)
+                first[P:] += pull @ shares[m:]
             products += (first if weights is None else first * weights) @ first.T
-        return total, Moments(number, linear, square), products
+        linear[m:] = number[m:, None] * self._still
+        square[m:] = number[m:, None, None] * steady[:, :, None] * steady[:, None]
+        back = np.argsort(self._order)
+        every = np.concatenate([back, P + np.arange(n)])
+        return total, Moments(number[back], linear[back], square[back]), products[np.ix_(every, every)]
 
     def _logs(self, ratio: Array, block: slice) -> float:
         if not ratio.min() > 0.0:

@@ -88,11 +88,11 @@ def counting_bins(
         panel.set_position((left, bottom, share, 2.1 / height))
         main.set_position((left, bottom + 2.3 / height, share, 6.6 / height))
         main.set_ylabel("Events / bin")
-        _, top = main.get_ylim()
+        top = float(observed.max())
         positive = [float(values[values > 0.0].min(initial=top)) for values in components.values()]
         # down to the smallest process, which is often the signal, as far as a page can show
         bottom = max(0.5 * min(positive, default=1.0), 1e-6 * top, 0.1)
-        main.set_ylim(bottom, float(observed.max()) * (float(observed.max()) / bottom) ** 0.6)
+        main.set_ylim(bottom, top * (top / bottom) ** 0.6)
         panel.set_xticks(range(n), names, fontsize=15, rotation=90)
         for axes in (main, panel):
             axes.xaxis.set_minor_locator(NullLocator())

@@ -140,11 +140,12 @@ def _by_truth(axes: Axes, what: CoverageStudy, quantity: str, labels: Mapping[st
         errors = np.nan_to_num(errors)
         # methods beside each other: their errors would hide one another
         shift = 0.012 * span * (k - 0.5 * (len(what.methods) - 1))
+        centres = edges.mean(axis=1) + shift
         axes.errorbar(
-            edges.mean(axis=1) + shift,
+            centres,
             heights,
             yerr=errors if quantity == "coverage" else None,
-            xerr=0.5 * np.diff(edges, axis=1)[:, 0] if k == 0 else None,
+            xerr=np.abs(edges - centres[:, None]).T if k == 0 else None,  # from edge to edge all the same
             fmt=METHOD_MARKERS[k % len(METHOD_MARKERS)],
             color=METHOD_COLOURS[k % len(METHOD_COLOURS)],
             markersize=9,

@@ -11,6 +11,8 @@ from hisigma_zfit.report.text import WIDTH, aligned, column, grid, listing, perc
 from hisigma_zfit.results.numbers import number, pair
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hisigma_zfit.results import CoverageStudy, CrossSectionResult, Impacts, PoiAnswer
 
 __all__ = ["coverage", "coverage_lines", "cross_section", "cross_section_lines"]
@@ -293,6 +295,7 @@ def coverage_lines(what: CoverageStudy) -> list[str]:
         for name, own in what.methods.items()
     ]
     lines += section("All toys; errors from the spread between draws", grid(rows))
+    lines += section("What an interval needs to cover", _needed(what))
     failed = [(name, f"{own.failed} of {own.failed + own.toys}") for name, own in what.methods.items() if own.failed]
     lines += section("Toys that could not be fitted, left out", listing(failed))
     for title, texts in (
@@ -311,5 +314,24 @@ def coverage_lines(what: CoverageStudy) -> list[str]:
             found = [own.nuisance_pulls.get(nuisance) for nuisance in shown]
             rows.append([name, *("-" if each is None else f"{each[0]:+.2f}, {each[1]:.2f}" for each in found)])
         lines += section("Mean and rms of the pulls of nuisances", grid(rows))
+    if what.simulation is not None:
+        lines += [
+            "",
+            f"error of the finite simulation {what.simulation:.3g}: intervals of data need it in quadrature, because",
+            "data are not made of the simulated events",
+        ]
     note = "toys made of the simulation that was learned from do not contain the error of that simulation"
     return [*lines, "", note, f"seed {what.seed}"]
+
+
+def _needed(what: CoverageStudy) -> Sequence[str]:
+    """By method the further error with which intervals cover, and how often they do with that of the simulation."""
+    rows = [["", "error to be added", "of half width", "coverage with that of the simulation"]]
+    for name, own in what.methods.items():
+        if not math.isfinite(own.missing):
+            continue
+        known = math.isfinite(own.coverage_with_simulation)
+        wide = f"{own.coverage_with_simulation:.3f} +- {own.coverage_with_simulation_error:.3f}" if known else "-"
+        half = f"{2.0 * own.missing / own.width:.2f}" if own.width > 0.0 else "-"
+        rows.append([name, f"{own.missing:.3f} +- {own.missing_error:.3f}", half, wide])
+    return grid(rows) if len(rows) > 1 else []

@@ -252,7 +252,10 @@ def _set_count_axis(axes: Axes, what: Projection, *, logy: bool) -> None:
     if logy:
         positive = np.concatenate([total[total > 0], what.data[what.data > 0]])
         # templates from samples have tails of tiny weights: six decades are all that a page can show
-        bottom = max(0.5 * float(positive.min(initial=top)), 1e-6 * top)
+        lowest = [0.5 * float(positive.min(initial=top))]
+        # a small process, which often is the signal, is seen where most of it is
+        lowest += [0.1 * float(values.max()) for values in what.components.values() if values.sum() >= 1.0]
+        bottom = max(min(lowest), 1e-6 * top)
         # in this order: a scale set first complains where there is nothing positive to choose limits from
         axes.set_ylim(bottom, top * (top / bottom) ** (0.5 if len(what.components) < 4 else 0.85))  # for the legend
         axes.set_yscale("log")

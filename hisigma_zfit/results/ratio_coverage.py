@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -95,6 +96,12 @@ class MethodCoverage(Result):
         pull_spread_expected: The same if the toys of a draw had nothing in common.
         by_mu: The same in ranges of the true parameter of interest.
         nuisance_pulls: Mean and rms of the pulls of the nuisances, by name.
+        missing: Error that makes intervals hold the truth as often as they say, where it is added in quadrature to
+            both sides; zero where they need none, nan of a study from before it was asked for.
+        missing_error: Of it, by leaving out one draw after the other; nan for fewer than two.
+        coverage_with_simulation: Share of the intervals that hold the truth where the error of the finite simulation
+            is added; nan where that is not known.
+        coverage_with_simulation_error: Of it.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/method-coverage/1"
@@ -112,6 +119,10 @@ class MethodCoverage(Result):
     pull_spread_expected: float
     by_mu: tuple[CoverageBin, ...]
     nuisance_pulls: dict[str, tuple[float, float]] = field(default_factory=dict)
+    missing: float = math.nan
+    missing_error: float = math.nan
+    coverage_with_simulation: float = math.nan
+    coverage_with_simulation_error: float = math.nan
 
     def __str__(self) -> str:
         return (
@@ -137,6 +148,7 @@ class CoverageStudy(Result):
         methods: What they say together, by method.
         numbers: Random numbers of stochastic shifts: new ones as data have, or those that the templates were made with,
             whose fluctuation is then in no toy.
+        simulation: Error of the parameter of interest from the finite simulation, as the run has it; None if unknown.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/cross-section-toys/1"
@@ -150,6 +162,7 @@ class CoverageStudy(Result):
     truth: tuple[CoverageDraw, ...]
     methods: dict[str, MethodCoverage]
     numbers: Literal["new", "design"] = "new"
+    simulation: float | None = None
 
     def __str__(self) -> str:
         lines = [f"{self.draws} draws of the nuisances ({self.nuisances}), {self.toys} toys each, seed {self.seed}"]

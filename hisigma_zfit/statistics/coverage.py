@@ -18,12 +18,19 @@ from hisigma_zfit.results import CoverageBin, CoverageStudy, MethodCoverage
 from hisigma_zfit.statistics.intervals import ONE_SIGMA
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.results import CoverageDraw
 
-__all__ = ["challenge_score", "challenge_tolerance", "coverage_study", "interval_pulls", "mean_of_draws"]
+__all__ = [
+    "challenge_score",
+    "challenge_tolerance",
+    "coverage_study",
+    "interval_pulls",
+    "mean_of_draws",
+    "missing_error",
+]
 
 _CHALLENGE_CL = 0.6827
 _OFFSET = 1e-3  # of the width in the score: intervals of no width do not win everything
@@ -110,19 +117,53 @@ def challenge_score(width: float, coverage: float, n: int) -> float:
     return -math.log((width + _OFFSET) * penalty)
 
 
+def missing_error(draws: Sequence[Array], cl: float) -> tuple[float, float]:
+    """What has to be added to intervals in quadrature, on both sides, so that they hold the truth as often as they say.
+
+    An interval of error e holds a truth at the distance d with a further error s where d^2 - e^2 <= s^2: s^2 is the
+    quantile of d^2 - e^2 of the probability `cl`, if it is positive.
+
+    Args:
+        draws: d^2 - e^2 of the toys of each draw, shapes (n_d,).
+        cl: Confidence level of the intervals.
+
+    Returns:
+        It and its error, from what is left of it without one draw after the other (jackknife); nan for the error of
+        fewer than two draws, for both without toys.
+
+    Example:
+        >>> missing_error([np.array([-0.5, -0.1, 0.04, 0.2])], 0.5)
+        (0.0, nan)
+    """
+    filled = [draw for draw in draws if draw.size]
+    if not filled:
+        return math.nan, math.nan
+
+    def of(own: Sequence[Array]) -> float:
+        return math.sqrt(max(0.0, float(np.quantile(np.concatenate(own), cl))))
+
+    n = len(filled)
+    if n < 2:
+        return of(filled), math.nan
+    without = np.array([of([*filled[:k], *filled[k + 1 :]]) for k in range(n)])
+    return of(filled), math.sqrt((n - 1) / n * float(np.sum((without - without.mean()) ** 2)))
+
+
 @dataclass(frozen=True)
 class _Draw:
-    """The toys of one draw that one method could fit."""
+    """The toys of one draw that one method could fit; `beyond` is d^2 - e^2 of `missing_error`."""
 
     truth: Array
     inside: Array
     width: Array
     pulls: Array
+    beyond: Array
     nuisance_pulls: dict[str, Array]
     failed: int
 
     def within(self, chosen: Mask) -> _Draw:
-        return _Draw(self.truth[chosen], self.inside[chosen], self.width[chosen], self.pulls[chosen], {}, 0)
+        own = self.truth[chosen], self.inside[chosen], self.width[chosen], self.pulls[chosen], self.beyond[chosen]
+        return _Draw(*own, {}, 0)
 
 
 def _answers(draw: CoverageDraw, method: str) -> _Draw:
@@ -130,11 +171,13 @@ def _answers(draw: CoverageDraw, method: str) -> _Draw:
     good = np.isfinite(own.value) & np.isfinite(own.lower) & np.isfinite(own.upper)
     value, lower, upper, truth = own.value[good], own.lower[good], own.upper[good], draw.truth[good]
     pulls = interval_pulls(value, lower, upper, truth)
+    error = np.where(truth > value, upper - value, value - lower)
     return _Draw(
         truth=truth,
         inside=((lower <= truth) & (truth <= upper)).astype(np.float64),
         width=upper - lower,
         pulls=pulls,
+        beyond=(value - truth) ** 2 - error**2,
         nuisance_pulls={name: values[good] for name, values in own.nuisance_pulls.items()},
         failed=int(np.sum(~good)),
     )
@@ -148,7 +191,7 @@ def _rms(values: Array) -> float:
     return float(np.sqrt(np.mean(values**2))) if values.size else math.nan
 
 
-def _method(draws: Sequence[_Draw], edges: Array, cl: float) -> MethodCoverage:
+def _method(draws: Sequence[_Draw], edges: Array, cl: float, simulation: float | None) -> MethodCoverage:
     n = sum(draw.truth.size for draw in draws)
     coverage, error = mean_of_draws([draw.inside for draw in draws])
     width, width_error = mean_of_draws([draw.width for draw in draws])
@@ -158,6 +201,10 @@ def _method(draws: Sequence[_Draw], edges: Array, cl: float) -> MethodCoverage:
     means = np.array([float(each.mean()) for each in own if each.size])
     # the spread within draws says how far their means would scatter around each other by chance alone
     within = np.array([float(each.var(ddof=1)) / each.size for each in own if each.size > 1])
+    missing, its_error = missing_error([draw.beyond for draw in draws], cl)
+    wide = (math.nan, math.nan)
+    if simulation is not None:
+        wide = mean_of_draws([(draw.beyond <= simulation**2).astype(np.float64) for draw in draws])
     names = list(draws[0].nuisance_pulls)
     nuisances = {name: _finite(np.concatenate([draw.nuisance_pulls[name] for draw in draws])) for name in names}
     return MethodCoverage(
@@ -175,6 +222,10 @@ def _method(draws: Sequence[_Draw], edges: Array, cl: float) -> MethodCoverage:
         pull_spread_expected=float(np.sqrt(within.mean())) if within.size else math.nan,
         by_mu=tuple(_bin(draws, low, high, last=high == edges[-1]) for low, high in pairwise(edges.tolist())),
         nuisance_pulls={name: (float(v.mean()), _rms(v)) for name, v in nuisances.items() if v.size},
+        missing=missing,
+        missing_error=its_error,
+        coverage_with_simulation=wide[0],
+        coverage_with_simulation_error=wide[1],
     )
 
 
@@ -201,6 +252,7 @@ def coverage_study(
     seed: int,
     cl: float = ONE_SIGMA,
     bins: int = 5,
+    simulation: Mapping[str, float] | None = None,
 ) -> CoverageStudy:
     """What the toys of all draws say together.
 
@@ -212,6 +264,7 @@ def coverage_study(
         seed: Of the toys.
         cl: Confidence level of the intervals.
         bins: Ranges of the true value in which coverage is counted.
+        simulation: Error of the parameter of interest from the finite simulation, by method where it is known.
 
     Raises:
         InputError: There is no draw, or the draws have different methods.
@@ -235,5 +288,8 @@ def coverage_study(
         mu=mu,
         seed=seed,
         truth=ordered,
-        methods={name: _method([_answers(draw, name) for draw in ordered], edges, cl) for name in methods},
+        methods={
+            name: _method([_answers(draw, name) for draw in ordered], edges, cl, (simulation or {}).get(name))
+            for name in methods
+        },
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import uproot
@@ -15,6 +17,7 @@ import yaml
 
 from analyses.crosssection import make_config, make_subset, pseudo_experiments
 from analyses.crosssection.challenge import challenge_score
+from analyses.crosssection.challenge_files import published
 from analyses.crosssection.features import counting_columns, learning_features
 from analyses.crosssection.pseudo_experiments import PROCESSES, Sample, draw
 from analyses.crosssection.systematics import PRIMARY, Nuisances, draw_nuisances, shifted
@@ -96,35 +99,74 @@ class TestConfiguration:
         out.parent.mkdir()
         assert all((out.parent / path).resolve().is_file() for path in paths)
 
-    @pytest.mark.parametrize("suffix", ["parquet", "h5"])
-    def test_table_of_the_challenge(self, samples, tmp_path, suffix):
-        names = {"weights": "f8", **dict.fromkeys(PRIMARY, "f4")}
-        parts, labels = [], []
+    @pytest.mark.parametrize("kind", ["parquet", "words", "part", "h5", "competition", "first"])
+    def test_events_as_the_challenge_publishes_them(self, samples, tmp_path, kind):
+        """Zenodo 15131565, the same with labels as a dictionary, a part of it, HDF5, and the competition's folders."""
+        parts, words = [], []
         for process, sample in samples.items():
             parts.append({**{name: sample.columns[name][:50] for name in PRIMARY}, "weights": sample.weights[:50]})
-            labels += [process] * 50
-        order = np.random.default_rng(2).permutation(len(labels))
-        table = {
-            name: np.concatenate([part[name] for part in parts])[order].astype(kind) for name, kind in names.items()
-        }
-        labels = np.array(labels)[order].tolist()
-        path = tmp_path / f"table.{suffix}"
-        if suffix == "parquet":
-            pq.write_table(pa.table({**table, "detailed_labels": labels}), path)
-        else:
-            with h5py.File(path, "w") as file:
+            words += [process] * 50
+        order = np.random.default_rng(2).permutation(len(words))
+        table = {name: np.concatenate([part[name] for part in parts])[order] for name in (*PRIMARY, "weights")}
+        labels, factor = np.array(words)[order], 1.0
+        every = {**table, "DER_mass_vis": table["PRI_met"], "labels": (labels == "htautau").astype(float)}
+        source = tmp_path / "FAIR_Universe_HiggsML_data.parquet"
+        if kind in ("parquet", "words", "part"):
+            text = pa.array(labels.tolist())
+            pq.write_table(
+                pa.table({**every, "detailed_labels": text.dictionary_encode() if kind == "words" else text}), source
+            )
+            if kind == "part":
+                factor = 1051433.0 / table["weights"].sum()
+                metadata = {"total_rows": 220099101, "sum_weights": 1051433.0}
+                source.with_name("FAIR_Universe_HiggsML_data_metadata.json").write_text(json.dumps(metadata))
+        elif kind == "h5":
+            source = tmp_path / "table.h5"
+            with h5py.File(source, "w") as file:
                 for name, values in table.items():
                     file[name] = values
-                file["detailed_labels"] = labels
-        make_config.main([str(path), "--out", str(tmp_path / "run" / "x.yaml")])
+                file["detailed_labels"] = labels.tolist()
+        else:
+            source = tmp_path / "input_data"
+            train = source / "train"
+            for name in ("data", "weights", "labels", "detailed_labels", "settings"):
+                (train / name).mkdir(parents=True)
+            columns = {name: values for name, values in every.items() if name[:4] in ("PRI_", "DER_")}
+            if kind == "competition":
+                pq.write_table(pa.table(columns), train / "data" / "data.parquet")
+            else:
+                columns["PRI_jet_num"] = columns.pop("PRI_n_jets")
+                pa.csv.write_csv(pa.table(columns), train / "data" / "data.csv")
+            for name, values in (("weights", table["weights"].tolist()), ("detailed_labels", labels)):
+                (train / name / f"data.{name}").write_text("\n".join(map(str, values)) + "\n")
+        make_config.main([str(source), "--out", str(tmp_path / "run" / "x.yaml")])
         made = yaml.safe_load((tmp_path / "run" / "x.yaml").read_text())
         assert "identity" not in made
         for process, own in made["processes"].items():
             with uproot.open(tmp_path / "run" / own["files"]) as file:
                 written = file["events"].arrays(library="np")
-            mine = np.array(labels) == process
             for name, values in table.items():
-                np.testing.assert_array_equal(written[name], values[mine].astype("f4"), err_msg=name)
+                expected = values[labels == process] * (factor if name == "weights" else 1.0)
+                np.testing.assert_allclose(written[name], expected, rtol=2e-7, err_msg=name)
+
+    def test_files_that_do_not_belong_together(self, tmp_path):
+        for name in ("data", "weights", "detailed_labels"):
+            (tmp_path / name).mkdir()
+        pq.write_table(pa.table({"PRI_met": np.arange(5.0)}), tmp_path / "data" / "data.parquet")
+        (tmp_path / "weights" / "data.weights").write_text("1.0\n" * 4)
+        table = published(tmp_path)
+        for rows in (3, 5):
+            with pytest.raises(InputError, match=r"lines in .*data.weights, as .*data.parquet has rows, got 4"):
+                list(table.chunks(("PRI_met", "weights"), rows))
+        (tmp_path / "weights" / "data.weights").write_text("1.0\n" * 6)
+        with pytest.raises(InputError, match=r"expected 5 lines in .*, got 6"):
+            list(table.chunks(("PRI_met", "weights")))
+        with pytest.raises(InputError, match=r"expected a file .*data.detailed_labels, got none"):
+            list(table.chunks(("PRI_met", "detailed_labels")))
+        pq.write_table(pa.table({"weights": [1.0, 2.0]}), tmp_path / "part.parquet")
+        (tmp_path / "part_metadata.json").write_text('{"sum_weights": "many"}')
+        with pytest.raises(InputError, match="expected JSON with a number sum_weights"):
+            published(tmp_path / "part.parquet")
 
     def test_what_is_missing_is_told(self, tmp_path, capsys):
         with pytest.raises(SystemExit) as end:
@@ -134,7 +176,7 @@ class TestConfiguration:
         assert not (tmp_path / "x.yaml").exists()
         pq.write_table(pa.table({"PRI_met": [1.0]}), tmp_path / "t.parquet")
         with pytest.raises(InputError, match="expected a column PRI_lep_pt in"):
-            make_config.split(tmp_path / "t.parquet", tmp_path / "data")
+            make_config.split(published(tmp_path / "t.parquet"), tmp_path / "data")
 
 
 class TestScore:

@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 
+from hisigma_zfit import cli
+from hisigma_zfit.crosssection import arguments
 from hisigma_zfit.crosssection.analysis import Analysis
 from hisigma_zfit.crosssection.checking import check
 from hisigma_zfit.crosssection.inputs import (
@@ -32,7 +35,7 @@ from hisigma_zfit.errors import InputError
 REGIONS = (Unbinned("U", "pt > 60"), Counting("C"))
 
 
-def options_of(folder, **changes):
+def document_of(folder, **changes):
     raw = {
         "tree": "events",
         "columns": {"pt": "pt", "phi": "phi", "ln_pt": "log(pt)"},
@@ -66,7 +69,11 @@ def options_of(folder, **changes):
             inner.pop(last)
         else:
             inner[last] = value
-    return CrossSectionOptions.build(**copy.deepcopy(raw))
+    return raw
+
+
+def options_of(folder, **changes):
+    return CrossSectionOptions.build(**copy.deepcopy(document_of(folder, **changes)))
 
 
 def test_simulation_and_data_are_read(folder, world):
@@ -106,6 +113,29 @@ def test_derived_columns_may_be_a_function(folder):
     )
     inputs = read(options)
     assert inputs.features == ("ln_pt", "phi")
+
+
+def said(*words):
+    """Options of a command line."""
+    return arguments.options_of(cli.parser().parse_args(["cross-section", *map(str, words)]))
+
+
+def test_check_takes_all_that_a_run_takes(folder):
+    config = folder / "analysis.yaml"
+    config.write_text(yaml.safe_dump(document_of(folder)))
+    words = ["--preset", "quick", "--seed", "3", "--set", "posterior.folds=3", "--set", "exponents.epochs=1", "--blind"]
+    words += ["--data", folder / "data.root", "--out", folder / "run", "--processes", "2"]
+    run = said("--config", config, *words)
+    assert (run.preset, run.seed, run.posterior.folds, run.exponents.epochs) == ("quick", 3, 3, 1)
+    for line in (["check", config, *words], ["check", "--config", config, *words], [*words, "check", config]):
+        assert said(*line) == run
+    # lists before and behind are joined
+    assert said("--set", "posterior.folds=3", "check", config, "--set", "exponents.epochs=1").posterior.folds == 3
+    with pytest.raises(InputError, match="expected one preset, got 'quick' and 'paper'"):
+        said("--preset", "quick", "check", config, "--preset", "paper")
+    with pytest.raises(InputError, match="expected a configuration file, got none"):
+        said("check", "--preset", "quick")
+    assert "without products, for want of a common point: scale smear" in check(said("check", config, *words[:2]))
 
 
 def test_check_tells_what_there_is_without_reading_it_all(folder):

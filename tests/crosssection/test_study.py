@@ -98,7 +98,7 @@ def finished(tmp_path_factory):
     identity = Identity(TASK, input_digests(settings), settings.numbers(), roles=input_roles(settings))
     (run / "run.json").write_text(json.dumps(identity.content()))
     (run / "config.yaml").write_text(settings.document())
-    (run / "result.json").write_text("{}")
+    (run / "result.json").write_text(json.dumps({"uncertainty": {"mu": {"sigma": 0.4}}}))
     return SimpleNamespace(folder=folder, run=run, model=model)
 
 
@@ -223,6 +223,10 @@ class TestStudy:
         for own in toys.methods.values():
             assert own.toys + own.failed == 12
             assert own.width > 0.1
+        assert toys.simulation == 0.4  # as the run has it, for its own method
+        own = toys.methods["unbinned"]
+        assert own.coverage <= own.coverage_with_simulation
+        assert np.isnan(toys.methods["binned-4"].coverage_with_simulation)
         # a mean of 12: nets of a few steps are no measure of the method, but rates are fitted at once
         assert abs(toys.methods["binned-4"].pull_mean) < 1.5
 
@@ -283,7 +287,8 @@ class TestStudy:
         assert "rows of background" not in caplog.text
 
 
-def test_a_worker_imports_no_tensorflow():
-    code = "import sys, hisigma_zfit.crosssection.draws; print('tensorflow' in sys.modules, 'zfit' in sys.modules)"
+def test_neither_workers_nor_a_run_import_tensorflow():
+    names = ", ".join(f"hisigma_zfit.crosssection.{name}" for name in ("draws", "pipeline", "answers", "stored"))
+    code = f"import sys, {names}; print('tensorflow' in sys.modules, 'zfit' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False", "False"]

@@ -29,6 +29,8 @@ MODELS = {
     "events without weights": {"weights": False},
     "no bins": {"bins": 0},
     "no events": {"events": 0},
+    "processes without a shape": {"alike": True},
+    "all bins alike": {"bins": 1, "alike": True},
 }
 
 

@@ -86,10 +86,32 @@ def test_the_table_of_toys(toy_study, failed):
     own = methods["unbinned"]
     row = next(line for line in lines if line.startswith("  unbinned"))
     assert f"{own.coverage:.3f} +- {own.error:.3f}  {own.width:.3f}  {own.score:.3f}" in row
-    assert sum(line.startswith("  unbinned") for line in lines) == 5 + (failed > 0)
+    assert sum(line.startswith("  unbinned") for line in lines) == 6 + (failed > 0)
+    needed = next(line for line in lines[lines.index("What an interval needs to cover") :] if line.startswith("  unb"))
+    assert needed.split()[1:] == [
+        f"{own.missing:.3f}",
+        "+-",
+        f"{own.missing_error:.3f}",
+        f"{2.0 * own.missing / own.width:.2f}",
+        "-",
+    ]
+    assert "error of the finite simulation" not in text
     assert ("3 of 1003" in text) == (failed > 0)
     assert "nuisance_6" in text
     assert "do not contain the error of that simulation" in text
+
+
+def test_the_table_tells_what_an_interval_with_the_simulation_covers(toy_study):
+    own = dataclasses.replace(
+        toy_study.methods["unbinned"], coverage_with_simulation=0.8126, coverage_with_simulation_error=0.0123
+    )
+    methods = {**toy_study.methods, "unbinned": own}
+    text = crosssection_tables.coverage(dataclasses.replace(toy_study, methods=methods, simulation=0.202))
+    assert text.count("0.813 +- 0.012") == 1
+    assert "error of the finite simulation 0.202: intervals of data need it in quadrature" in text
+    # a study from before it was asked for
+    before = {name: dataclasses.replace(each, missing=float("nan")) for name, each in methods.items()}
+    assert "to be added" not in crosssection_tables.coverage(dataclasses.replace(toy_study, methods=before))
 
 
 def test_toys_of_one_true_value(toy_study):

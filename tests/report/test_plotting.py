@@ -141,6 +141,12 @@ def test_logarithmic_axis_is_positive_and_shows_all(spectrum: Projection) -> Non
     assert main.get_yscale() == "log"
     assert 0 < bottom < spectrum.data[spectrum.data > 0].min()
     assert top > spectrum.data.max()
+    # a signal far below everything is inside of the frame with most of it, unless there is less than an event of it
+    signal = spectrum.components["signal"] / spectrum.components["signal"].sum()
+    for events, expected in ((1.5, 0.15 * signal.max()), (0.5, bottom)):
+        small = dataclasses.replace(spectrum, components={**spectrum.components, "signal": events * signal})
+        found, _ = plotting.projection(small, logy=True).axes[0].get_ylim()
+        assert found == pytest.approx(expected, rel=0.01)
 
 
 def test_pulls_beyond_the_panel_become_arrows() -> None:

@@ -79,6 +79,25 @@ def test_study_of_two_draws():
     assert (high.toys, high.coverage, high.width, high.pull_mean) == (1, 1.0, 2.0, 0.5)  # the last bin has both ends
 
 
+def test_the_missing_error_is_what_makes_intervals_cover():
+    """A common shift of 0.8 by draw and errors of one: 0.8 is missing, and intervals that have it cover."""
+    rng = np.random.default_rng(5)
+    value = 0.8 * rng.standard_normal((100, 1)) + rng.standard_normal((100, 25))
+    draws = [dataclasses.replace(draw(k, [0.0] * 25, own.tolist()), number=k) for k, own in enumerate(value)]
+    options = {"poi": "mu", "mu": (0.0, 0.0), "nuisances": "random", "seed": 1, "cl": 0.6827}
+    own = coverage.coverage_study(draws, **options, simulation={"unbinned": 0.8}).methods["unbinned"]
+    assert own.coverage < 0.6
+    assert own.missing == pytest.approx(0.8, abs=5.0 * own.missing_error)
+    assert 0.03 < own.missing_error < 0.13  # 0.065 from many studies
+    assert own.coverage_with_simulation == pytest.approx(0.6827, abs=5.0 * own.coverage_with_simulation_error)
+    exact = coverage.coverage_study(draws, **options, simulation={"unbinned": own.missing}).methods["unbinned"]
+    assert exact.coverage_with_simulation == pytest.approx(0.6827, abs=5e-4)
+    # errors that are too long need nothing
+    long = [draw(0, [0.0, 0.0], [0.1, -0.2]), draw(1, [0.0], [0.3])]
+    assert coverage.coverage_study(long, **options).methods["unbinned"].missing == 0.0
+    assert math.isnan(coverage.coverage_study(long, **options).methods["unbinned"].coverage_with_simulation)
+
+
 def test_one_true_value_is_one_bin_and_other_levels_have_no_score():
     study = coverage.coverage_study(
         [draw(0, [1.0, 1.0], [0.5, 2.5])], poi="mu", mu=(1.0, 1.0), nuisances="random", seed=1, cl=0.95
