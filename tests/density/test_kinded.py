@@ -204,7 +204,7 @@ def test_a_known_world_is_learned():
     difference = world.log_prob(x, m) - learned.log_prob_array(x, m)
     assert 0.0 < difference.mean() < 0.04
     assert closure(learned, events(world, 20_000, 22), seed=1).passed
-    # beside the spike, in valleys of the angle that few events fill, p_b is too small by more
+    # beside the spike, in valleys of the angle that few events fill, the noise of p_b makes the mean ratio too large
     signal = World(1.0)
     other = train_flow(events(signal, 20_000, 2), NAMES, given="m", kinds=KINDS, seed=2)
     true = signal.log_prob(x, m) - world.log_prob(x, m)
