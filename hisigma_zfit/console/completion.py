@@ -91,9 +91,11 @@ def _bash(prog: str, commands: tuple[_Command, ...]) -> str:
     newline = "\n"
     return f"""# completion of {prog} for bash: eval "$({prog} completion bash)"
 _{prog}() {{
-    local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" command="" words="" known="" i
+    local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" command="" words="" known="" head="" i
     # bash takes --name=value for three words
     if [ "$cur" = "=" ]; then cur=""; elif [ "$prev" = "=" ]; then prev="${{COMP_WORDS[COMP_CWORD-2]}}"; fi
+    # and zsh for one
+    case "$cur" in --*=*) prev="${{cur%%=*}}"; head="$prev="; cur="${{cur#*=}}" ;; esac
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "$command:${{COMP_WORDS[i]}}" in
 {newline.join(into)}
@@ -110,7 +112,7 @@ _{prog}() {{
         esac ;;
         esac
     fi
-    COMPREPLY=($(compgen -W "$words" -- "$cur"))
+    COMPREPLY=($(compgen -P "$head" -W "$words" -- "$cur"))
 }}
 # what none of the words fits is the name of a file
 complete -o default -o bashdefault -F _{prog} {prog}

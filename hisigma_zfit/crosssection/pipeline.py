@@ -172,7 +172,7 @@ class _Task:
         from hisigma_zfit.crosssection.learning import Learner
         from hisigma_zfit.crosssection.methods import methods_of
         from hisigma_zfit.crosssection.observing import assignments_of, event_counts, observed_cells
-        from hisigma_zfit.crosssection.postfit import PostFit, variation_maps
+        from hisigma_zfit.crosssection.postfit import PostFit, PreFit, variation_maps
 
         learner = Learner(
             inputs, settings, folder=self.run.member_folder("ratios"), seed=settings.seed, processes=self.processes
@@ -276,7 +276,9 @@ class _Task:
         )
         worst = tuple(own for page in pages.values() for own in _worst(page))
         maps = variation_maps(model, design.values, design.points, design.nuisances, fit)
-        return CrossSectionResults(result, scans, profiles, worst, fit.projections(), maps)
+        after = fit.projections()
+        before = PreFit.of(fit).projections(after)
+        return CrossSectionResults(result, scans, profiles, worst, after, maps, prefit=before)
 
     def _learn(self, learner: Learner, data: Observed | None) -> tuple[RatioModel, Simulation]:
         with self._stage("posterior"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy.stats import chi2
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.likelihood.ratio import RatioLikelihood
     from hisigma_zfit.results import WeightedTest
 
-__all__ = ["PostFit", "histogram_edges", "variation_maps"]
+__all__ = ["PostFit", "PreFit", "histogram_edges", "variation_maps"]
 
 _BINS, _SCORE_BINS = 40, 25
 _FEW = 25  # values of a feature that count as integers do
@@ -48,6 +48,7 @@ class PostFit:
         squares: Sums of squared weights of the nominal simulation by process and cell, shape (P, B).
     """
 
+    words: ClassVar[str] = "Post-fit"
     model: RatioModel
     likelihood: RatioLikelihood
     theta: Array
@@ -143,16 +144,23 @@ class PostFit:
                 continue
         return found
 
-    def projections(self) -> tuple[Projection, ...]:
-        """Score and the features that separate the signal best, by unbinned region."""
+    def projections(self, like: Sequence[Projection] = ()) -> tuple[Projection, ...]:
+        """Score and the features that separate the signal best, by unbinned region.
+
+        Args:
+            like: Others of the same events, whose bins are taken.
+        """
         found, structure = [], self.likelihood.structure
+        known = {(own.category, own.observable): own.edges for own in like}
         assert self._reference.x is not None
         assert self.events.x is not None
         for r in range(structure.unbinned):
             shown = [self._score(r)]
             for j in self.separating(r)[:_SHOWN]:
                 ours, theirs = self.events.x[:, j].astype(np.float64), self._reference.x[:, j].astype(np.float64)
-                edges = histogram_edges(theirs[self._reference.region == r], self.rows[self._reference.region == r])
+                edges = known.get((structure.cells[r], self.features[j]))
+                if edges is None:
+                    edges = histogram_edges(theirs[self._reference.region == r], self.rows[self._reference.region == r])
                 shown.append(self._projection(r, self.features[j], ours, theirs, edges))
             found += shown
         return tuple(found)
@@ -217,9 +225,32 @@ class PostFit:
             signal=signal,
             category=structure.cells[r],
             model_error=band,
+            model=self.words,
             outside=_beyond(ours[here], every, edges),
             model_outside=_beyond(theirs[there], self.rows[there], edges),
         )
+
+
+@dataclass(frozen=True)
+class PreFit(PostFit):
+    """The same before the fit: strengths of one, nuisances where their measurements have them, with their errors."""
+
+    words: ClassVar[str] = "Pre-fit"
+
+    @classmethod
+    def of(cls, fit: PostFit) -> PreFit:
+        """Before a fit; of nuisances without a constraint nothing is known, and the band has not got them."""
+        own = fit.likelihood
+        known = dict(zip(own.constrained, own.auxiliary.observed.tolist(), strict=True))
+        names = [parameter.name for parameter in own.parameters]
+        theta = np.array([1.0 if name in own.yields else known.get(name, 0.0) for name in names])
+        free = np.flatnonzero([name in known for name in names])
+        return cls(fit.model, own, theta, free, fit.events, fit.features, fit.squares)
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Of the constraints: nuisances are in standard deviations, shape (k, k)."""
+        return np.eye(len(self.free))
 
 
 def _beyond(values: Array, weights: Array, edges: Array) -> tuple[float, float]:

@@ -49,6 +49,7 @@ _LAYOUT: dict[str, type[Result]] = {
     "profiles/*": NuisanceProfile,
     "closures/*": ShapeClosure,
     "postfit/*": Projection,
+    "prefit/*": Projection,
     "maps/*": RatioMap,
     "toys/toys": CoverageStudy,
 }
@@ -65,6 +66,7 @@ class CrossSectionResults:
     postfit: tuple[Projection, ...] = ()
     maps: tuple[RatioMap, ...] = ()
     toys: CoverageStudy | None = None
+    prefit: tuple[Projection, ...] = ()
     presentation: Presentation = field(default_factory=Presentation)
 
     def stored(self) -> StoredResults:
@@ -73,6 +75,7 @@ class CrossSectionResults:
         named |= {f"profiles/{own.name}": own for own in self.profiles}
         named |= {f"closures/{own.process}_{own.region}_{k:02d}": own for k, own in enumerate(self.closures)}
         named |= {f"postfit/{own.category}_{k:02d}": own for k, own in enumerate(self.postfit)}
+        named |= {f"prefit/{own.category}_{k:02d}": own for k, own in enumerate(self.prefit)}
         named |= {f"maps/{k:02d}": own for k, own in enumerate(self.maps)}
         return StoredResults(named | {PRESENTATION: self.presentation, RESULT: self.result})
 
@@ -94,6 +97,7 @@ class CrossSectionResults:
                 closures=self.closures,
                 maps=self.maps,
                 toys=self.toys,
+                prefit=self.prefit,
             )
 
     def page(self, folder: Path, figures: Mapping[str, Figure]) -> str:
@@ -119,6 +123,7 @@ def load_cross_section(path: str | Path) -> CrossSectionResults:
         closures=found.all("closures/*", ShapeClosure),
         postfit=found.all("postfit/*", Projection),
         maps=found.all("maps/*", RatioMap),
+        prefit=found.all("prefit/*", Projection),
         toys=found.one("toys/toys", CoverageStudy),
         presentation=found.one(PRESENTATION, Presentation) or Presentation(),
     )

@@ -43,6 +43,7 @@ def cross_section_figures(
     exponent_histories: Sequence[TrainingHistory] = (),
     toys: CoverageStudy | None = None,
     *,
+    prefit: Iterable[Projection] = (),
     labels: Mapping[str, str] | None = None,
     label: str = LABEL,
     right_label: str = "",
@@ -59,19 +60,21 @@ def cross_section_figures(
         posterior_histories: Losses of the classifiers, of networks only.
         exponent_histories: Losses of the exponents.
         toys: Pseudo-experiments.
+        prefit: Observables of the unbinned regions, in data and in the model before its fit.
         labels: The user's own names of observables, processes, parameters, bins and methods.
         label: Text above the frames; its first word is set in bold.
         right_label: Text above the frames of fitted events at the right; the luminosity by default.
 
     Returns:
-        Figures by name: ``postfit_REGION_NAME``, ``counting_bins``, ``likelihood_POI``, ``impacts_POI``,
+        Figures by name: ``postfit_REGION_NAME``, ``prefit_REGION_NAME``,
+        ``counting_bins``, ``likelihood_POI``, ``impacts_POI``,
         ``correlations``, ``calibration_REGION``, ``closure_PROCESS_REGION_PAGE``,
         ``map_QUANTITY_PROCESS_X_Y_NUISANCES``, ``bias``, ``held_back``, ``replicas_POI``, ``widths``, ``profile_NAME``,
         ``training_posterior``, ``training_exponents``, ``toys_NAME``; parts that are not known are left out.
     """
     if not right_label and result.luminosity is not None:
         right_label = rf"{result.luminosity:g} fb$^{{-1}}$"
-    figures = _of_the_fit(result, scans, profiles, postfit, labels, label, right_label)
+    figures = _of_the_fit(result, scans, profiles, (*postfit, *prefit), labels, label, right_label)
     figures |= _of_the_learning(result, closures, maps, labels, label)
     if posterior_histories:
         loss = "Balanced cross-entropy [nats]"
@@ -88,16 +91,17 @@ def _of_the_fit(
     result: CrossSectionResult,
     scans: Iterable[PoiScan],
     profiles: Iterable[NuisanceProfile],
-    postfit: Iterable[Projection],
+    shown: Iterable[Projection],
     labels: Mapping[str, str] | None,
     label: str,
     right_label: str,
 ) -> dict[str, Figure]:
     """What the events of the fit decide."""
     figures: dict[str, Figure] = {}
-    for shown in postfit:
-        figures[_name("postfit", shown.category, shown.observable)] = plotting.projection(
-            shown, labels=labels, logy=True, data=points(result), label=label, right_label=right_label
+    for own in shown:
+        kind = "prefit" if own.model == "Pre-fit" else "postfit"
+        figures[_name(kind, own.category, own.observable)] = plotting.projection(
+            own, labels=labels, logy=True, data=points(result), label=label, right_label=right_label
         )
     if any(not cell.unbinned and cell.observed is not None for cell in result.cells.values()):
         figures["counting_bins"] = counting_bins(result, labels=labels, label=label, right_label=right_label)

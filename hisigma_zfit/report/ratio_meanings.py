@@ -30,6 +30,12 @@ FIGURES: Mapping[str, tuple[str, str]] = {
         "Points: events of the data, or of the Asimov set in their place. Filled: the processes at the best fit, "
         "stacked. Grey: error of the model. Below: (data - model) / error by bin. The vertical axis is logarithmic.",
     ),
+    "prefit_*": (
+        "{}: data and the model before the fit",
+        "Points: events of the data, or of the Asimov set in their place. Filled: the processes as simulated, with "
+        "strengths of one. Grey: what the constraints leave of the nuisances, one standard deviation each. Below: "
+        "(data - model) / error by bin. The vertical axis is logarithmic.",
+    ),
     "counting_bins": (
         "Counting bins in data and fitted model",
         "The bins in which events are only counted. Points: observed; filled: the processes at the best fit; below: "

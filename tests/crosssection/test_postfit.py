@@ -11,7 +11,7 @@ from ratio_toy import Toy
 from scipy.stats import chi2, kstest
 
 from hisigma_zfit.crosssection.model import Scored
-from hisigma_zfit.crosssection.postfit import PostFit, histogram_edges, variation_maps
+from hisigma_zfit.crosssection.postfit import PostFit, PreFit, histogram_edges, variation_maps
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.likelihood.ratio import RatioLikelihood
 from hisigma_zfit.results import CountingFit
@@ -153,6 +153,27 @@ def test_histograms_are_those_of_the_fitted_model(fit):
             both = [_histogram(fit, own, fit.theta + sign * np.sqrt(value) * axis) for sign in (1.0, -1.0)]
             moved.append(0.5 * (both[0] - both[1]))
         np.testing.assert_allclose(own.model_error, np.sqrt(np.sum(np.square(moved), axis=0)), rtol=0.05, atol=0.02)
+
+
+def test_before_the_fit_the_constraints_alone_make_the_band(fit):
+    before = PreFit.of(fit)
+    np.testing.assert_array_equal(before.theta, [1.0, 0.0, 0.0, 0.0])
+    names = [parameter.name for parameter in fit.likelihood.parameters]
+    assert [names[k] for k in before.free] == list(fit.likelihood.constrained)
+    expected = fit.likelihood.expected(before.theta)[:, 0]
+    shown = fit.projections()
+    for own, after in zip(before.projections(shown), shown, strict=True):
+        assert (own.model, after.model) == ("Pre-fit", "Post-fit")
+        np.testing.assert_array_equal(own.data, after.data)
+        for p, name in enumerate(("signal", "background")):
+            assert own.components[name].sum() == pytest.approx(expected[p], rel=0.03)
+        moved = []
+        for k in before.free:  # one standard deviation is one
+            step = 0.01 * np.eye(4)[k]
+            both = [_histogram(before, own, before.theta + sign * step) for sign in (1.0, -1.0)]
+            moved.append((both[0] - both[1]) / 0.02)
+        np.testing.assert_allclose(own.model_error, np.sqrt(np.sum(np.square(moved), axis=0)), rtol=0.01, atol=0.01)
+        assert own.model_error.sum() > 0.0
 
 
 def _histogram(fit, shown, theta):
