@@ -14,7 +14,7 @@ first order (the cross-fitting of Chernozhukov et al., arXiv:1608.00060).  Measu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -35,6 +35,7 @@ SIGNAL_NODES = 3  # masses at which its signal density is evaluated, and interpo
 MAX_EVENTS = 300_000  # of the sidebands: they have to be all, or the noise of the training is not taken out
 GRID = 4001  # masses at which shapes are integrated over the region
 MAX_STEPS = 100
+BLOCK = 8192  # ratios whose sums stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -191,22 +192,40 @@ def _normalised(density: Array, grid: Array) -> Array:
 
 def _fit(ratio: Array, weights: Array, start: Array) -> float:
     """Maximise -s - b + sum_i w_i log(s r_i + b), a concave function of both yields."""
-    columns = np.stack([ratio, np.ones_like(ratio)])
-
-    def value(theta: Array) -> float:
-        total = theta @ columns
-        return -np.inf if total.min() <= 0 else float(weights @ np.log(total) - theta.sum())
-
-    theta, now = start, value(start)
+    theta, now = start, _sums(ratio, weights, start)
     for _ in range(MAX_STEPS):
-        shares = columns / (theta @ columns)
-        gradient = shares @ weights - 1.0
-        step = np.linalg.solve((shares * weights) @ shares.T, gradient)
-        scale, damped = 1.0, value(theta + step)
-        while damped < now - 1e-9 and scale > 1e-8:
+        step = np.linalg.solve(now.curvature, now.gradient)
+        scale, damped = 1.0, _sums(ratio, weights, theta + step)
+        while damped.value < now.value - 1e-9 and scale > 1e-8:
             scale *= 0.5
-            damped = value(theta + scale * step)
+            damped = _sums(ratio, weights, theta + scale * step)
+        left = float(now.gradient @ step)
         theta, now = theta + scale * step, damped
-        if float(gradient @ step) < 1e-8:
+        if left < 1e-8:
             return float(theta[0])
     raise FitError("the fit of events that a density has not seen did not converge; this is a bug, please report it")
+
+
+class _Sums(NamedTuple):
+    """The function that `_fit` maximises, its gradient, shape (2,), and its curvature downwards, shape (2, 2)."""
+
+    value: float
+    gradient: Array
+    curvature: Array
+
+
+def _sums(ratio: Array, weights: Array, theta: Array) -> _Sums:
+    """In blocks: there are millions of ratios, and on the way to memory they would be slower than the logarithm."""
+    signal, background = theta
+    value, gradient, curvature = -float(theta.sum()), -np.ones(2), np.zeros((2, 2))
+    for start in range(0, len(ratio), BLOCK):
+        r, w = ratio[start : start + BLOCK], weights[start : start + BLOCK]
+        total = signal * r + background
+        if total.min() <= 0.0:
+            return _Sums(-np.inf, gradient, curvature)
+        value += float(w @ np.log(total))
+        shares = np.stack([r / total, 1.0 / total])
+        weighted = shares * w
+        gradient += weighted.sum(axis=1)
+        curvature += weighted @ shares.T
+    return _Sums(value, gradient, curvature)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import mplhep
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from hisigma_zfit.results.presentation import Presentation
 
@@ -43,6 +44,20 @@ _STYLE = {
     "hatch.linewidth": 0.6,
     "pdf.fonttype": 42,  # journals refuse Type 3 fonts
 }
+
+
+class _PlainNumbers(ScalarFormatter):
+    """Numbers at ticks as plain text, and only the power of ten that they share as a formula.
+
+    Each formula is parsed for every file that a figure is written to, which takes longer than all the rest of it.
+    """
+
+    def __init__(self) -> None:
+        with styled():
+            super().__init__(useOffset=False, useMathText=True)
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return super().__call__(x, pos).removeprefix(r"$\mathdefault{").removesuffix("}$")
 
 
 @contextlib.contextmanager
@@ -108,6 +123,8 @@ def finish(figure: Figure, axes: Axes, label: str, right_label: str, *, right: A
     )  # the adjustment would open an empty pyplot figure
     for each in figure.axes:
         for axis in (each.xaxis, each.yaxis):
+            if type(axis.get_major_formatter()) is ScalarFormatter:
+                axis.set_major_formatter(_PlainNumbers())
             # made on demand, they would otherwise take the style of the moment in which the figure is drawn
             axis.get_major_ticks()
             axis.get_minor_ticks()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hisigma_zfit import cli
 from hisigma_zfit.errors import RunFolderError
 from hisigma_zfit.measurement.stored import MeasurementResults, load_results
 from hisigma_zfit.runs.folder import RunFolder
@@ -31,16 +32,23 @@ def test_a_run_of_the_first_version_is_read():
     assert [h.name for h in results.histories] == ["signal"]
 
 
-def test_a_run_of_the_first_version_is_complete_and_can_be_shown(tmp_path, capsys):
+def test_a_run_of_the_first_version_is_complete_and_can_be_shown(tmp_path):
+    """By a process that never loads TensorFlow, which would take longer than all that is shown."""
     stored = json.loads((OLD / "run.json").read_text())
     assert "task" not in stored
     shutil.copytree(OLD, tmp_path / "out")
     identity = Identity("measure", stored["inputs"], stored["options"], stored["versions"])
     assert RunFolder.open(tmp_path / "out", identity).complete
-    assert cli.main(["info", str(tmp_path / "out")]) == 0
-    shown = capsys.readouterr().out
+    program = (
+        "import sys; from hisigma_zfit.cli import main\n"
+        "for line in (['info', 'out'], ['plot', 'out', '--to', 'figures'], ['completion', 'bash']):\n"
+        "    assert main(line) == 0\n"
+        "print({'tensorflow', 'zfit', 'keras', 'hepstats'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", program]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert "215.4 +- 23.0" in shown
-    assert cli.main(["plot", str(tmp_path / "out"), "--to", str(tmp_path / "figures")]) == 0
+    assert shown.endswith("set()\n")
     names = ["enriched_m_gg", "projection_m_gg", "projection_pt_bb", "scan", "training"]
     assert sorted(p.stem for p in (tmp_path / "figures").glob("*.pdf")) == names
 
