@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 import tempfile
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,9 @@ def room_for(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[
         shape: Its shape.
         dtype: Its type.
 
+    Raises:
+        OSError: The folder has no room for it.
+
     Example:
         >>> room_for((2, 3), np.float64).shape
         (2, 3)
@@ -45,7 +49,11 @@ def room_for(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[
     if n_bytes < LARGE:
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile(prefix="hisigma-") as file:
-        file.truncate(n_bytes)
+        allocate: Any = getattr(os, "posix_fallocate", None)
+        if allocate is None:
+            file.truncate(n_bytes)
+        else:  # a full disk is an error here, and not the end of the process later
+            allocate(file.fileno(), 0, n_bytes)
         return np.ndarray(shape, dtype, buffer=Unnamed(file.fileno(), n_bytes))
 
 
