@@ -22,7 +22,8 @@ def find_crossing(
 ) -> float:
     """Where t reaches `level`, or `limit` if it does not before.
 
-    The search is in the square root of t, which is next to straight, and asks for no value twice.
+    The search is in the square root of t, which is next to straight, and asks for no value twice.  Where t has no
+    value the steps become shorter: what is looked for may be nearer.
 
     Args:
         t: Not negative, zero at `best`.
@@ -33,7 +34,7 @@ def find_crossing(
         name: Of the parameter, for the message.
 
     Raises:
-        FitError: The level was not reached in sixty steps.
+        FitError: The level was not reached in sixty steps, or `t` raises it all the way there.
     """
     known = {best: -np.sqrt(level)}
 
@@ -42,13 +43,19 @@ def find_crossing(
             known[value] = np.sqrt(min(t(value), _FAR)) - np.sqrt(level)
         return float(known[value])
 
-    inner, outer = best, best + step
+    inner, outer, failed = best, best + step, None
     for _ in range(60):
-        if (outer - limit) * step >= 0.0:
-            if t(limit) <= level:
-                return limit
-            outer = limit
-        if excess(outer) > 0.0:
+        try:
+            if (outer - limit) * step >= 0.0:
+                if t(limit) <= level:
+                    return limit
+                outer = limit
+            beyond = excess(outer) > 0.0
+        except FitError as error:
+            step = 0.25 * (outer - inner)
+            outer, failed = inner + step, error
+            continue
+        if beyond:
             return float(brentq(excess, inner, outer, xtol=1e-6 * abs(step), rtol=1e-10))
         inner, outer = outer, outer + step
-    raise FitError(f"the profile of {name} never reaches {level:g}; check that the data constrain it")
+    raise failed or FitError(f"the profile of {name} never reaches {level:g}; check that the data constrain it")

@@ -200,7 +200,10 @@ class Profiler:
     def step(self) -> float:
         """A distance with which searches begin: the error, or a guess where there is none."""
         error = self.error
-        return error if np.isfinite(error) else 0.1 * max(1.0, abs(self.best))
+        step = error if np.isfinite(error) else 0.1 * max(1.0, abs(self.best))
+        # at a limit t rises by twice the slope, and the curvature says nothing
+        slope = abs(float(self.minimum.evaluation.gradient[self.index])) / self.inflation
+        return 0.5 / slope if slope * step > 1.0 else step
 
     @property
     def weighted(self) -> bool:
@@ -372,11 +375,7 @@ class Profiler:
         """Where t reaches `level` above or below the best fit; the parameter's limit if it never does."""
         sign = 1.0 if upwards else -1.0
         limit = float(self.limits[1 if upwards else 0][self.index])
-        error = self.step
-        slope = abs(float(self.minimum.evaluation.gradient[self.index])) / self.inflation
-        if slope * error > 1.0:  # at a limit, where t rises by twice the slope and the curvature says nothing
-            error = 0.5 / slope
-        step = sign * max(error, 1e-9 * max(1.0, abs(self.best))) * np.sqrt(level)
+        step = sign * max(self.step, 1e-9 * max(1.0, abs(self.best))) * np.sqrt(level)
         if self._quick and not self.weighted:
             target, place = self.minimum.value + 0.5 * level, self._foretold(self.best + step)
             found = quick_crossing(

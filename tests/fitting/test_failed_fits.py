@@ -168,6 +168,42 @@ def test_a_limit_of_any_level_has_its_cls(cl):
     assert (limit < profiler.best) == (cl < 0.5)
 
 
+class Slope(Broken):
+    """-log L = 2 x + 1e-7 x^2 on x >= 0: at the limit, with a curvature that says nothing; above x = 40 no fit ends."""
+
+    parameters = (PlainParameter("x", lower=0.0), PlainParameter("y"), PlainParameter("z"))
+
+    def evaluate(self, theta):
+        x, y, z = theta
+        slope = y if x <= 40.0 else -1.0 - abs(y)
+        value = 2.0 * x + 1e-7 * x**2 + 0.5 * (y**2 + z**2)
+        return Evaluation(value, np.array([2.0 + 2e-7 * x, slope, z]), np.diag([2e-7, 1.0, 1.0]))
+
+
+def test_searches_begin_with_the_slope_where_the_curvature_says_nothing():
+    profiler = Profiler(Slope(), "x")
+    assert profiler.error > 1e3
+    assert profiler.step == pytest.approx(0.25)
+    limit = cls_limit([profiler], np.zeros(1), cl=0.95, asimov=lambda s: 4.0 * s)
+    assert 4.0 * limit == pytest.approx(3.8415, rel=1e-3)
+    assert profiler.interval(1.0) == pytest.approx((0.0, 0.25), abs=1e-6)
+
+
+@pytest.mark.parametrize("step", [3.0, 1e3, -1e3])
+def test_where_a_fit_fails_the_search_goes_nearer(step):
+    from hisigma_zfit.fitting.crossings import find_crossing
+
+    def t(value):
+        if abs(value) > 5.0:
+            raise FitError("no fit here")
+        return value**2
+
+    found = find_crossing(t, 4.0, best=0.0, step=step, limit=np.copysign(np.inf, step), name="x")
+    assert found == pytest.approx(np.copysign(2.0, step), abs=1e-3)
+    with pytest.raises(FitError, match="no fit here"):
+        find_crossing(t, 36.0, best=0.0, step=step, limit=np.copysign(np.inf, step), name="x")
+
+
 def test_limits_do_without_a_parabola():
     class Ramp(Broken):
         """-log L = 2 x on x >= 0: the best fit is at the limit, where the Hessian gives no error."""
