@@ -17,7 +17,6 @@ events none had.  Whether a coordinate is used is decided by held-out events.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -196,16 +195,19 @@ def _upper_edge(u: Array, v: Array) -> _Line | None:
 def _hull_lines(u: Array, v: Array) -> list[tuple[float, float]]:
     """Intercepts and slopes of the upper hull's sides above the slices, each once."""
     bins = np.linspace(0, len(u), min(len(u), 2000) + 1).astype(np.intp)
-    rows = np.array([start + np.argmax(v[start:stop]) for start, stop in pairwise(bins)])
+    highest = np.flatnonzero(v == np.repeat(np.maximum.reduceat(v, bins[:-1]), np.diff(bins)))
+    _, first = np.unique(np.searchsorted(bins, highest, side="right"), return_index=True)  # of each bin
+    rows = np.unique(np.concatenate([[0], highest[first], [len(u) - 1]]))
+    x, y = u[rows].tolist(), v[rows].tolist()
     hull: list[int] = []
-    for k in np.unique(np.concatenate([[0], rows, [len(u) - 1]])):
+    for k in range(len(rows)):
         # drop what is below the chord
-        while len(hull) > 1 and (v[hull[-1]] - v[hull[-2]]) * (u[k] - u[hull[-2]]) <= (v[k] - v[hull[-2]]) * (
-            u[hull[-1]] - u[hull[-2]]
+        while len(hull) > 1 and (y[hull[-1]] - y[hull[-2]]) * (x[k] - x[hull[-2]]) <= (y[k] - y[hull[-2]]) * (
+            x[hull[-1]] - x[hull[-2]]
         ):
             hull.pop()
-        hull.append(int(k))
-    corners = np.array(hull)
+        hull.append(k)
+    corners = rows[hull]
     middles = (np.arange(SLICES) + 0.5) / SLICES * (len(u) - 1)
     sides = np.unique(np.clip(np.searchsorted(corners, middles, side="right") - 1, 0, len(corners) - 2))
     run, rise = u[corners[sides + 1]] - u[corners[sides]], v[corners[sides + 1]] - v[corners[sides]]
