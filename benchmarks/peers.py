@@ -4,8 +4,8 @@ Densities: the default density and neural spline flows of flowjax, zuko and nflo
 known density (`tests/truth.py`), with the same schedule: batches of 512, Adam, a rise of 100 steps and half a cosine to
 zero.  The first three see the same marginally Gaussianised inputs, which favours the rivals, who would otherwise do
 without; nflows is also run as published examples do, on standardised inputs.  Each is set up as its authors' examples
-are, with a tuned peak of the learning rate.  KL, in nats, is that of the exact density in the signal region, which no
-training has seen, with the error of its mean over the test events.
+are, with a customary peak of the learning rate.  KL, in nats, is that of the exact density in the signal region, which
+no training has seen, with the error of its mean over the test events.
 
 Fits: the fit, its Hessian and a 60-point profile of 40,200 events, with the densities computed ahead.  The rivals are
 an expert's value, gradient and Hessian in numba with a Newton profile (`expert.py`), iminuit with numba's gradient, the
