@@ -16,7 +16,7 @@ def page(name: str) -> str:
 
 
 def test_the_reference_has_every_public_name_once():
-    objects = re.findall(r"auto(?:class|function):: hisigma_zfit\.(\w+)", page("reference.md"))
+    objects = re.findall(r"auto(?:class|function):: hisigma_zfit\.(\w+)$", page("reference.md"), flags=re.MULTILINE)
     modules = re.findall(r"^### hz\.(\w+)", page("reference.md"), flags=re.MULTILINE)
     assert sorted([*objects, *modules, "__version__"]) == sorted(hz.__all__)
 

@@ -62,7 +62,7 @@ class Strengths:
 
     def search(self, share: float, wanted: set[str]) -> dict[str, Any]:
         """Search the window with one strength of signal."""
-        world, k, number = self.world, self.k, self._number(share)
+        world = self.world
         here, true = self._part(share)
         mean = world.signal_of(share)
         found = self._found(here, share)
@@ -75,11 +75,15 @@ class Strengths:
         if "strengths" in wanted and share in FAMILY:
             record["family"] = self._family(here, mean)
         if "scores" in wanted and share in BETS:
-            own = seed_for(world.seed, PURPOSE, Stream.STARTS, k, number, 1)
-            record["ln_e"] = e_value(here.points, shuffles=SHUFFLES, seed=own).ln_e
+            record["ln_e"] = self.ln_e(share)
         if "scores" in wanted and share:
             record["sic"] = self._improvement(found.blobs)
         return record
+
+    def ln_e(self, share: float) -> float:
+        """What bets win in a window with one strength of signal."""
+        own = seed_for(self.world.seed, PURPOSE, Stream.STARTS, self.k, self._number(share), 1)
+        return float(e_value(self._part(share)[0].points, shuffles=SHUFFLES, seed=own).ln_e)
 
     def response(self, share: float, copies: int) -> dict[str, Any]:
         """What a search returns of copies of the lump found at one strength, by the code of `yield_response`."""

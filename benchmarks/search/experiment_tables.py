@@ -22,7 +22,7 @@ from hisigma_zfit.statistics.response_interval import censored_normal, response_
 if TYPE_CHECKING:
     from pathlib import Path
 
-KINDS = ("null", "toy", "window", "family", "response")
+KINDS = ("null", "toy", "window", "family", "response", "bet")
 LN_20 = 3.0  # p <= 0.05 without toys
 ONE, TWO = 1.0, float(chi2.ppf(0.95, 1))  # of 2 dlnL
 PAIR = (float(chi2.ppf(0.6827, 2)), float(chi2.ppf(0.95, 2)))
@@ -39,6 +39,7 @@ class Study:
     windows: list[dict[str, Any]]
     families: list[dict[str, Any]]
     responses: list[dict[str, Any]]
+    bets: list[dict[str, Any]]
 
     @classmethod
     def load(cls, out: Path) -> Study:
@@ -151,7 +152,7 @@ def _strengths(study: Study, toys: Any) -> list[str]:
         own = study.of(share, "t")
         t = np.quantile([record["t"] for record in own], [0.5, 0.16, 0.84])
         z = [_significance(hz.search_pvalue(float(value), toys)) for value in t]
-        ln_e = np.array([record["ln_e"] for record in own if "ln_e" in record])
+        ln_e = np.array([record["ln_e"] for record in (own if share else study.bets or own) if "ln_e" in record])
         sic = np.array([record["sic"][0] for record in own if "sic" in record])
         light, heavy = np.median([record["masses"] for record in own], axis=0)
         bets = f"{np.median(ln_e):.1f} ({len(ln_e)}; {np.mean(ln_e > LN_20):.2f})" if len(ln_e) else ""

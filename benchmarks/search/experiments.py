@@ -2,7 +2,7 @@
 
     python benchmarks/search/experiments.py --truth p_b --data data.root --signal signal.root --out runs/experiments
 
-The truth is a density of dijets that was learned before and a spectrum.  There are five kinds of tasks, which take
+The truth is a density of dijets that was learned before and a spectrum.  There are six kinds of tasks, which take
 turns; each is one small file, so that an interrupted study goes on:
 
 - `null`: draws events over the whole range of the mass, learns the background from their own sidebands as a toy of
@@ -10,7 +10,8 @@ turns; each is one small file, so that an interrupted study goes on:
 - `toy`: of the reference of the p-values, the same drawn from what one of the first nulls has learned;
 - `window`: one more window of a null, as it is and with signal of several strengths, other events each;
 - `family`: the yield of the scaled simulation with all of its errors, in the same events as in a window;
-- `response`: what a search returns of copies of the lump that one of the windows of the first null has learned.
+- `response`: what a search returns of copies of the lump that one of the windows of the first null has learned;
+- `bet`: ln e of a window as it is, which the windows have of some only.
 
 Further windows cost no training.  Those of one training share its error: they count as one where it matters.
 
@@ -63,7 +64,7 @@ MORE = 3  # windows beside the sidebands of each training
 def experiment(world: World, kind: str, number: int) -> dict[str, Any]:
     """One task."""
     start = time.process_time()
-    made = {"null": _null, "toy": _toy, "window": _window, "family": _family, "response": _response}[kind]
+    made = {"null": _null, "toy": _toy, "window": _window, "family": _family, "response": _response, "bet": _bet}[kind]
     record = made(world, number)
     return record | {"number": number, "cpu_s": round(time.process_time() - start, 1)}
 
@@ -132,6 +133,11 @@ def _response(world: World, number: int) -> dict[str, Any]:
     return {"window": k, **Strengths.of(world, k, 0).response(LEARNED, COPIES)}
 
 
+def _bet(world: World, number: int) -> dict[str, Any]:
+    origin = number % TRAININGS
+    return {"origin": origin, "ln_e": Strengths.of(world, number, origin).ln_e(0.0)}
+
+
 def main() -> None:
     """Make what is missing, then report."""
     parser = arguments(__doc__)
@@ -140,14 +146,15 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=200, help="with several strengths (default 200)")
     parser.add_argument("--families", type=int, default=100, help="windows whose family is fitted (default 100)")
     parser.add_argument("--responses", type=int, default=8, help="lumps whose copies are injected (default 8)")
+    parser.add_argument("--bets", type=int, default=100, help="windows without signal that are bet on (default 100)")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--report", action="store_true", help="only the table and the figure of what is there")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     if not options.report:
-        numbers = (options.nulls, options.toys, options.windows, options.families, options.responses)
+        numbers = (options.nulls, options.toys, options.windows, options.families, options.responses, options.bets)
         wanted = dict(zip(KINDS, numbers, strict=True))
-        limits = {"toy": REFERENCES, "window": TRAININGS, "family": TRAININGS, "response": RESAMPLED}
+        limits = {"toy": REFERENCES, "window": TRAININGS, "family": TRAININGS, "response": RESAMPLED, "bet": TRAININGS}
         needed = max(1, *(min(wanted[kind], most) for kind, most in limits.items()))
         first = [("null", k) for k in range(needed)]
         rest = [(kind, k) for k in range(max(wanted.values())) for kind in wanted if k < wanted[kind]]

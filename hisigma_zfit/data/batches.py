@@ -47,8 +47,8 @@ def read_batches(
 
     Example:
         >>> found = hz.read_batches(hz.examples.path("events.root"), columns=["m"], cut="pt > 20", chunk_bytes=16_000)
-        >>> [len(batch) for batch in found]  # of 1,000 rows each, and fewer at the end
-        [451, 438, 431]
+        >>> sum(len(batch) for batch in found)  # of about 1,000 rows each, of which 44 % pass
+        1320
     """
     found = pieces(
         files, tree=tree, columns=columns, cut=cut, weight=weight, identity=identity, chunk_bytes=chunk_bytes

@@ -107,6 +107,16 @@ COVERAGE_TABLES: Mapping[str, tuple[str, Mapping[str, str]]] = {
         "draw share the error of what was learned, so that errors come from the spread between draws.",
         _COLUMNS_OF_TOYS,
     ),
+    "What an interval needs to cover": (
+        "The error that makes intervals hold the true value as often as they say, where it is added in quadrature to "
+        "both sides; it stands for what toys of one draw have in common.",
+        {
+            "error to be added": "zero where none is needed, with its own error by leaving out one draw after the other",
+            "of half width": "the same in units of half of the interval",
+            "coverage with that of the simulation": "share of the intervals that hold the truth with the finite "
+            "simulation's error added instead",
+        },
+    ),
     "Toys that could not be fitted*": ("They enter nowhere.", {}),
     "Coverage by the true value": ("The same in ranges of the true value.", {}),
     "Width by the true value": ("Mean width of the intervals in ranges of the true value.", {}),

@@ -11,6 +11,11 @@ from hisigma_zfit.results.base import JsonArray, Result
 __all__ = ["CoverageBin", "CoverageDraw", "CoverageStudy", "DrawnAnswers", "MethodCoverage"]
 
 
+def _unknown() -> float:
+    """What older studies do not know; as a plain default it would stand in the schema, and JSON knows no nan."""
+    return math.nan
+
+
 @dataclass(frozen=True)
 class DrawnAnswers(Result):
     """What one method answered to the toys of one draw, nan where the fit failed.
@@ -119,10 +124,10 @@ class MethodCoverage(Result):
     pull_spread_expected: float
     by_mu: tuple[CoverageBin, ...]
     nuisance_pulls: dict[str, tuple[float, float]] = field(default_factory=dict)
-    missing: float = math.nan
-    missing_error: float = math.nan
-    coverage_with_simulation: float = math.nan
-    coverage_with_simulation_error: float = math.nan
+    missing: float = field(default_factory=_unknown)
+    missing_error: float = field(default_factory=_unknown)
+    coverage_with_simulation: float = field(default_factory=_unknown)
+    coverage_with_simulation_error: float = field(default_factory=_unknown)
 
     def __str__(self) -> str:
         return (

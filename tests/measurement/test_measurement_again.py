@@ -61,7 +61,9 @@ def test_ctrl_c_in_the_training_resumes_with_the_same_numbers(finished_run, tmp_
         signal.signal(signal.SIGINT, before)
     assert outcome.code == 130
     assert outcome.out == ""
-    assert outcome.err.splitlines()[1:] == ["hisigma: interrupted; give the same command again to go on from here"]
+    *said, last = outcome.err.splitlines()
+    assert last == "hisigma: interrupted; give the same command again to go on from here"
+    assert [line.split()[0] for line in said] == ["[1/5]", "this"]  # read, and what the run will need
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.partial"]
     checkpoints = sorted((tmp_path / "out.partial" / "members" / "background").iterdir())
     steps = []
