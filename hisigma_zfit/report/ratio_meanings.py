@@ -111,7 +111,7 @@ COVERAGE_TABLES: Mapping[str, tuple[str, Mapping[str, str]]] = {
         "The error that makes intervals hold the true value as often as they say, where it is added in quadrature to "
         "both sides; it stands for what toys of one draw have in common.",
         {
-            "error to be added": "zero where none is needed, with its own error by leaving out one draw after the other",
+            "error to be added": "zero where none is needed; its error by leaving out one draw after the other",
             "of half width": "the same in units of half of the interval",
             "coverage with that of the simulation": "share of the intervals that hold the truth with the finite "
             "simulation's error added instead",
