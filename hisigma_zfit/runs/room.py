@@ -12,6 +12,9 @@ from hisigma_zfit.errors import InputError
 
 __all__ = ["free_memory", "require_room"]
 
+_PROC = Path("/proc/meminfo")
+_GROUPS = Path("/sys/fs/cgroup")
+
 
 def free_memory() -> int | None:
     """Bytes that this process may still take: of the machine, of its container, of the limits of its shell.
@@ -24,11 +27,9 @@ def free_memory() -> int | None:
 
 
 def _of_machine() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        pass
+    found = _numbers(_PROC, ":")
+    if "MemAvailable" in found:
+        return 1024 * (found["MemAvailable"] + found.get("SwapFree", 0))
     try:  # all there is, as far as macOS tells
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError):
@@ -36,17 +37,36 @@ def _of_machine() -> int | None:
 
 
 def _of_container() -> int | None:
-    """What a control group leaves, as containers and batch systems set them; both versions of Linux's."""
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    """What a control group leaves, as containers and batch systems set them; both versions of Linux's.
+
+    Pages of files count as used there, but the system takes them back when it needs them.
+    """
+    for folder, limit, used, prefix in (
+        (_GROUPS, "memory.max", "memory.current", ""),
+        (_GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
     ):
-        root = Path("/sys/fs/cgroup")
         try:
-            return max(int((root / limit).read_text()) - int((root / used).read_text()), 0)
+            taken = int((folder / used).read_text())
+            most = int((folder / limit).read_text())
         except (OSError, ValueError):  # not there, or "max"
             continue
+        stat = _numbers(folder / "memory.stat", " ")
+        cached = sum(stat.get(f"{prefix}{kind}_file", 0) for kind in ("active", "inactive"))
+        return min(max(most - taken + cached, 0), most)
     return None
+
+
+def _numbers(path: Path, separator: str) -> dict[str, int]:
+    """Names and whole numbers of a file of the system; empty where there is none."""
+    found = {}
+    try:
+        for line in path.read_text().splitlines():
+            name, _, rest = line.partition(separator)
+            if rest.split():
+                found[name] = int(rest.split()[0])
+    except (OSError, ValueError):
+        return {}
+    return found
 
 
 def _of_shell() -> int | None:

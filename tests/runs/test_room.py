@@ -25,6 +25,38 @@ def test_the_least_of_machine_container_and_shell_counts(monkeypatch):
     assert room.free_memory() == 2 * GIB
 
 
+@pytest.mark.parametrize(
+    ("folder", "names", "prefix"),
+    [
+        ("", ("memory.max", "memory.current"), ""),
+        ("memory", ("memory.limit_in_bytes", "memory.usage_in_bytes"), "total_"),
+    ],
+)
+def test_what_a_container_keeps_of_files_is_free(monkeypatch, tmp_path, folder, names, prefix):
+    group = tmp_path / folder
+    group.mkdir(exist_ok=True)
+    for name, size in zip(names, (8 * GIB, 7 * GIB), strict=True):
+        (group / name).write_text(f"{size}\n")
+    (tmp_path / "meminfo").write_text(f"MemAvailable: {2**20 * GIB // 1024} kB\n")
+    monkeypatch.setattr(room, "_PROC", tmp_path / "meminfo")
+    monkeypatch.setattr(room, "_GROUPS", tmp_path)
+    monkeypatch.setattr(room, "_of_shell", lambda: None)
+    assert room.free_memory() == 1 * GIB
+    (group / "memory.stat").write_text(f"anon 1\n{prefix}inactive_file {2 * GIB}\n{prefix}active_file {GIB}\n")
+    assert room.free_memory() == 4 * GIB
+    (group / names[0]).write_text("max\n")
+    assert room.free_memory() == 2**20 * GIB
+
+
+def test_swap_is_memory_too(monkeypatch, tmp_path):
+    (tmp_path / "meminfo").write_text(
+        "MemTotal: 9 kB\nMemAvailable:    2048 kB\nSwapFree:  1024 kB\nHugePages_Free: 0\n"
+    )
+    monkeypatch.setattr(room, "_PROC", tmp_path / "meminfo")
+    monkeypatch.setattr(room, "_GROUPS", tmp_path / "none")
+    assert room.free_memory() == 3 * 2**20
+
+
 def test_one_line_before_it_starts(monkeypatch):
     monkeypatch.setattr(room, "free_memory", lambda: 23 * GIB)
     assert room.require_room(1.4 * GIB, 0.0) == "this run will need about 1.4 GiB; 23.0 GiB are free"
