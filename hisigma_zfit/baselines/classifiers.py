@@ -29,6 +29,7 @@ Kind = Literal["trees", "large trees", "net"]
 
 FOLD = "fold"  # column with the part of the sample to which an event belongs
 
+_BINS = 255  # of a feature, as scikit-learn's trees have
 _TREES: dict[str, dict[str, Any]] = {
     "trees": {
         "max_iter": 600,
@@ -116,8 +117,14 @@ def train_classifier(
         for events in (signal.require_nonnegative_weights(), background.require_nonnegative_weights())
     ]
     weight = np.concatenate([0.5 * len(y) * share / share.sum() for share in shares])
-    log_odds = _net(x, y, weight, seed) if kind == "net" else _trees(x, y, weight, seed, _TREES[kind])
-    return Classifier(tuple(names), log_odds)
+    if kind == "net":
+        return Classifier(tuple(names), _net(x, y, weight, seed))
+    if kind == "trees":
+        return Classifier(tuple(names), _trees(x, y, weight, seed, _TREES[kind]))
+    # scikit-learn looks for the edges of weighted bins one by one, which takes nine tenths of a training
+    edges = [_edges(column, weight) for column in x.T]
+    log_odds = _trees(_binned(x, edges), y, weight, seed, _TREES[kind])
+    return Classifier(tuple(names), lambda values: log_odds(_binned(values, edges)))
 
 
 def with_folds(events: Dataset, n: int) -> Dataset:
@@ -209,6 +216,19 @@ def train_ratio(
         return np.asarray(shapes + np.mean([member.log_odds(values) for member in members], axis=0))
 
     return Classifier((name, *features), log_odds)
+
+
+def _edges(values: Array, weight: Array) -> Array:
+    """Edges between bins of the same weight, no more than scikit-learn keeps as they are."""
+    order = np.argsort(values)
+    total = np.cumsum(weight[order])
+    return np.unique(values[order][np.searchsorted(total, total[-1] * np.arange(1, _BINS) / _BINS)])
+
+
+def _binned(values: Array, edges: Sequence[Array]) -> Array:
+    """Numbers of the bins, shape (n, d)."""
+    columns = [np.searchsorted(own, column) for own, column in zip(edges, values.T, strict=True)]
+    return np.stack(columns, axis=1).astype(np.float64)
 
 
 def _trees(
