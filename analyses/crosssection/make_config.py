@@ -77,6 +77,19 @@ joint_points:
   - {{tes: -2, jes: 2, soft_met: 3.5}}
   - {{tes: 2, jes: -2, soft_met: 3.5}}
   - {{tes: 2, jes: 2, soft_met: 3.5}}
+  # far out too: one draw of the nuisances in four is there, and a polynomial carried outside of its points is wrong
+  - {{tes: -2.7, jes: -2.7}}
+  - {{tes: -2.7, jes: 2.7}}
+  - {{tes: 2.7, jes: -2.7}}
+  - {{tes: 2.7, jes: 2.7}}
+  - {{tes: -2.5, soft_met: 5}}
+  - {{tes: 2.5, soft_met: 5}}
+  - {{jes: -2.5, soft_met: 5}}
+  - {{jes: 2.5, soft_met: 5}}
+  - {{tes: -1.5, jes: -1.5, soft_met: 5}}
+  - {{tes: -1.5, jes: 1.5, soft_met: 5}}
+  - {{tes: 1.5, jes: -1.5, soft_met: 5}}
+  - {{tes: 1.5, jes: 1.5, soft_met: 5}}
 
 regions:
   U: {{unbinned: "score.htautau > 0.003"}}
