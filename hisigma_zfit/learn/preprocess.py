@@ -353,20 +353,24 @@ def _quantile(u: Array, marginal: MarginalCDF) -> Array:
     """Invert one marginal: Newton inside a shrinking bracket for the cubic, closed form in the tails."""
     q, p, d = marginal.knots, marginal.levels, marginal.slopes
     i = np.clip(np.searchsorted(p, u, side="right") - 1, 0, len(q) - 2)
-    interval = (q[i + 1] - q[i], p[i], p[i + 1], d[i], d[i + 1])
-    low, high = np.zeros_like(u), np.ones_like(u)
+    width = q[i + 1] - q[i]
     t = np.clip((u - p[i]) / (p[i + 1] - p[i]), 0.0, 1.0)
+    # of the numbers that still move: where they are, and what they need
+    rows, level = np.arange(len(u)), u
+    interval: tuple[Array, ...] = (width, p[i], p[i + 1], d[i], d[i + 1])
+    here, low, high = t.copy(), np.zeros_like(u), np.ones_like(u)
     for _ in range(60):
-        value, slope = _hermite(t, *interval)
-        low, high = np.where(value <= u, t, low), np.where(value >= u, t, high)
-        step = (u - value) / (slope * interval[0])
-        t_new = t + step
-        t_new = np.where((t_new >= low) & (t_new <= high), t_new, 0.5 * (low + high))
-        moved = np.max(np.abs(t_new - t), initial=0.0)
-        t = t_new
-        if moved < 1e-15:
+        value, slope = _hermite(here, *interval)
+        low, high = np.where(value <= level, here, low), np.where(value >= level, here, high)
+        new = here + (level - value) / (slope * interval[0])
+        new = np.where((new >= low) & (new <= high), new, 0.5 * (low + high))
+        moving = np.abs(new - here) >= 1e-15
+        t[rows] = new
+        if not moving.any():
             break
-    x = q[i] + t * interval[0]
+        rows, level, here, low, high = (part[moving] for part in (rows, level, new, low, high))
+        interval = tuple(part[moving] for part in interval)
+    x = q[i] + t * width
     for at, sign, mass, depth in ((0, -1.0, p[0], p[0] - u), (-1, 1.0, 1 - p[-1], u - p[-1])):
         limit, scale = marginal.limits[at], marginal.scales[at]
         if scale > 0:
