@@ -368,7 +368,7 @@ def _quantile(u: Array, marginal: MarginalCDF) -> Array:
         t[rows] = new
         if not moving.any():
             break
-        rows, level, here, low, high = (part[moving] for part in (rows, level, new, low, high))
+        rows, level, here, low, high = rows[moving], level[moving], new[moving], low[moving], high[moving]
         interval = tuple(part[moving] for part in interval)
     x = q[i] + t * width
     for at, sign, mass, depth in ((0, -1.0, p[0], p[0] - u), (-1, 1.0, 1 - p[-1], u - p[-1])):
