@@ -111,6 +111,7 @@ class Learner:
         folder: Where trained parts are kept; nothing is kept without one.
         seed: Of everything that is random.
         processes: Worker processes of the trees.
+        scheduler: A Dask scheduler to be used instead.
         like: Decisions that are not made again; by default all are made from the numbers of events.
     """
 
@@ -122,10 +123,12 @@ class Learner:
         folder: Path | None = None,
         seed: int,
         processes: int = 1,
+        scheduler: Any = None,
         like: Construction | None = None,
     ) -> None:
         self.inputs, self.options, self.folder = inputs, options, folder
-        self.seed, self.processes, self.like = seed, processes, like
+        self.seed, self.like = seed, like
+        self._where = {"processes": processes, "scheduler": scheduler}
         self.analysis = inputs.analysis
         self.signal = self.analysis.signal.index(True)
         self._raw: list[Array] = []  # shares of the nominal rows before calibration, by process
@@ -141,7 +144,7 @@ class Learner:
             with sound(path):
                 posterior = Posterior.from_arrays(read_npz(path))
         else:
-            posterior = train_posterior(rows, kind=own.kind, folds=own.folds, seed=self.seed, processes=self.processes)
+            posterior = train_posterior(rows, kind=own.kind, folds=own.folds, seed=self.seed, **self._where)
             if path is not None:
                 write_npz(path, posterior.arrays())
         scores = self._raw = [posterior.scores(sample.x, sample.fold) for sample in rows]
