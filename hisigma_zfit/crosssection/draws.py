@@ -4,7 +4,8 @@ The simulation itself is shifted to the true nuisances, by default with new rand
 have not seen its events.  Of stochastic shifts there are as many sets of numbers as in the design: in data no two
 events share a number, and the fluctuation of a single set would be in all toys of the draw, beside that of the Poisson
 copies.  A toy has a Poisson number of copies of every row.  So toys test what was learned, unlike those of
-`hisigma_zfit.toys.ratio`, which are toys of the learned model.  They do not contain the error of the simulation: truth and model are made of the same rows.
+`hisigma_zfit.toys.ratio`, which are toys of the learned model.  They do not contain the error of the simulation: truth
+and model are made of the same rows.
 """
 
 from __future__ import annotations
