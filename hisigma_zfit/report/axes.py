@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.results.explanations import Contour
 
-__all__ = ["closed", "dress_contours", "dress_likelihood"]
+__all__ = ["closed", "draw_masked", "dress_contours", "dress_likelihood"]
+
+
+def draw_masked(axes: Axes, windows: Sequence[tuple[float, float]]) -> None:
+    """Masked windows of the mass, of which the axes show nothing."""
+    for k, window in enumerate(windows):
+        name = None if k else "Masked"
+        axes.axvspan(*window, facecolor="0.94", edgecolor="0.7", hatch="\\\\", linewidth=0, zorder=0.2, label=name)
 
 
 def dress_likelihood(axes: Axes, *, xlabel: str, top: float, truth: float | None) -> None:
