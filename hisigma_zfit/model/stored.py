@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["build_models", "load_model", "load_models", "save_model"]
 
 SCHEMA = "hisigma-zfit/model/1"
+MASKED = "hisigma-zfit/model/2"  # with masked windows, which versions of before would not notice
 _LONGEST = 100  # letters of a folder's name; file systems end at 255 bytes
 
 # A table, not a name in the file: loading must not build what the file names.
@@ -192,7 +193,7 @@ def _written(model: SignalPlusBackground, folder: Path) -> dict[str, Any]:
     # only where there are some: models of before have none
     left_out = {"masked": [[window.lower, window.upper] for window in windows]} if windows else {}
     return {
-        "schema": SCHEMA,
+        "schema": MASKED if left_out else SCHEMA,
         "mass": {"name": model.mass, "range": finite_limits(model.components[0].pdf.mass.space), **left_out},
         "observables": list(model.obs),
         "sidebands": model.sidebands,
@@ -249,7 +250,7 @@ def _built(
     content: Mapping[str, Any], densities: Callable[[str], ConditionalFlow], shared: _Parameters
 ) -> SignalPlusBackground:
     schema = content.get("schema") if isinstance(content, dict) else type(content).__name__
-    if schema != SCHEMA:
+    if schema not in (SCHEMA, MASKED):
         raise InputError.from_parts(expected=f"schema {SCHEMA!r}", got=repr(schema), do="use the version that wrote it")
     _require_numbers(content)
     return _Reader(densities, content, shared).model()
