@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["closed", "draw_masked", "dress_contours", "dress_likelihood"]
 
 
-def draw_masked(axes: Axes, windows: Sequence[tuple[float, float]]) -> None:
-    """Masked windows of the mass, of which the axes show nothing."""
-    for k, window in enumerate(windows):
+def draw_masked(axes: Axes, windows: Sequence[tuple[float, float]], edges: Array) -> None:
+    """Masked windows of the mass, of which the axes show nothing, as far as they are between the outer edges."""
+    shown = [window for window in windows if window[0] < edges[-1] and window[1] > edges[0]]
+    for k, window in enumerate(shown):
         name = None if k else "Masked"
-        axes.axvspan(*window, facecolor="0.94", edgecolor="0.7", hatch="\\\\", linewidth=0, zorder=0.2, label=name)
+        axes.axvspan(*window, facecolor="0.94", edgecolor="0.6", hatch="\\\\", linewidth=0, zorder=0.2, label=name)
 
 
 def dress_likelihood(axes: Axes, *, xlabel: str, top: float, truth: float | None) -> None:

@@ -163,10 +163,11 @@ def _draw_model(axes: Axes, what: Projection, labels: Mapping[str, str] | None) 
 
 def _draw_windows(frames: Sequence[Axes], what: Projection) -> None:
     """Masked windows, and the ends of the signal region beside them."""
-    for axes in frames:
-        draw_masked(axes, what.masked)
-        for edge in what.region or ():
-            axes.axvline(edge, color="0.45", linestyle=":", linewidth=2, zorder=1)
+    for axes, top in zip(frames, (0.82, 1.0), strict=True):  # below the words
+        draw_masked(axes, what.masked, what.edges)
+        for k, edge in enumerate(what.region or ()):
+            name = None if k else "Signal region"
+            axes.axvline(edge, ymax=top, color="0.45", linestyle=":", linewidth=2, zorder=1, label=name)
 
 
 def _draw_band(axes: Axes, centre: Array, error: Array, edges: Array, *, label: str | None = None) -> None:
