@@ -54,7 +54,22 @@ def test_both_are_flags_that_may_be_repeated():
     parser = argparse.ArgumentParser()
     parser.add_argument("--config")
     add_flags(parser, MeasureOptions)
-    words = "--data d --signal s --mass m --range 90 180 --features x --signal-region 115 135".split()
+    words = [
+        "--data",
+        "d",
+        "--signal",
+        "s",
+        "--mass",
+        "m",
+        "--range",
+        "90",
+        "180",
+        "--features",
+        "x",
+        "--signal-region",
+        "115",
+        "135",
+    ]
 
     def parsed(*more):
         return MeasureOptions.build(**given_options(parser.parse_args([*words, *more]), MeasureOptions))
@@ -125,9 +140,7 @@ def test_a_validation_keeps_its_windows_and_its_spectrum_out_of_what_is_masked()
     m = 90.0 - 45.0 * np.log1p(np.random.default_rng(4).random(40_000) * np.expm1(-2.0))
     kept = m[~SignalRegion(*REGION).contains(m)]
     whole = SidebandShape.fit(kept, (90, 180), REGION)
-    beside = SidebandShape.fit(
-        kept[~SignalRegion(*WINDOW).contains(kept)], (90, 180), REGION, (SignalRegion(*WINDOW),)
-    )
+    beside = SidebandShape.fit(kept[~SignalRegion(*WINDOW).contains(kept)], (90, 180), REGION, (SignalRegion(*WINDOW),))
     # what it expects in the window is what is there: 4 sigma, of the count and twice as much of the interpolation
     there = int(SignalRegion(*WINDOW).contains(m).sum())
     assert beside.expected(*WINDOW) == pytest.approx(whole.expected(*WINDOW), rel=0.05)
