@@ -9,7 +9,7 @@ import zfit
 
 from hisigma_zfit.data import Dataset, SignalRegion
 from hisigma_zfit.data.region import beside, in_any
-from hisigma_zfit.errors import InputError
+from hisigma_zfit.errors import DomainError, InputError
 from hisigma_zfit.likelihood.evaluate import ColumnEvaluator
 from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.likelihood.outside import outside_likelihood
@@ -89,6 +89,13 @@ def test_the_quick_likelihood_and_its_derivatives_are_those_of_the_density(name,
         assert found.gradient[k] == pytest.approx(slope, rel=1e-4, abs=1e-4)
         bend = (ends[0].gradient - ends[1].gradient) / (2.0 * steps[k])
         np.testing.assert_allclose(found.hessian[k], bend, rtol=1e-4, atol=1e-4 * np.abs(bend).max())
+
+
+def test_events_where_nothing_can_be_are_refused(events):
+    shape = falling_shape("exponential", events, models.mass_space(), windows=WINDOWS)
+    model = shape.copy(extended=zfit.Parameter("n_bkg", 3000.0, 0.0))
+    with pytest.raises(DomainError, match=r"beside the masked \[95, 105\), \[140, 150\), got 2 of 3 in there"):
+        ExtendedNLL(model, Dataset.from_arrays({"m": [100.0, 120.0, 145.0]}))
 
 
 def test_a_region_that_is_closed_too_expects_what_the_shape_has_there(events):
