@@ -272,7 +272,9 @@ def main() -> None:
     world = world_of(options.background, options.signal)
     for order in range(3):
         costs = world.leverage(order), world.leverage(order, (WINDOW,))
-        print(f"error of a polynomial of degree {order} at the peak: {costs[0]:.2f} without, {costs[1]:.2f} with the mask")
+        print(
+            f"error of a polynomial of degree {order} at the peak: {costs[0]:.2f} without, {costs[1]:.2f} with the mask"
+        )
     print(table([json.loads(path.read_bytes()) for path in sorted(options.out.glob("*.json"))]))
 
 
