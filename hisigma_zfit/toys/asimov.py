@@ -128,6 +128,11 @@ class ImportanceSample:
                 lost += float(w[~keep].sum())
                 categories.append(category.take(keep))
                 weights.append(w[keep])
+            if not any(w.size for w in weights):
+                raise FitError(
+                    f"nothing to expect at {poi or 'the hypothesis'}: no event has a density without signal there; "
+                    "give the parameters of the background limits, or more events"
+                )
             if lost:
                 _log.log(
                     logging.WARNING if lost > _WORTH_A_WARNING else logging.INFO,
