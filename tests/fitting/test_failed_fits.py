@@ -237,7 +237,7 @@ def test_a_fit_without_a_maximum_is_told_from_one_that_got_stuck():
             return Evaluation(-y, np.array([x - 1.0, -1.0, z]), np.diag([1.0, 1e-12, 1.0]))
 
     profiler = Profiler(Falling(), "x")
-    with pytest.raises(NoMaximumError, match="the fit with x = 2.5 .* y runs to \\+inf"):
+    with pytest.raises(NoMaximumError, match=r"the fit with x = 2.5 .* y runs to \+inf"):
         profiler.at(2.5)
     with pytest.raises(NoMaximumError, match="y runs to"):
         profiler.crossing(4.0, upwards=True)
