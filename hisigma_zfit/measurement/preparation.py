@@ -94,13 +94,12 @@ def say_needs(inputs: dict[str, Inputs], settings: MeasureOptions, stages: Stage
     needs = needs_of(inputs, settings, elsewhere=elsewhere())
     room = require_room(needs.memory, needs.disk)
     trained = [
-        f"{component}{f' of {category}' if category else ''} from {len(sample.events):,} events"
-        + (f" and {2 * len(sample.varied)} varied samples" if sample.varied else "")
+        f"{component}{f' of {category}' if category else ''} ({len(sample.events):,} events"
+        + (f", {2 * len(sample.varied)} varied samples)" if sample.varied else ")")
         for category, part in inputs.items()
         for component, sample in part.samples.items()
     ]
-    resampled = f" and {settings.bootstraps} bootstraps" if settings.bootstraps > 1 else ""
-    stages.say(f"to train, with {settings.members} members{resampled}: {'; '.join(trained)}")
+    stages.say(f"to train: {', '.join(trained)}; members {settings.members}, bootstraps {settings.bootstraps}")
     stages.say(room)
 
 

@@ -156,7 +156,9 @@ def _calibrated(asimov: AsimovSet, free: npt.NDArray[np.intp]) -> AsimovSet:
     steps = np.where(curvature > 0.0, 1e-3 / np.sqrt(np.maximum(curvature, 1e-300)), 1e-3)
     scores = [category.score(parameters, theta, steps, free) for category in asimov.sample.categories]
     total = sum(float(w.sum()) for w in weights)
-    with np.errstate(over="ignore", invalid="ignore"):  # of densities that are next to nothing; told below, if it matters
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # of densities that are next to nothing; told below, if it matters
         spread = np.sqrt(sum(t**2 @ w for t, w in zip(scores, weights, strict=True)) / total)
     cut = [np.clip(t, -_LARGEST * spread[:, None], _LARGEST * spread[:, None]) for t in scores]
     for _ in range(10):

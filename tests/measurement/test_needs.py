@@ -59,7 +59,7 @@ def test_what_will_be_trained_is_said_first(monkeypatch):
     monkeypatch.setattr(preparation, "require_room", lambda memory, disk: "there is room")
     settings = SimpleNamespace(members=3, bootstraps=5)
     preparation.say_needs(inputs(1000, 2000), settings, SimpleNamespace(say=said.append))
-    trained = "to train, with 3 members and 5 bootstraps: background from 2,000 events; signal from 100 events"
+    trained = "to train: background (2,000 events), signal (100 events); members 3, bootstraps 5"
     assert said == [trained, "there is room"]
 
 
