@@ -39,6 +39,11 @@ def test_every_page_is_in_a_table_of_contents():
     assert all(listed.count(str(name)) == 1 for name in pages if str(name) != "index")
 
 
+def test_no_page_has_the_name_of_one_that_sphinx_makes():
+    """The last one written stays: the page of the search was lost to Sphinx's own of that name."""
+    assert not {"search", "genindex", "py-modindex"} & {path.stem for path in DOCS.glob("*.md")}
+
+
 def test_links_between_pages_lead_somewhere():
     for path in DOCS.glob("*.md"):
         for link in re.findall(r"\]\((?!http)([^)#\s]+)", path.read_text(encoding="utf-8")):
