@@ -147,7 +147,7 @@ class PoiOptions(FigureOptions):
     )
     efficiency: Annotated[_Positive | None, Flag(metavar="X")] = Field(
         None,
-        description="part of the produced signal that is in the range less masked windows, branching fractions included",
+        description="part of the produced signal in the range less masked windows, branching fractions included",
     )
     efficiency_uncertainty: Annotated[float | None, Flag(metavar="X")] = Field(
         None, gt=0, lt=1, description="relative uncertainty of that, a log-normal nuisance 'efficiency'"

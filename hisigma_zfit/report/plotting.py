@@ -22,7 +22,6 @@ from matplotlib.figure import Figure
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_bytes
 from hisigma_zfit.report.axes import dress_likelihood
-from hisigma_zfit.report.fonts import shared_fonts
 from hisigma_zfit.report.histograms import projection, pulls
 from hisigma_zfit.report.labels import component_label
 from hisigma_zfit.report.style import LABEL, finish, frame, styled
@@ -189,7 +188,7 @@ def save(figure: Figure, path_stem: str | Path) -> tuple[Path, Path]:
         ("png", {"Software": None}),
     ):
         buffer = io.BytesIO()
-        with styled(), shared_fonts():
+        with styled():
             figure.savefig(buffer, format=kind, metadata=metadata, dpi=100)
         path = stem.with_name(f"{stem.name}.{kind}")
         write_bytes(path, buffer.getvalue())
