@@ -1,12 +1,12 @@
-"""What a masked window costs by itself: the measurement of `windows.py` with a density that is learned in a millisecond.
+"""What a masked window costs by itself: the measurement of `windows.py` with a density learned in a millisecond.
 
     python benchmarks/truth/interpolated.py --experiments 400
 
-Two normal features whose means and widths drift with the mass.  The background's means are learned as polynomials of the
-second degree and the logarithms of its widths as lines, by maximum likelihood from the sidebands, resampled ones too, and
-the signal's likewise from simulation; the fit is `asimov.TruthSample.minimum` with the shape normalised beside the window.
-Nothing of it is of the package: it says what is lost to the window by counting, and whether leaving it out is right,
-where a flow that is trained anew takes seconds (`windows.py`).
+Two normal features whose means and widths drift with the mass.  The background's means are learned as polynomials of
+the second degree and the logarithms of its widths as lines, by maximum likelihood from the sidebands, resampled ones
+too, and the signal's likewise from simulation; the fit is `asimov.TruthSample.minimum` with the shape normalised beside
+the window.  Nothing of it is of the package: it says what is lost to the window by counting, and whether leaving it out
+is right, where a flow that is trained anew takes seconds (`windows.py`).
 """
 
 from __future__ import annotations
