@@ -241,7 +241,8 @@ def _cross_section(arguments: argparse.Namespace) -> Answer:
     from hisigma_zfit.crosssection.stored import load_cross_section
 
     processes = 1 if arguments.processes is None else arguments.processes
-    run_cross_section(options, out=arguments.out, processes=processes, **_said(arguments))
+    where = {"processes": processes, "scheduler": arguments.scheduler}
+    run_cross_section(options, out=arguments.out, **where, **_said(arguments))
     return written(load_cross_section(arguments.out).table(), arguments.out)
 
 

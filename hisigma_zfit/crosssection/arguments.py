@@ -22,7 +22,7 @@ __all__ = ["add_arguments", "options_of"]
 
 
 _LISTS = ("data", "asimov", "set")  # of these a command line may give more than one
-_ONES = ("config", "preset", "seed", "blind", "out", "processes")
+_ONES = ("config", "preset", "seed", "blind", "out", "processes", "scheduler")
 _CHECK = "check_"  # of what stands behind the word check, which must not hide what stands before it
 
 
@@ -67,6 +67,7 @@ def _add_run_arguments(parser: argparse.ArgumentParser, prefix: str = "") -> Non
     )
     add("out", metavar="FOLDER", help="run folder to be made")
     add("processes", type=int, metavar="N", help="worker processes (default 1)")
+    add("scheduler", metavar="ADDRESS", help="Dask scheduler to use instead for trees and replicas, as for toys")
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """One draw of the true nuisances with its toys; numpy only, for worker processes.
 
 The simulation itself is shifted to the true nuisances, by default with new random numbers, and scored by models that
-have not seen its events.  A toy has a Poisson number of copies of every row.  So toys test what was learned, unlike
-those of `hisigma_zfit.toys.ratio`, which are toys of the learned model.  They do not contain the error of the
-simulation: truth and model are made of the same rows.
+have not seen its events.  Of stochastic shifts there are as many sets of numbers as in the design: in data no two
+events share a number, and the fluctuation of a single set would be in all toys of the draw, beside that of the Poisson
+copies.  A toy has a Poisson number of copies of every row.  So toys test what was learned, unlike those of
+`hisigma_zfit.toys.ratio`, which are toys of the learned model.  They do not contain the error of the simulation: truth
+and model are made of the same rows.
 """
 
 from __future__ import annotations
@@ -186,7 +188,7 @@ def draw_toys(plan: DrawPlan, number: int) -> CoverageDraw:
     """
     start = time.process_time()
     truth, expectation = _truth(plan, number), plan.expectation
-    # two numbers and more: random numbers that no design point has
+    # more than one number: random numbers that no design point has
     rows = expectation.rows(truth.settings, *((plan.seed, number, 1) if plan.numbers == "new" else ()))
     wanted = {name: own for name, own in plan.methods.items() if name in plan.fitted or name == "unbinned"}
     scored = methods_scored(wanted, rows)

@@ -50,6 +50,7 @@ def cross_section(
     quiet: bool = True,
     overwrite: bool = False,
     processes: int = 1,
+    scheduler: Any = None,
     **options: Any,
 ) -> CrossSectionResult:
     """Measure a signal strength from unbinned events with learned systematics, and keep everything in a run folder.
@@ -62,7 +63,8 @@ def cross_section(
         quiet: Do not announce the stages on stderr.
         overwrite: Replace a run of other inputs, options or versions of the packages that is in `out`; the same one is
             gone on with or read back all the same.
-        processes: Worker processes on this machine.
+        processes: Worker processes on this machine, for trees and replicas.
+        scheduler: Address of a Dask scheduler, or a cluster, to be used instead.
         **options: See `CrossSectionOptions`.
 
     Returns:
@@ -77,7 +79,9 @@ def cross_section(
         (0.79, 1.22)
     """
     settings = CrossSectionOptions.load(config, **options)
-    return run_cross_section(settings, out=out, quiet=quiet, overwrite=overwrite, processes=processes)
+    return run_cross_section(
+        settings, out=out, quiet=quiet, overwrite=overwrite, processes=processes, scheduler=scheduler
+    )
 
 
 def run_cross_section(
@@ -87,6 +91,7 @@ def run_cross_section(
     quiet: bool = True,
     overwrite: bool = False,
     processes: int = 1,
+    scheduler: Any = None,
     reuse: str | Path | None = None,
     unblinding: Callable[[], Unblinding] | None = None,
 ) -> CrossSectionResult:
@@ -98,7 +103,8 @@ def run_cross_section(
         quiet: Do not announce the stages on stderr.
         overwrite: Replace a run of other inputs, options or versions of the packages that is in `out`; the same one is
             gone on with or read back all the same.
-        processes: Worker processes on this machine.
+        processes: Worker processes on this machine, for trees and replicas.
+        scheduler: Address of a Dask scheduler, or a cluster, to be used instead.
         reuse: A complete run whose ratios need not be learned again.
         unblinding: Called before anything is read; makes the record of opening the data.
     """
@@ -111,7 +117,8 @@ def run_cross_section(
         if reuse is not None:
             run.take_members(reuse)
         stages = [name for name in _STAGES if name != "replicas" or settings.uncertainty.what == "all"]
-        task = _Task(settings, run, Stages(stages, quiet=quiet), processes)
+        where: dict[str, Any] = {"processes": processes, "scheduler": scheduler}
+        task = _Task(settings, run, Stages(stages, quiet=quiet), where)
         results = task.results(identity)
         words = Presentation(**settings.figure_words())
         results = replace(results, result=replace(results.result, unblinding=record), presentation=words)
@@ -146,7 +153,7 @@ class _Task:
     settings: CrossSectionOptions
     run: RunFolder
     stages: Stages
-    processes: int
+    where: Mapping[str, Any]  # processes and scheduler, as `finished` takes them
     cpu: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -174,9 +181,7 @@ class _Task:
         from hisigma_zfit.crosssection.observing import assignments_of, event_counts, observed_cells
         from hisigma_zfit.crosssection.postfit import PostFit, PreFit, variation_maps
 
-        learner = Learner(
-            inputs, settings, folder=self.run.member_folder("ratios"), seed=settings.seed, processes=self.processes
-        )
+        learner = Learner(inputs, settings, folder=self.run.member_folder("ratios"), seed=settings.seed, **self.where)
         model, simulation = self._learn(learner, data)
         rows = [own.rows for own in simulation.placed]
         self.warnings += [*of_data(outside), *of_simulation(rows, model.cells.names, model.cells.unbinned)]
@@ -309,7 +314,7 @@ class _Task:
 
         with self._stage("replicas"):
             folder = self.run.member_folder("replicas")
-            return retrained_replicas(inputs, self.settings, model, folder=folder, processes=self.processes)
+            return retrained_replicas(inputs, self.settings, model, folder=folder, **self.where)
 
     def _simulation_errors(
         self, inputs: Inputs, model: RatioModel, expected: Scored, replicas: Mapping[str, Array]

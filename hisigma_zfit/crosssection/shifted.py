@@ -296,7 +296,7 @@ class Shifter:
             sample: Of the process.
             point: Settings of all nuisances in their units.
             placed: The same process at the nominal.
-            numbers: Which set of random numbers; those of the design if none.
+            numbers: Which random numbers, of which as many sets are used as the design has; the design's own if none.
             keep: Whether the events in counting bins are kept one by one.
 
         Raises:
@@ -307,8 +307,8 @@ class Shifter:
         ]
         if not acting:
             return self._unmoved(placed, keep=keep)
-        sets = 1 if numbers else max(own.sets for own in acting)
-        parts = [self._one_set(sample, point, placed, numbers or (number,), sets, keep=keep) for number in range(sets)]
+        sets = max(own.sets for own in acting)
+        parts = [self._one_set(sample, point, placed, (*numbers, number), sets, keep=keep) for number in range(sets)]
         return parts[0] if sets == 1 else _joined(parts)
 
     def _counted(self, cell: Integers, weights: Array, event: Integers) -> CountedRows:

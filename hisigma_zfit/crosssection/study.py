@@ -134,7 +134,7 @@ def study_coverage(
     place = Path(out) if out is not None else Path(run) / "toys"
     ends, poi = (float(mu[0]), float(mu[1])), settings.pois[0]
     own = {"poi": poi, "mu": ends, "toys": toys, "nuisances": nuisances, "methods": list(methods), "seed": seed}
-    own |= {} if numbers == "new" else {"numbers": numbers}  # a study from before there was a choice goes on
+    own |= {"numbers": numbers}
     study_place = StudyPlace(place, FILE, SCHEMA, overwrite)
     with study_place.taken({**own, "run": _content(Path(run))}):
         (place / "draws").mkdir(exist_ok=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Evaluated = Callable[[ProcessRows | ShiftedRows, Integers], tuple[Float32, Array]]
 
-__all__ = ["MomentCorrection", "calibrate_moments", "equal_content_edges", "published_construction"]
+__all__ = ["MomentCorrection", "calibrate_moments", "equal_content_edges", "joined_edges", "published_construction"]
 
 UNIT = 0.05  # of Delta in phi, about its size
 STEPS = 5
@@ -108,6 +108,32 @@ def equal_content_edges(score: Array, weights: Array, bins: int) -> Array:
     at = np.searchsorted(content, np.arange(1, bins) / bins * content[-1])
     edges = np.unique(np.asarray(score, dtype=np.float64)[order][np.minimum(at, len(order) - 1)])
     return edges[edges > np.min(score)]
+
+
+def joined_edges(edges: Array, score: Array, weights: Array, least: float) -> Array:
+    """Edges between which every bin has enough events of a process, shape (Q' - 1,).
+
+    From the top, where the signal is, a bin with fewer takes in the next lower one.
+
+    Args:
+        edges: Inner edges, rising, shape (Q - 1,).
+        score: Of the events of the process, shape (n,).
+        weights: Of the same, shape (n,).
+        least: Fewest effective events of a bin, (sum w)^2 / sum w^2.
+    """
+    which, bins = _binned(score, edges), len(edges) + 1
+    sums, squares = (np.bincount(which, weights=own, minlength=bins) for own in (weights, weights**2))
+
+    def enough(own: slice) -> bool:
+        total, square = float(sums[own].sum()), float(squares[own].sum())
+        return total > 0.0 and total**2 >= least * square
+
+    kept, top = [], bins
+    for k in range(bins - 1, 0, -1):
+        if enough(slice(k, top)) and enough(slice(0, k)):
+            kept.append(k - 1)
+            top = k
+    return np.asarray(edges, dtype=np.float64)[kept[::-1]]
 
 
 def published_construction(name: str, slopes: Array, points: int) -> MomentCorrection:

@@ -157,6 +157,7 @@ def train_posterior(
     folds: int = 2,
     seed: int,
     processes: int = 1,
+    scheduler: Any = None,
     boosting: Boosting = Boosting(),
     network: Network = _NETWORK,
 ) -> Posterior:
@@ -171,6 +172,7 @@ def train_posterior(
         folds: Number of folds K; ``fold`` of the samples counts from 0 to K - 1.
         seed: Of everything random.
         processes: Worker processes for the trees of different folds; nets of all folds share one.
+        scheduler: Address of a Dask scheduler, or a cluster, to be used instead for the trees.
         boosting: How trees are grown.
         network: How nets are trained.
 
@@ -191,7 +193,8 @@ def train_posterior(
             members[k] = train_networks(x, y, weights, event, classes=len(samples), options=network, seed=seed, fold=k)
     else:
         tasks = [(k, seed, boosting) for k in range(folds)]
-        for (k, *_), trees in finished(_grow, pooled, tasks, processes=processes, name="folds of the classifier"):
+        done = finished(_grow, pooled, tasks, processes=processes, scheduler=scheduler, name="folds of the classifier")
+        for (k, *_), trees in done:
             members[k] = trees
     sizes = np.array([sample.weights.sum() for sample in samples])
     return Posterior(tuple(s.name for s in samples), sizes, tuple(members[k] for k in range(folds)), kind)

@@ -205,7 +205,8 @@ def bias_points(
             )
             reach = max(reach, float(np.nan_to_num(np.abs(values) + errors).max()))
         axes.set_xlim(-0.6, n - 0.4)
-        axes.set_ylim(-1.12 * reach, (1.45 + 0.16 * m) * reach)
+        legend = 0.06 + 0.047 * (m + 2)  # its share of the height, above all bars
+        axes.set_ylim(-1.12 * reach, (1.0 + 1.12 * legend) / (1.0 - legend) * reach)
         symbol = component_label(poi, labels=labels)
         axes.set_ylabel(f"Fitted {within_sentence(symbol)} $-$ truth")
         axes.set_xticks([])

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
@@ -48,6 +49,25 @@ def test_the_interval_is_that_of_exact_ratios(run):
     assert abs(own.value - 1.0) < 4.5 * run.result.uncertainty["mu"].sigma
     assert own.interval_68_with_simulation[0] < own.interval_68[0] < own.value < own.interval_68[1]
     assert own.error_stat < own.error
+
+
+def test_a_shape_that_is_not_learned_has_bins_of_the_score(run, learned, tmp_path):
+    """With one bin the nuisances would not move it, and the interval would be too short."""
+    processes = run.world.content()["processes"]
+    config = run.world.config("none", processes=processes | {"background": processes["background"] | {"shape": "none"}})
+    settings = CrossSectionOptions.load(config)
+    shutil.copytree(run.path / "members" / "ratios", tmp_path / "ratios")
+    own = learning.Learner(read(settings), settings, folder=tmp_path / "ratios", seed=settings.seed)
+    scorer = own.scorer()
+    model = own.model(scorer, own.simulation(scorer))
+    edges = learning.Construction.of(model).edges
+    assert edges[0][0] == tuple(range(settings.moments.score_bins - 1))
+    background = own.inputs.samples[1]
+    assert 1 < len(edges[1][0]) < len(background.weights) / learning.BIN_ENOUGH
+    assert learning.Construction.of(learned.model).edges[1][0] == ()  # a shape that is learned from few events
+    # the number of events in a bin moves with the nuisance as the simulation says
+    before, after = np.array(model.parts[1][0].moments.residuals.before), model.parts[1][0].moments.residuals.after
+    assert np.sqrt(np.mean(np.square(after))) < 0.5 * np.sqrt(np.mean(before**2))
 
 
 def test_finer_methods_have_shorter_intervals(run):

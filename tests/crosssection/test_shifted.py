@@ -96,6 +96,11 @@ def test_several_sets_share_the_weight_of_a_row(world):
     assert moved.sums == pytest.approx(alone.sums, rel=0.1)
     assert moved.squares == pytest.approx(alone.squares, rel=0.1)
     assert np.bincount(moved.row[moved.row >= 0]).max() == 3
+    # other numbers than the design's are as many
+    fresh = shifter.shifted(sample, (4.0,), placed, 7, 1)
+    assert np.bincount(fresh.row[fresh.row >= 0]).max() == 3
+    assert fresh.weights.sum() == pytest.approx(fresh.sums[0])
+    assert not np.array_equal(fresh.x[:50], moved.x[:50])
 
 
 @pytest.mark.statistical

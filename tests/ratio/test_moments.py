@@ -7,7 +7,13 @@ import pytest
 import shifted_gaussian as toy
 
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.ratio.moments import MomentCorrection, calibrate_moments, equal_content_edges, published_construction
+from hisigma_zfit.ratio.moments import (
+    MomentCorrection,
+    calibrate_moments,
+    equal_content_edges,
+    joined_edges,
+    published_construction,
+)
 
 NO_SLOPES = np.zeros(5)
 ALL = slice(None)
@@ -118,6 +124,18 @@ def test_bins_of_equal_content(nominal):
     assert len(equal_content_edges(np.zeros(5), np.ones(5), 12)) == 0
     with pytest.raises(InputError, match="at least one bin"):
         equal_content_edges(score, np.zeros(len(score)), 12)
+
+
+def test_bins_with_few_events_are_joined_from_the_top():
+    edges = np.array([0.2, 0.4, 0.6, 0.8])
+    score = np.repeat([0.1, 0.3, 0.5, 0.7, 0.9], [1000, 50, 500, 150, 60])
+    ones = np.ones(len(score))
+    # 60 and 150 together are enough; 500 are; 50 need the thousand below
+    np.testing.assert_array_equal(joined_edges(edges, score, ones, 200), [0.4, 0.6])
+    # every other event counts: 30, 75 and 250 together, then 25 and 500
+    np.testing.assert_array_equal(joined_edges(edges, score, np.arange(len(score)) % 2 * 3.0, 200), [0.4])
+    assert len(joined_edges(edges, score, ones, 1e6)) == 0
+    assert len(joined_edges(edges, score, 0.0 * ones, 200)) == 0
 
 
 def test_inverse_calibration_takes_score_bins_only(nominal):

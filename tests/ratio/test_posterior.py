@@ -180,3 +180,12 @@ def test_scores_refuse_what_they_do_not_know(posterior, samples):
         posterior.scores(np.full_like(x, np.inf), fold)
     with pytest.raises(InputError, match="2 to 255 bins"):
         Boosting(bins=300)
+
+
+def test_trees_grown_on_a_cluster_have_the_bits_of_this_machine(posterior, samples):
+    distributed = pytest.importorskip("distributed")
+    one = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**one) as cluster:
+        there = train_posterior(samples, seed=1, boosting=FEW, scheduler=cluster)
+    for name, array in posterior.arrays().items():
+        np.testing.assert_array_equal(there.arrays()[name], array)
