@@ -1,4 +1,4 @@
-"""What data sets without signal are answered, from five events to 50,000: `python benchmarks/null_fits.py`.
+"""What data sets without signal are answered, from three events to 50,000: `python benchmarks/null_fits.py`.
 
 Events of the background of `example.py`, whose densities are known, so that nothing is trained; the model floats a
 signal of either sign, the number of background events and both parameters of its shape, none of them with limits that
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
 
-SIZES = (5, 7, 10, 15, 20, 40, 80, 150, 300, 1000, 5000, 50_000)
+SIZES = (3, 5, 7, 10, 15, 20, 40, 80, 150, 300, 1000, 5000, 50_000)
 POOL = 400_000
 NO_MAXIMUM = "no maximum"
 
@@ -121,7 +121,7 @@ def asked(loss: Any, sample: Any) -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=170, help="data sets of each size (default 170, 2,040 in all)")
+    parser.add_argument("--n", type=int, default=170, help="data sets of each size (default 170, 2,210 in all)")
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="expected numbers of events")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show", type=int, default=3, help="examples of each failure (default 3)")

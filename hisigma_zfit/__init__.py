@@ -32,6 +32,7 @@ _PUBLIC = {
     "fit_shape": "model.shapes",
     "falling_shape": "model.falling",
     "peak_shape": "model.peaks",
+    "MaskedShape": "model.masked",
     "FlowProductPDF": "model.pdfs",
     "signal_plus_background": "model.compose",
     "ConditionalVariation": "model.systematics",

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from drawing import draw
 from matplotlib.figure import Figure
-
-from hisigma_zfit.report import plotting
 
 AXES = {
     "events": "Events",
@@ -62,15 +58,5 @@ def _draw(axes: Any, name: str, found: dict[str, Any]) -> None:
     axes.legend(frameon=False, fontsize=9, loc="upper left")
 
 
-def main() -> None:
-    """Read the numbers and draw them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("numbers", type=Path, help="what benchmarks/growth.py wrote")
-    parser.add_argument("--out", type=Path, default=Path("figures"), help="folder of the figure")
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    plotting.save(figure(json.loads(options.numbers.read_text())), options.out / "growth")
-
-
 if __name__ == "__main__":
-    main()
+    draw(figure, "growth", __doc__, "benchmarks/growth.py")

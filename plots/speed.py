@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from drawing import draw
 from matplotlib.figure import Figure
-
-from hisigma_zfit.report import plotting
 
 OURS, OTHERS = "#e42536", "#5790fc"
 MARKERS = "osD^vP"
@@ -88,15 +84,5 @@ def _fits(axes: Any, rows: list[dict[str, Any]]) -> None:
     axes.legend(frameon=False, fontsize=9, loc="upper left")
 
 
-def main() -> None:
-    """Read the numbers and draw them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("numbers", type=Path, help="what benchmarks/peers.py wrote")
-    parser.add_argument("--out", type=Path, default=Path("figures"), help="folder of the figure")
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    plotting.save(figure(json.loads(options.numbers.read_text())), options.out / "speed")
-
-
 if __name__ == "__main__":
-    main()
+    draw(figure, "speed", __doc__, "benchmarks/peers.py")

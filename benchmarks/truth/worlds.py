@@ -134,18 +134,24 @@ class World:
         t = (np.array(self.region) - low) / (high - low)
         return 1.0 - float((np.exp(-self.slope * t[0]) - np.exp(-self.slope * t[1])) / -np.expm1(-self.slope))
 
-    def leverage(self, order: int) -> float:
+    def leverage(self, order: int, masked: tuple[tuple[float, float], ...] = ()) -> float:
         """What interpolation costs: error at the peak of a polynomial in the mass that is fitted to the sidebands.
 
         In units of the error of a mean over all of them.  A density that changes with the mass has to be followed from
         both sides into the signal region; how well that can be done depends on what the change may look like.
+
+        Args:
+            order: Of the polynomial.
+            masked: Windows beside the signal region that are left out too; the unit stays that of all sidebands.
         """
         low, high = self.mass_range
         centres = np.linspace(low, high, 4001)
         centres = centres[~self.inside(centres)]
         density = np.exp(-self.slope * (centres - low) / (high - low))
-        powers = np.vander(self.scaled(centres), order + 1)
-        moments = (powers.T * density) @ powers / density.sum()
+        powers, kept = np.vander(self.scaled(centres), order + 1), density.copy()
+        for first, last in masked:
+            kept[(centres >= first) & (centres < last)] = 0.0
+        moments = (powers.T * kept) @ powers / density.sum()
         at = np.vander(self.scaled(np.array([self.peak[0]])), order + 1)[0]
         return float(np.sqrt(at @ np.linalg.solve(moments, at)))
 

@@ -38,12 +38,14 @@ class Flag:
         split: What separates the parts of one argument: of a list, or of a name and its values in a mapping, whose flag
             may be repeated.
         example: One argument of a mapping, for messages.
+        repeated: The flag, of several numbers, may be given more than once; a field that is no list takes one as it is.
     """
 
     metavar: str | tuple[str, ...] = ""
     name: str = ""
     split: str = ""
     example: str = ""
+    repeated: bool = False
 
 
 class _Schema(argparse.Action):
@@ -137,6 +139,9 @@ def _how(field: FieldInfo) -> dict[str, Any]:
         how |= {"action": Once, "words": parts}
     elif origin is dict:
         how["action"] = "append"
+    elif settings.repeated:
+        own = parts if parts[-1] is not ... else get_args(_bare(parts[0]))
+        how |= {"type": _bare(own[0]), "nargs": len(own), "action": "append"}
     elif origin is tuple and not settings.split:
         how |= {"type": _bare(parts[0]), "nargs": "+" if parts[-1] is ... else len(parts)}
         how |= {"action": "extend"} if parts[-1] is ... else {}  # argparse would take the last of several
@@ -151,6 +156,8 @@ def _value(name: str, field: FieldInfo, value: Any) -> Any:
     settings, kind = _settings(field), _bare(field.annotation)
     if get_origin(kind) is dict:
         return _mapping(_flag(name, field), settings, _bare(get_args(kind)[1]), value)
+    if settings.repeated and get_args(kind)[-1] is not ...:
+        return value[0] if len(value) == 1 else value
     if settings.split and isinstance(value, str):
         return [part.strip() for part in value.split(settings.split) if part.strip()]
     return value

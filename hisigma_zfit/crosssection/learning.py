@@ -49,7 +49,7 @@ LEAST_STEPS, QUICK_STEPS = 1000, 300  # of a net: with fewer than the first the 
 # known of its shape a noisy bin is better than none: in the world of benchmarks/crosssection/retrained.py pulls have an
 # rms of 1.6 instead of 2.8.  Beside a learned shape of few events bins make mu noisier.
 LEARNED_ENOUGH = 20_000.0
-BIN_ENOUGH = 200.0
+BIN_ENOUGH = 500.0
 
 
 @dataclass(frozen=True)

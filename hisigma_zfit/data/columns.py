@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,7 @@ from hisigma_zfit.arrays import Growing
 from hisigma_zfit.data.account import SourceReport
 from hisigma_zfit.data.expressions import Expression, compile_expression
 from hisigma_zfit.data.formats import open_source
-from hisigma_zfit.data.places import Files, expand
+from hisigma_zfit.data.places import Files, Place, expand
 from hisigma_zfit.errors import InputError
 
 if TYPE_CHECKING:
@@ -137,18 +137,19 @@ def load(
     parts = _Parts()
     loaded = Loaded()
     left = max_events
-    with _progress_bar(progress, sum(place.n_bytes for place in found)) as advance:
-        for place in found:
-            if left == 0:
-                break
-            with closing(open_source(place.path, place.tree or tree)) as source:
-                if wanted is None:
-                    wanted = {name: name for name in _all_scalars(source)}
-                plan = _bind(source, wanted, cut, weight, identity)
-                report = _read_source(source, plan, parts, chunk_bytes, left, partial(_part, advance, place.n_bytes))
-                loaded.dropped.update(source.dropped)
+    names: list[str] = []
+    with (
+        _progress_bar(progress, sum(place.n_bytes for place in found)) as advance,
+        closing(_opened(found, tree, wanted, cut, weight, identity)) as opened,
+    ):
+        for place, source, plan in opened:
+            names = [name for name in plan.columns if name != _WEIGHT]
+            report = _read_source(source, plan, parts, chunk_bytes, left, partial(_part, advance, place.n_bytes))
+            loaded.dropped.update(source.dropped)
             loaded.sources[str(place)] = report
             left = None if left is None else left - (report.n_read - sum(source.dropped.values()))
+            if left == 0:
+                break
     _require_events(loaded, cut)
     loaded.rows = parts.rows.whole()
     while parts.columns:
@@ -156,7 +157,7 @@ def load(
         name, pieces = parts.columns.popitem()
         loaded.columns[name] = pieces.whole()
     loaded.weights = loaded.columns.pop(_WEIGHT, None)
-    loaded.columns = {name: loaded.columns[name] for name in wanted or {}}
+    loaded.columns = {name: loaded.columns[name] for name in names}
     return loaded
 
 
@@ -174,16 +175,32 @@ def pieces(
     if chunk_bytes < 1:
         raise InputError.from_parts(expected="chunk_bytes of at least 1", got=str(chunk_bytes), do="leave it out")
     wanted, first = None if columns is None else _named(columns), 0
-    for place in expand(files):
-        with closing(open_source(place.path, place.tree or tree)) as source:
-            if wanted is None:
-                wanted = {name: name for name in _all_scalars(source)}
-            plan = _bind(source, wanted, cut, weight, identity)
+    with closing(_opened(expand(files), tree, wanted, cut, weight, identity)) as opened:
+        for _, source, plan in opened:
             for chunk, n_chunk in _rows(source, plan.branches, chunk_bytes, source.n_rows(plan.branches)):
                 own, rows = plan.apply(chunk, n_chunk, first)
                 first += n_chunk
                 weights = own.pop(_WEIGHT, None)
                 yield own, weights, rows, n_chunk
+
+
+def _opened(
+    places: Iterable[Place],
+    tree: str | None,
+    wanted: Mapping[str, str] | None,
+    cut: str | None,
+    weight: str | None,
+    identity: str | None,
+) -> Generator[tuple[Place, Source, _Plan], None, None]:
+    """Each file, open until the next one is asked for, with the expressions bound to its branches.
+
+    Without names the columns are those of the first file.
+    """
+    for place in places:
+        with closing(open_source(place.path, place.tree or tree)) as source:
+            if wanted is None:
+                wanted = {name: name for name in _all_scalars(source)}
+            yield place, source, _bind(source, wanted, cut, weight, identity)
 
 
 def _read_source(

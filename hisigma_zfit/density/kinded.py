@@ -4,7 +4,7 @@
                        P_j(none | x_<j, m) p_j(x_j | x_<j, m)    elsewhere,
 
 with P_j a softmax of further outputs of the feature's net, which start at the shares of the training events, and p_j
-the density of `warped`, or on a circle a mixture of periodic B-splines.  Nets of later features see an atom as its
+the density of `warped`, or on a circle that of `circles`.  Nets of later features see an atom as its
 number and as a flag of its own, and an angle as its cosine and sine: nothing is to be seen where the circle was cut.
 
 No probability goes below a floor, half an event of the training, so that a value that a training has not seen is rare
@@ -20,33 +20,38 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import tensorflow as tf
 
+from hisigma_zfit.density.circles import MAP_OUTPUTS, draw_angle, log_circle_density
 from hisigma_zfit.density.kernel import log_warped_density
 from hisigma_zfit.density.warped import BOUND, WarpedSplineConfig
 from hisigma_zfit.errors import InputError
-from hisigma_zfit.learn.kinded_transform import ATOM
-from hisigma_zfit.learn.splines import periodic_splines
+from hisigma_zfit.learn.circles import BINS, spline_shares
+from hisigma_zfit.learn.kinded_transform import ATOM, on_circle
+from hisigma_zfit.learn.splines import periodic_spline_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hisigma_zfit.arrays import Array, Float32
     from hisigma_zfit.density.base import FlowConfig
-    from hisigma_zfit.learn.kinded_transform import Kinds
+    from hisigma_zfit.learn.kinded_transform import KindedTransform, Kinds
+    from hisigma_zfit.learn.preprocess import Support
 
 __all__ = ["KindedSplineConfig", "for_kinds"]
 
 EDGE = 2e-4  # as in `cube`
 MAX_FLAGS = 20  # atoms of a feature that have a flag each; more of them are told by their number alone
 SMALLEST = 2.0**-30
+FEWEST = 5  # splines on a circle
 
 
-def for_kinds(config: FlowConfig, kinds: Kinds, n_events: int) -> FlowConfig:
+def for_kinds(config: FlowConfig, kinds: Kinds, n_events: int, supports: Sequence[Support] = ()) -> FlowConfig:
     """The recipe for features of some kinds.
 
     Args:
         config: That for continuous features, or one of these.
         kinds: Of the features; none where all are continuous.
         n_events: Number of training events.
+        supports: Of the features, which tell what circle was cut; none where none was.
 
     Raises:
         InputError: There are kinds, and the recipe is no `spline_flow` with bins.
@@ -66,7 +71,10 @@ def for_kinds(config: FlowConfig, kinds: Kinds, n_events: int) -> FlowConfig:
         **shared,
         atoms=tuple(0 if kind is None else len(kind.atoms) for kind in kinds),
         continuous=tuple(kind is None or kind.continuous for kind in kinds),
-        periodic=tuple(kind is not None and kind.circle is not None for kind in kinds),
+        periodic=tuple(
+            kind is not None and kind.circle is not None and (not supports or on_circle(kind, supports[j]))
+            for j, kind in enumerate(kinds)
+        ),
         floor=floor,
     )
 
@@ -78,11 +86,11 @@ class KindedSplineConfig(WarpedSplineConfig):
     Attributes:
         atoms: Number of atoms of each feature.
         continuous: Which features have a density beside their atoms.
-        periodic: Which of these densities are on a circle.
+        periodic: Which of these densities are on a circle that was not cut.
         floor: Least probability of an atom.
     """
 
-    kind: ClassVar[str] = "kinded spline"
+    kind: ClassVar[str] = "kinded spline on moved circles"
     atoms: tuple[int, ...] = ()
     continuous: tuple[bool, ...] = ()
     periodic: tuple[bool, ...] = ()
@@ -122,7 +130,7 @@ class KindedSplineConfig(WarpedSplineConfig):
         return np.concatenate([plain, *flags], axis=1)
 
     def init(self, rng: np.random.Generator, n_features: int) -> Float32:
-        """See `FlowConfig.init`; on a circle the uniform density has equal shares."""
+        """See `FlowConfig.init`; on a circle the uniform density has equal shares and no map."""
         parameters = super().init(rng, n_features)
         self._last_biases(parameters[None])[:, np.array(self.periodic), : self._smooth] = 0.0
         return parameters
@@ -133,11 +141,29 @@ class KindedSplineConfig(WarpedSplineConfig):
         d = len(self.atoms)
         return parameters[:, -d * outputs :].reshape(len(parameters), d, outputs)
 
-    def with_shares(self, parameters: Float32, shares: Sequence[Sequence[float]]) -> Float32:
-        """Starting parameters, shape (E, P), at which atoms have their shares of the events, see `KindedTransform`."""
+    @property
+    def _around(self) -> int:
+        """Number of splines on a circle."""
+        return max(self.knots, FEWEST)
+
+    def independent(self, transform: KindedTransform) -> float:
+        """Loss in nats of independent features with the shares of a transform, which is 0 of continuous ones."""
+        shares = np.array([share for own in transform.shares for share in own if share > 0])
+        loss = -np.sum(shares * np.log(shares))
+        for j, events in transform.turns.items():
+            centres = (np.arange(BINS) + 0.5) / BINS
+            density = periodic_spline_matrix(centres, self._around) @ spline_shares(events, self._around)
+            beside = transform.shares[j][0] if transform.shares[j] else 1.0
+            loss -= beside * float(events @ np.log(density)) / events.sum()
+        return float(loss)
+
+    def with_shares(self, parameters: Float32, transform: KindedTransform) -> Float32:
+        """Starting parameters, shape (E, P), of independent features with the shares of a transform."""
         parameters = parameters.copy()
         biases = self._last_biases(parameters)
-        for j, own in enumerate(shares):
+        for j, events in transform.turns.items():
+            biases[:, j, : self._around] = np.log(spline_shares(events, self._around) * self._around)
+        for j, own in enumerate(transform.shares):
             first = self._smooth + (not self.continuous[j])
             known = np.asarray(own[not self.continuous[j] :])
             biases[:, j, first : first + len(known)] = np.log(known)
@@ -193,9 +219,7 @@ class KindedSplineConfig(WarpedSplineConfig):
             )
             beside |= dict(zip(plain, tf.unstack(values, axis=1), strict=True))
         for j in np.flatnonzero(self.periodic).tolist():
-            shares = tf.nn.softmax(outputs[:, j, : self._smooth], axis=1)
-            basis = tf.transpose(periodic_splines(inner[j], self._smooth))
-            beside[j] = tf.math.log(tf.reduce_sum(shares * basis, axis=1))
+            beside[j] = log_circle_density(outputs[:, j, : self._around + MAP_OUTPUTS], inner[j])
         each = [self._log_atom(j, outputs, numbers[j], beside.get(j)) if self.atoms[j] else beside[j] for j in range(d)]
         return tf.stack(each, axis=1)
 
@@ -238,10 +262,7 @@ class KindedSplineConfig(WarpedSplineConfig):
             choice = tf.clip_by_value(choice / shares[:, 0], 0.0, 1.0)
         smooth = outputs[:, : self._smooth]
         if self.periodic[j]:
-            levels = tf.cumsum(tf.nn.softmax(smooth), axis=1)
-            k = tf.reduce_sum(tf.cast(choice[:, None] > levels[:, :-1], choice.dtype), axis=1)
-            steps = tf.reduce_sum(simplex * tf.range(-2, 3, dtype=simplex.dtype), axis=1)
-            place = tf.math.floormod((k + steps) / self._smooth, 1.0)
+            place = draw_angle(outputs[:, : self._around + MAP_OUTPUTS], choice, simplex)
         else:
             place = self._draw_feature(smooth, choice, simplex)
         return tf.where(drawn > 0, ATOM - 1.0 + drawn, place)

@@ -105,7 +105,7 @@ class TrainingTask:
         streams = (stream(self.seed, Purpose.START, bootstrap, member) for member in range(members))
         parameters = np.stack([config.init(rng, len(self.features)) for rng in streams])
         if isinstance(config, KindedSplineConfig) and isinstance(transform, KindedTransform):
-            return config.with_shares(parameters, transform.shares)
+            return config.with_shares(parameters, transform)
         return parameters
 
 

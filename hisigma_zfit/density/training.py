@@ -20,7 +20,7 @@ from hisigma_zfit.density.checked import checked_task
 from hisigma_zfit.density.coordinates import CoordinateFlow
 from hisigma_zfit.density.ensemble import EnsembleFlow
 from hisigma_zfit.density.flows import MixtureFlow
-from hisigma_zfit.density.kinded import for_kinds
+from hisigma_zfit.density.kinded import KindedSplineConfig, for_kinds
 from hisigma_zfit.density.stacks import Members, Resampled
 from hisigma_zfit.density.trained import TrainedFlow
 from hisigma_zfit.density.warped import spline_flow
@@ -125,7 +125,7 @@ def train_flow(
         data, features, given=given, seed=seed, config=configs[0], like=like, checkpoint=checkpoint, kinds=kinds
     )
     n = int(np.sum(~task.held_out))
-    configs = tuple(for_kinds(config, task.kinds, n) for config in configs)
+    configs = tuple(for_kinds(config, task.kinds, n, task.supports) for config in configs)
     schedule = Schedule.plan(
         n, len(task.features), learning_rate=configs[0].learning_rate, preset=preset, epochs=epochs
     )
@@ -149,7 +149,9 @@ def train_flow(
     best = min(range(len(states)), key=lambda k: _kept_loss(states[k]))
     state, config = states[best], configs[best]
     marginals = trainings[best].transform
-    independent = marginals.entropy if isinstance(marginals, KindedTransform) else 0.0
+    independent = 0.0
+    if isinstance(marginals, KindedTransform) and isinstance(config, KindedSplineConfig):
+        independent = config.independent(marginals)
     if judged:
         _tell(name, state, n, start=independent)
     place = _Place(task, mass, coordinates, data.region)
@@ -183,6 +185,7 @@ def train_halves(
     features: zfit.Space | Sequence[str],
     *,
     given: zfit.Space | str,
+    kinds: Mapping[str, str] | None = None,
     members: int = 1,
     seed: int,
     flow: FlowConfig | None = None,
@@ -195,6 +198,7 @@ def train_halves(
         data: Training events; at least 10,000, or a recipe in `flow`: nothing of the whole is needed then.
         features: As in `train_flow`.
         given: As in `train_flow`.
+        kinds: As in `train_flow`.
         members: As in `train_flow`.
         seed: As in `train_flow`.
         flow: As in `train_flow`.
@@ -213,11 +217,12 @@ def train_halves(
             expected=f"at least {SMALL} events", got=f"{len(data)}", do="use train_flow, which chooses a recipe"
         )
     task, mass, coordinates = checked_task(
-        data, features, given=given, seed=seed, config=configs[0], like=None, checkpoint=None
+        data, features, given=given, seed=seed, config=configs[0], like=None, checkpoint=None, kinds=kinds
     )
+    config = for_kinds(configs[0], task.kinds, int(np.sum(~task.held_out)), task.supports)
     place = _Place(task, mass, coordinates, data.region)
     shared: dict[str, Any] = {"name": name, "folder": None, "fingerprint": lambda: "", "progress": None}
-    return _trained_halves(place, configs[0], members, plan={"preset": preset, "epochs": None}, shared=shared)
+    return _trained_halves(place, config, members, plan={"preset": preset, "epochs": None}, shared=shared)
 
 
 def _trained_halves(

@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from hisigma_zfit.errors import FitError
+from hisigma_zfit.fitting.crossings import bracket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -151,19 +152,9 @@ def cls_limit(
     low = max(lead.best, 0.0) + 1e-6 * step
     if cl < 0.5 and excess(low) < 0.0:  # at the best fit CLs is one half or more, at zero it is one
         return float(brentq(excess, 1e-9 * step, low, xtol=1e-4 * step))
-    high, stride, failed = low + 2.0 * step, step, None
-    for k in range(60):
-        try:
-            excluded = excess(high) < 0
-        except FitError as error:  # a step as long as a curvature of next to nothing has it may lead where no fit ends
-            high, stride, failed = low + 0.25 * (high - low), 0.25 * stride, error
-            continue
-        if excluded:
-            return float(brentq(excess, low, high, xtol=1e-4 * min(step, high - low)))
-        low, high = high, high + stride
-        if k > 20:  # a curvature that belongs to a few rare events says nothing of the width further up
-            stride *= 1.3
-    raise failed or FitError(f"no upper limit on {lead.name} below {high:g}; check that the data constrain it")
+    missed = f"no upper limit on {lead.name} below"
+    low, high = bracket(lambda mu: -excess(mu), low, 2.0 * step, stride=step, missed=missed)
+    return float(brentq(excess, low, high, xtol=1e-4 * min(step, high - low)))
 
 
 def _wald(minimum: Minimum, index: int, mu: float) -> float:

@@ -24,6 +24,7 @@ _STALLED = 1e-5  # distance to the minimum, in units of -log L, that is as good 
 _DETERMINED = 1e-10  # least eigenvalue of a Hessian in units of its diagonal that is not taken for rounding
 _RUNAWAY = 1e8  # distance from the start, in its units, up to which a search without end is followed
 _FAR_GONE = 1e3  # distance from which on a parameter is one of those that run away
+_LOST = 1e6  # the same for a search that is given up
 _FEWEST_STEPS = 10  # of a search before it may be called one without end
 _LEAST = 1e-8  # of the squared gradient: no single parameter promises more than 5e7 units of -log L
 
@@ -226,6 +227,20 @@ def _away(evaluator: Evaluator, path: Sequence[tuple[Array, float]], lower: Arra
     return np.asarray(way / size)
 
 
+def _lost(path: Sequence[tuple[Array, float]], lower: Array, upper: Array) -> Array | None:
+    """The same where that way is not straight: a search that did not end, a million times as far, and still descended.
+
+    The density of a single event is the larger the narrower a shape is around it.  Its parameters do not run away in
+    proportion, and beside their way the density of the event is zero.
+    """
+    (start, _), (end, value) = path[0], path[-1]
+    size = 1.0 + np.abs(start)
+    gone = (np.abs(end - start) / size > _LOST) & (end > lower) & (end < upper)
+    if not gone.any() or not value < path[len(path) // 2][1] - 0.01:
+        return None
+    return np.asarray(np.where(gone, end, 0.0) / size)
+
+
 def minimise(
     evaluator: Evaluator,
     start: Array,
@@ -297,5 +312,7 @@ def minimise(
     if status is not Status.UNDEFINED and len(path) > _FEWEST_STEPS:
         # where all slopes vanish in the distance, a search may take it for a minimum
         away = _away(evaluator, path, lower, upper)
+        if away is None and status is Status.NOT_CONVERGED:
+            away = _lost(path, lower, upper)
         status = status if away is None else Status.UNBOUNDED
     return Minimum(theta, here, active, flat, float(edm), len(path) - 1, calls, status, away)

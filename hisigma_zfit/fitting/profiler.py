@@ -334,14 +334,15 @@ class Profiler:
             found = minimise(self.evaluator, theta, self._others, limits=self.limits, tolerance=tolerance)
             if found.converged:
                 return found
-            if failed is None or failed.status is Status.UNDEFINED:
+            if failed is None or failed.status is Status.UNDEFINED or found.status is Status.UNBOUNDED:
                 failed = found
         assert failed is not None
         # a best fit without background, say, is no place to start without signal, nor is where it came from
         raised = with_a_density(self.loss, self.evaluator, theta, self._others, self.limits)
         if raised is not None:
             found = minimise(self.evaluator, raised, self._others, limits=self.limits, tolerance=tolerance)
-        return found if found.converged else failed  # a place that was made up says nothing where it fails
+        known = found.converged or found.status is Status.UNBOUNDED
+        return found if known else failed  # a place that was made up says nothing where it fails
 
     def _foretold(self, value: npt.ArrayLike) -> Array:
         """All parameters where the parabola has its conditional minimum."""

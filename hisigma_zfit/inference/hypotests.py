@@ -24,6 +24,7 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
 from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.fitting.crossings import bracket
 from hisigma_zfit.fitting.limits import asymptotic_cls, bounded_t, cls_limit
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.decisive import warn_of_one_event
@@ -57,7 +58,7 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 _BANDS = (-2, -1, 0, 1, 2)
-_FAR = 1e12  # where a search for a limit gives up
+_EXCLUDED = 1e6  # beyond the edge of validity t is infinite; a large finite number lets the root finder bisect
 
 
 def as_profiler(result: Any, poi: str | Any) -> Profiler:
@@ -212,18 +213,16 @@ def expected_limits(background: Profiler, *, cl: float = 0.95) -> dict[str, floa
         Limits by N: "-2", "-1", "0" (the median), "1", "2".
     """
     roots = {n: float(norm.isf((1.0 - cl) * norm.cdf(n)) + n) for n in _BANDS}
-    inner, outer, limits = 0.0, max(background.step, 1e-6), {}
+    inner, step, limits = 0.0, max(background.step, 1e-6), {}
+    missed = f"no expected limit on {background.name} below"
     for n, root in roots.items():
+
+        def excess(s: float, root: float = root) -> float:
+            return float(np.sqrt(min(background.t(s), _EXCLUDED)) - root)
+
         # steps double, because the curvature at zero says little: rare events that only signal explains dominate it
-        while np.sqrt(background.t(outer)) < root:
-            inner, outer = outer, 2.0 * outer
-            if outer > _FAR:
-                raise FitError(
-                    f"no expected limit on {background.name} below {inner:g}; check that the data constrain it"
-                )
-        limits[str(n)] = inner = float(
-            brentq(lambda s, root=root: np.sqrt(min(background.t(s), 1e6)) - root, inner, outer, rtol=1e-5)
-        )
+        low, high = bracket(excess, inner, step, missed=missed, patience=0, growth=2.0)
+        limits[str(n)] = inner = float(brentq(excess, low, high, rtol=1e-5))
     return limits
 
 

@@ -8,12 +8,15 @@ which stand for all events.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zfit
 
+from hisigma_zfit.data.region import beside
 from hisigma_zfit.model import shapes
+from hisigma_zfit.model.masked import windows_of
 from hisigma_zfit.model.projections import round_edges, whole_edges
 from hisigma_zfit.results import Estimate, ShapeFit, ShapeParameters
 from hisigma_zfit.statistics.binned_chi2 import binned_chi2
@@ -22,7 +25,7 @@ from hisigma_zfit.toys.proposal import parameters_restored
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hisigma_zfit.arrays import Array
+    from hisigma_zfit.arrays import Array, Integers
     from hisigma_zfit.data import Dataset, SignalRegion
 
 __all__ = ["background_shape", "covariance_of_shape", "rows_of", "simulated_shape"]
@@ -245,13 +248,12 @@ def _shown(
     """Histogram, curve and chi2 of a shape."""
     free, held, covariance = fitted
     width = float(np.diff(edges).mean())
-    nodes, shares = np.polynomial.legendre.leggauss(_NODES)
-    inner = (0.5 * (edges[:-1] + edges[1:]))[:, None] + 0.5 * np.diff(edges)[:, None] * nodes
+    inner, lengths, bins_of = _nodes(edges, windows_of(pdf))
     masses = np.linspace(edges[0], edges[-1], _POINTS)
     errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
 
     def curves() -> Array:
-        bins = density(inner.ravel()).reshape(inner.shape) @ shares * 0.5 * np.diff(edges)
+        bins = np.bincount(bins_of, density(inner) * lengths, minlength=len(edges) - 1)
         return np.concatenate([bins, width * density(masses)])
 
     best, slopes = curves(), np.zeros((len(free), len(edges) - 1 + _POINTS))
@@ -285,7 +287,8 @@ def _shown(
         )
     every = {str(p.name): Estimate(float(p.value()), 0.0) for p in _independent(pdf)}
     every |= {str(p.name): Estimate(float(p.value()), float(e)) for p, e in zip(free, errors, strict=True)}
-    kind = type(pdf).__name__
+    masked = windows_of(pdf)
+    kind = type(pdf.shape if masked else pdf).__name__
     parameters = ShapeParameters(kind, every, tuple(str(p.name) for p in free), rows_of(covariance), held, chi2)
     return ShapeFit(
         name=name,
@@ -301,4 +304,17 @@ def _shown(
         curve=best[number:],
         curve_error=spread[number:],
         closed=closed,
+        masked=tuple((window.lower, window.upper) for window in masked),
     )
+
+
+def _nodes(edges: Array, windows: Sequence[SignalRegion]) -> tuple[Array, Array, Integers]:
+    """Where bins are integrated: masses outside of masked windows, with their weights and bins, each of shape (n,)."""
+    nodes, shares = np.polynomial.legendre.leggauss(_NODES)
+    masses, weights, bins = [], [], []
+    for k, (low, high) in enumerate(itertools.pairwise(edges.tolist())):
+        for first, last in beside(low, high, windows):
+            masses.append(0.5 * (first + last) + 0.5 * (last - first) * nodes)
+            weights.append(0.5 * (last - first) * shares)
+            bins.append(np.full(_NODES, k))
+    return np.concatenate(masses), np.concatenate(weights), np.concatenate(bins)

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from hisigma_zfit.errors import FitError, InputError
+from hisigma_zfit.errors import InputError
+from hisigma_zfit.fitting.crossings import bracket
 from hisigma_zfit.inference.hypotests import as_profiler, asimov_profiler, asimov_set, check_level
 from hisigma_zfit.results import Interval
 from hisigma_zfit.toys.samples import sample_of
@@ -96,7 +97,9 @@ def feldman_cousins(
         t = fits.t_bounded(0, 1)
         return float(norm.isf((np.count_nonzero(t >= t_bounded(s)) + 0.5) / (t.size + 1.0)))
 
-    lower, upper = 0.0, _falls_below_zero(excess, best, sigma, profiler.name)
+    missed = f"no upper edge of {profiler.name} below"
+    inside, outside = bracket(lambda s: -excess(s), best, sigma, missed=missed)
+    lower, upper = 0.0, float(brentq(excess, inside, outside, xtol=1e-4 * min(sigma, outside - inside)))
     if best > 0.0 and excess(0.0) < 0.0:
         lower = float(brentq(excess, 0.0, best, xtol=1e-4 * sigma))
     if toys:
@@ -113,14 +116,6 @@ def feldman_cousins(
         method="Feldman-Cousins",
         weights_corrected=profiler.weighted,
     )
-
-
-def _falls_below_zero(function: Callable[[float], float], start: float, step: float, name: str) -> float:
-    """First root above `start` of a function that is positive there."""
-    for k in range(1, 61):
-        if function(start + k * step) < 0.0:
-            return float(brentq(function, start + (k - 1) * step, start + k * step, xtol=1e-4 * step))
-    raise FitError(f"no upper edge of {name} below {start + 60 * step:g}; check that the data constrain it")
 
 
 def _smoothed_root(function: Callable[[float], float], guess: float, sigma: float, target: float) -> float:

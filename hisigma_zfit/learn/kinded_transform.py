@@ -1,22 +1,23 @@
 """Map to the unit cube for features with kinds: an atom becomes its number, any other value a place in [0, 1].
 
-What lies beside the atoms has a marginal CDF of its own, as every continuous feature has; that of a periodic one is a
-cubic whose slopes at both ends are the same, so that nothing is to be seen where the circle was cut.
+What lies beside the atoms has a marginal CDF of its own, as every continuous feature has, also a periodic one that may
+be cut where hardly any event is.  Else it has the coordinate of `circles`, whose slopes at both ends are the same, so
+that nothing is to be seen where the circle was cut.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from scipy.interpolate import PchipInterpolator
 
+from hisigma_zfit.learn.circles import binned, circle_coordinate, empty_place
 from hisigma_zfit.learn.kinds import CIRCLE_SLACK, FeatureKind
-from hisigma_zfit.learn.preprocess import GRID, FeatureTransform, MarginalCDF, Support, Tables, cube_columns, to_cube
+from hisigma_zfit.learn.preprocess import FeatureTransform, MarginalCDF, Support, Tables, cube_columns, to_cube
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ __all__ = [
     "dequantised",
     "fit_transform",
     "infer_support",
+    "on_circle",
     "to_places",
     "transform_from_json",
 ]
@@ -57,9 +59,19 @@ def infer_support(
     if not kind.continuous:
         return _NO_DENSITY
     if kind.circle is not None:
-        Support.infer(values[~kind.at_atom(values)], name=name)  # refuses what is not continuous either
-        return Support(*kind.circle, lower_tail=False, upper_tail=False)
+        angles = values[~kind.at_atom(values)]
+        Support.infer(angles, name=name)  # refuses what is not continuous either
+        cut, (low, high) = empty_place(angles, kind.circle), kind.circle
+        if cut is None:
+            return Support(low, high, lower_tail=False, upper_tail=False)
+        ends = (cut, cut + high - low)
+        return Support.infer(cut + (angles - cut) % (high - low), name=name, limits=ends)
     return Support.infer(values[~kind.at_atom(values)], name=name, limits=limits)
+
+
+def on_circle(kind: FeatureKind | None, support: Support) -> bool:
+    """Whether a feature with this support is periodic and was not cut."""
+    return kind is not None and kind.circle is not None and support.lower == kind.circle[0]
 
 
 def dequantised(x: Array, kinds: Kinds) -> Array:
@@ -81,7 +93,7 @@ class KindedTables(NamedTuple):
     smooth: Any  # Tables
     atoms: Any  # (d, k), padded with nan
     continuous: Any  # (d,)
-    circles: Any  # (d, 2), lower end and period; 0 where there is none
+    circles: Any  # (d, 3), lower end, period, and where it is cut; 0 where there is none
     limits: Any  # (d, 2)
 
 
@@ -93,11 +105,14 @@ class KindedTransform:
         smooth: CDFs of what the features have beside their atoms.
         kinds: Of the features.
         shares: Probability of no atom, then of each atom, by feature; empty for those without atoms.
+        turns: Of periodic features the training events in bins of their places, see `circles.binned`, by number; what
+            a training starts from, and not stored.
     """
 
     smooth: FeatureTransform
     kinds: Kinds
     shares: tuple[tuple[float, ...], ...]
+    turns: Mapping[int, Array] = field(default_factory=dict, compare=False)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -110,12 +125,6 @@ class KindedTransform:
         named = zip(self.features, self.kinds, strict=True)
         return {name: kind.atoms for name, kind in named if kind is not None and kind.atoms}
 
-    @property
-    def entropy(self) -> float:
-        """Loss in nats of independent features with these shares, which is 0 where there are no atoms."""
-        shares = np.array([share for own in self.shares for share in own if share > 0])
-        return float(-np.sum(shares * np.log(shares)))
-
     @cached_property
     def tables(self) -> KindedTables:
         """Rectangular float64 arrays for `to_places`."""
@@ -126,9 +135,12 @@ class KindedTransform:
         smooth = self.smooth.tables
         limits = np.array(smooth.limits)
         for j, kind in enumerate(kinds):
-            ends = [*kind.atoms, *(limits[j] if kind.continuous else ())]
+            ends = [*kind.atoms, *(kind.circle or (limits[j] if kind.continuous else ()))]
             limits[j] = min(ends), max(ends)
-        circles = [(kind.circle[0], kind.circle[1] - kind.circle[0]) if kind.circle else (0.0, 0.0) for kind in kinds]
+        circles = [
+            (kind.circle[0], kind.circle[1] - kind.circle[0], smooth.limits[j, 0]) if kind.circle else (0.0, 0.0, 0.0)
+            for j, kind in enumerate(kinds)
+        ]
         return KindedTables(
             smooth, np.array(atoms), np.array([kind.continuous for kind in kinds]), np.array(circles), limits
         )
@@ -147,6 +159,9 @@ class KindedTransform:
         places, atoms = np.asarray(u, dtype=np.float64), self.tables.atoms
         at = places >= ATOM
         x = self.smooth.inverse(np.where(at, 0.5, places))
+        for j, (low, period, cut) in enumerate(self.tables.circles):
+            if cut != low:
+                x[:, j] = low + (x[:, j] - low) % period
         number = np.where(at, places - ATOM, 0).astype(int)
         return np.where(at, atoms[np.arange(len(atoms)), number] if atoms.size else x, x)
 
@@ -185,17 +200,27 @@ def fit_transform(
     """
     if not any(kinds):
         return FeatureTransform.fit(x, features, supports=supports, weights=weights)
-    marginals, shares = [], []
-    for column, support, kind in zip(x.T, supports, kinds, strict=True):
+    marginals: list[MarginalCDF] = []
+    shares, angles = [], []
+    for j, (column, support, kind) in enumerate(zip(x.T, supports, kinds, strict=True)):
         beside = np.ones(len(x), dtype=bool) if kind is None else ~kind.at_atom(column)
         if kind is not None and not kind.continuous:
             marginals.append(_STRAIGHT)
+        elif kind is not None and kind.circle is not None and on_circle(kind, support):
+            marginals.append(circle_coordinate(column[beside], kind.circle, weights[beside]))
+            angles.append((j, beside))
         elif kind is not None and kind.circle is not None:
-            marginals.append(_periodic(column[beside], kind.circle, weights[beside]))
+            period = kind.circle[1] - kind.circle[0]
+            turned = support.lower + (column[beside] - support.lower) % period
+            marginals.append(MarginalCDF.fit(turned, support, weights=weights[beside]))
         else:
             marginals.append(MarginalCDF.fit(column[beside], support, weights=weights[beside]))
         shares.append(() if kind is None or not kind.atoms else _shares(column, kind, weights))
-    return KindedTransform(FeatureTransform(tuple(features), tuple(marginals)), tuple(kinds), tuple(shares))
+    found = KindedTransform(FeatureTransform(tuple(features), tuple(marginals)), tuple(kinds), tuple(shares))
+    if not angles:
+        return found
+    places = found.forward(x)[0]
+    return replace(found, turns={j: binned(places[beside, j], weights[beside]) for j, beside in angles})
 
 
 def _shares(column: Array, kind: FeatureKind, weights: Array) -> tuple[float, ...]:
@@ -207,30 +232,6 @@ def _shares(column: Array, kind: FeatureKind, weights: Array) -> tuple[float, ..
     events = weights.sum() ** 2 / np.sum(weights**2)
     found = (events * found * allowed + PSEUDO_COUNT * allowed) / (events + PSEUDO_COUNT * allowed.sum())
     return tuple(found.tolist())
-
-
-def _periodic(values: Array, circle: tuple[float, float], weights: Array) -> MarginalCDF:
-    """CDF on a circle: monotone cubic through quantiles, which goes on where it began."""
-    low, high = circle
-    values, weights = low + (values - low) % (high - low), np.asarray(weights)
-    values, weights = values[weights > 0], weights[weights > 0]
-    order = np.argsort(values, kind="stable")
-    x, w = values[order], weights[order]
-    levels = np.arange(1, GRID) / GRID
-    knots = np.interp(levels, (np.cumsum(w) - 0.5 * w) / w.sum(), x)
-    least = 1e-6 * (high - low)
-    keep = (np.diff(knots, prepend=low) > least) & (knots < high - least)
-    knots, levels = np.concatenate([[low], knots[keep], [high]]), np.concatenate([[0.0], levels[keep], [1.0]])
-    n, period = len(knots) - 1, high - low
-    turns = np.concatenate([knots[:-1] - period, knots[:-1], knots + period])
-    heights = np.concatenate([levels[:-1] - 1.0, levels[:-1], levels + 1.0])
-    slopes = np.asarray(PchipInterpolator(turns, heights).derivative()(knots))
-    secants = np.diff(heights) / np.diff(turns)
-    before, after = secants[n - 1 : 2 * n], secants[n : 2 * n + 1]
-    smaller, larger = np.minimum(before, after), np.maximum(before, after)
-    slopes = np.clip(slopes, np.minimum(0.1 * larger, 2.5 * smaller), 2.5 * smaller)
-    slopes[-1] = slopes[0]
-    return MarginalCDF(knots, levels, slopes, (low, high), (0.0, 0.0))
 
 
 def to_places(tables: Tables | KindedTables, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -249,11 +250,11 @@ def to_places(tables: Tables | KindedTables, x: tf.Tensor) -> tuple[tf.Tensor, t
     hits = tf.cast(x, tf.float32)[:, :, None] == tf.cast(atoms, tf.float32)  # nan is no value's
     at = tf.reduce_any(hits, axis=2)
     number = tf.reduce_sum(tf.cast(hits, x.dtype) * tf.cast(tf.range(tf.shape(atoms)[1]), x.dtype), axis=2)
-    low, period = circles[:, 0], circles[:, 1]
+    low, period, cut = circles[:, 0], circles[:, 1], circles[:, 2]
     slack = CIRCLE_SLACK * period
     near = (period > 0) & (x >= low - slack) & (x <= low + period + slack)
-    turned = low + tf.math.floormod(tf.where(near, x, low) - low, tf.where(period > 0, period, 1.0))
+    turned = cut + tf.math.floormod(tf.where(near, x, low) - cut, tf.where(period > 0, period, 1.0))
     u, log_density, inside = map(tf.transpose, cube_columns(tables.smooth, tf.where(near, turned, x)))
-    known = tf.reduce_all(at | (continuous & inside), axis=1)
+    known = tf.reduce_all(at | (continuous & inside & (near | (period == 0))), axis=1)
     log_jacobian = tf.reduce_sum(tf.where(at | ~continuous, tf.zeros_like(log_density), log_density), axis=1)
     return tf.where(at, ATOM + number, u), tf.where(known, log_jacobian, tf.constant(-np.inf, log_jacobian.dtype))

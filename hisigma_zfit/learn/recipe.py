@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from hisigma_zfit import __version__
 from hisigma_zfit.learn import (
+    circles,
     edges,
     kinded_transform,
     moving,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["recipe"]
 
 _MODULES = (
+    circles,
     edges,
     kinded_transform,
     moving,

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array
 
-__all__ = ["knot_vector", "m_spline_matrix", "m_splines", "periodic_splines", "uniform_coefficients"]
+__all__ = [
+    "knot_vector",
+    "m_spline_matrix",
+    "m_splines",
+    "periodic_spline_matrix",
+    "periodic_splines",
+    "uniform_coefficients",
+]
 
 
 def knot_vector(n_splines: int, degree: int, *, reach: float = 3.0) -> Array:
@@ -92,7 +99,7 @@ def m_spline_matrix(u: Array, knots: Array, degree: int) -> Array:
     return matrix
 
 
-def periodic_splines(u: tf.Tensor, count: int) -> tf.Tensor:
+def periodic_splines(u: tf.Tensor, count: int, *, axis: int = -1) -> tf.Tensor:
     """Cubic B-splines on a circle with equidistant knots, each of which integrates to one.
 
     The k-th is the density of (k + sum_i D_i (i - 2)) / count mod 1 with D uniform on the simplex of five.
@@ -100,14 +107,24 @@ def periodic_splines(u: tf.Tensor, count: int) -> tf.Tensor:
     Args:
         u: Points in [0, 1], any shape.
         count: How many, at least 5.
+        axis: Of the splines among those of the result.
 
     Returns:
-        u's shape with a last axis of length `count`, of u's dtype; the same at 0 and 1.
+        u's shape with a further axis of length `count`, of u's dtype; the same at 0 and 1.
     """
     import tensorflow as tf
 
-    place = count * u[..., None] - np.arange(count).astype(u.dtype.as_numpy_dtype)
-    distance = tf.abs(tf.math.floormod(place + 0.5 * count, float(count)) - 0.5 * count)
+    u = tf.expand_dims(u, axis)
+    numbers = np.arange(count).astype(u.dtype.as_numpy_dtype)
+    numbers = numbers.reshape([count if k == axis % len(u.shape) else 1 for k in range(len(u.shape))])
+    distance = tf.abs(tf.math.floormod(count * u - numbers + 0.5 * count, float(count)) - 0.5 * count)
     near = 2.0 / 3.0 - distance**2 + 0.5 * distance**3
     far = tf.maximum(2.0 - distance, 0.0) ** 3 / 6.0
     return count * tf.where(distance < 1.0, near, far)
+
+
+def periodic_spline_matrix(u: Array, count: int) -> Array:
+    """The same in numpy: u of shape (n,), splines of shape (n, count)."""
+    distance = np.abs((count * u[:, None] - np.arange(count) + 0.5 * count) % count - 0.5 * count)
+    near, far = 2.0 / 3.0 - distance**2 + 0.5 * distance**3, np.maximum(2.0 - distance, 0.0) ** 3 / 6.0
+    return np.asarray(count * np.where(distance < 1.0, near, far))

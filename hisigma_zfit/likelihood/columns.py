@@ -15,9 +15,11 @@ import xxhash
 import zfit
 
 from hisigma_zfit.arrays import room_for
+from hisigma_zfit.data.region import in_any
 from hisigma_zfit.errors import DomainError
 from hisigma_zfit.likelihood.cached import Columns
 from hisigma_zfit.model import shapes
+from hisigma_zfit.model.masked import windows_of
 from hisigma_zfit.model.terms import Events, Term, components, terms_of
 
 if TYPE_CHECKING:
@@ -87,11 +89,25 @@ def build_columns(terms: Sequence[Term], data: zfit.Data) -> Columns:
     return columns
 
 
+def _require_beside(terms: Sequence[Term], m: Array) -> None:
+    """Refuse events at masses that every shape leaves out, where -log L has no value."""
+    masks = [windows_of(term.mass) for term in terms]
+    found = int(in_any(m, masks[0]).sum()) if all(own == masks[0] for own in masks) else 0
+    if found:
+        raise DomainError.from_parts(
+            expected=f"events beside the masked {', '.join(map(str, masks[0]))}",
+            got=f"{found} of {m.size} in there",
+            do="leave them out of the data",
+        )
+
+
 def columns_and_reference(terms: Sequence[Term], data: zfit.Data) -> tuple[Columns, Array]:
     """The same, with what was taken out of every event's log ratios, shape (n,)."""
     events = Events(tuple(data.obs), np.asarray(data.value()))
     mass = next((str(term.mass.obs[0]) for term in terms if term.mass is not None), None)
     m = None if mass is None else events.column(mass)
+    if m is not None:
+        _require_beside(terms, m)
     weights = None if data.weights is None else np.ascontiguousarray(data.weights, dtype=np.float64)
     n = len(events.values)
     log_ratio = room_for((len(terms), n), np.float64)

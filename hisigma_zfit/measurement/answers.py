@@ -265,7 +265,7 @@ def ask(
         values["falling"] = shape_fits(combined, shapes, scan.values)
         best = tuple(shapes[combined.shape_at(float(value))].name for value in scan.values)
         scan = replace(scan, shapes=best)
-    simulated = sum(part.signal.size for part in inputs.values()) if weighted else None
+    simulated = sum(part.size("signal") for part in inputs.values()) if weighted else None
     signals = {"fitted": profiler.best} | ({} if simulated is None else {"simulation": simulated})
     expected = expectations(profiler, asimov, signals, cl=0.95, seed=stream_seed(seed, Stream.LIMIT))
     samples = {

@@ -273,7 +273,7 @@ def _expected(forecast: Forecast, prepared: Prepared) -> tuple[ExpectedMeasureme
     settings = prepared.settings
     signals = {"none": 0.0} | {f"{z} sigma": forecast.signal_for(z) for z in _WANTED}
     if settings.weight is not None:
-        events = sum(part.signal.size for part in prepared.inputs.values())
+        events = sum(part.size("signal") for part in prepared.inputs.values())
         signals["simulation"] = events / settings.events_per_unit
     if settings.inject is not None:
         signals["injected"] = settings.inject

@@ -59,7 +59,7 @@ def closure(inputs: Mapping[str, Inputs], densities: Mapping[str, Densities], *,
 def response(profiler: Profiler, inputs: Mapping[str, Inputs], *, seed: int) -> SignalResponse | None:
     """What part of the signal the fit returns, by the simulated events that only validated the training."""
     held_out = [
-        held_out_events(part.signal.events, seed=stream_seed(seed, Stream.SIGNAL, category))
+        held_out_events(part.fitted(part.signal.events), seed=stream_seed(seed, Stream.SIGNAL, category))
         for category, part in inputs.items()
     ]
     if not enough_events(held_out):

@@ -10,6 +10,7 @@ import zfit
 from hisigma_zfit.measurement.streams import Stream, stream_seed
 from hisigma_zfit.model import compose as joining
 from hisigma_zfit.model.falling import falling_shape
+from hisigma_zfit.model.masked import masked
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.peaks import peak_shape
 from hisigma_zfit.model.systematics import ShapeVariation, nuisance
@@ -72,8 +73,8 @@ def share_parameters(
         for effect, factor in own.yield_systematic.items():
             number = lognormal_yield(number, made[effect], factor)
         yields[name] = number
-    samples = [{"signal": part.signal, **part.backgrounds} for part in inputs]
-    sizes = {name: sum(part[name].size for part in samples) for name in samples[0]}
+    parts = list(inputs)
+    sizes = {name: sum(part.size(name) for part in parts) for name in ("signal", *parts[0].backgrounds)}
     interest = zfit.Parameter(poi, 0.0, stepsize=10.0 / events_per_unit)
     signal = interest if events_per_unit == 1.0 else scaled_yield(interest, events_per_unit, name=f"n_signal_{poi}")
     return Shared(interest, signal, made, yields, sizes)
@@ -123,11 +124,11 @@ def compose(
             for name, (up, down) in learned.varied.items()
         ]
 
-    def part_of(number: Any, component: str, sample: Sample) -> Any:
+    def part_of(number: Any, component: str) -> Any:
         """What of a number of events falls into this category, by simulation."""
         if not category:
             return number
-        return scaled_yield(number, sample.size / shared.sizes[component], name=f"n_{component}{end}")
+        return scaled_yield(number, inputs.size(component) / shared.sizes[component], name=f"n_{component}{end}")
 
     def simulated(name: str, sample: Sample, learned: Learned, number: Any, prefix: str) -> FlowProductPDF:
         shape, start = (
@@ -135,7 +136,7 @@ def compose(
         )
         peak = peak_shape(shape, sample.events, inputs.mass, start=start, prefix=prefix)
         return FlowProductPDF(
-            peak,
+            masked(peak, inputs.windows),
             learned.flow,
             variations=variations(learned),
             extended=number,
@@ -143,13 +144,15 @@ def compose(
             seed=stream_seed(seed, Stream.NORMALISATION, name, category),
         )
 
-    n_sig = part_of(shared.signal, "signal", inputs.signal)
+    n_sig = part_of(shared.signal, "signal")
     for name, factor in options.signal_factors().items():
         n_sig = lognormal_yield(n_sig, shared.nuisances[name], factor)
     label = f"signal{end}_" if category else ""
     signal = simulated("signal", inputs.signal, densities.signal, n_sig, f"peak_{label}")
     falling = FlowProductPDF(
-        falling_shape(options.falling[0], inputs.data, inputs.mass, region=inputs.region, suffix=end),
+        falling_shape(
+            options.falling[0], inputs.data, inputs.mass, region=inputs.region, windows=inputs.windows, suffix=end
+        ),
         densities.background.flow,
         variations=variations(densities.background),
         extended=zfit.Parameter(f"n_bkg{end}", _total(inputs.data), 0.0, stepsize=10.0),
@@ -157,9 +160,7 @@ def compose(
         seed=stream_seed(seed, Stream.NORMALISATION, "background", category),
     )
     others = [
-        simulated(
-            name, sample, densities.backgrounds[name], part_of(shared.yields[name], name, sample), f"peak_{name}{end}_"
-        )
+        simulated(name, sample, densities.backgrounds[name], part_of(shared.yields[name], name), f"peak_{name}{end}_")
         for name, sample in inputs.backgrounds.items()
     ]
     return joining.compose(

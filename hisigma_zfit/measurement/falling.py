@@ -94,7 +94,7 @@ def choices(
 def _with(model: SignalPlusBackground, part: Inputs, name: str, category: str) -> SignalPlusBackground:
     """The model with another falling shape of the background that the sidebands teach."""
     end = f"_{category}" if category else ""
-    shape = falling_shape(name, part.data, part.mass, region=part.region, suffix=end)
+    shape = falling_shape(name, part.data, part.mass, region=part.region, windows=part.windows, suffix=end)
     main = next(c for c in model.components if not c.is_signal)
     changed = {"mass": shape, "morph": main.pdf.morph} if main.pdf.morph is not None else {"mass": shape}
     other = Term(main.name, main.pdf.copy(**changed), main.extended, is_signal=False)

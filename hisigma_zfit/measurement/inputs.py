@@ -14,6 +14,7 @@ from hisigma_zfit.data.columns import expand
 from hisigma_zfit.data.digest import digests_by_name, names_by_role
 from hisigma_zfit.data.names import name_hint
 from hisigma_zfit.data.overlap import require_other_content
+from hisigma_zfit.data.region import beside, in_any
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.kinds import resolve_kinds
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from hisigma_zfit.measurement.options import InputOptions
 
 __all__ = [
+    "CLOSED",
     "Inputs",
     "Sample",
     "Varied",
@@ -42,6 +44,9 @@ __all__ = [
 Varied = dict[str, tuple["Dataset", "Dataset"]]  # nuisance -> events at +1 and -1
 
 _log = logging.getLogger(__name__)
+
+CLOSED = "closed window"  # why events are dropped whose number is nobody's business
+LEAST_BETWEEN = 100  # sideband events between two windows: fewer say next to nothing of how the density changes
 
 _SHARED_EVENTS = (
     0.9  # of the nominal and the varied events together; where the mass itself varies, some leave its range
@@ -60,11 +65,6 @@ class Sample:
     events: Dataset
     varied: Varied
 
-    @property
-    def size(self) -> float:
-        """Sum of the weights."""
-        return float(len(self.events) if self.events.weights is None else self.events.weights.sum())
-
 
 @dataclass(frozen=True)
 class Inputs:
@@ -79,6 +79,7 @@ class Inputs:
         signal: Simulated signal.
         backgrounds: Other backgrounds from simulation, by name.
         kinds: Kinds of the features that are not continuous, in words: the same for all densities.
+        windows: Masked windows, of which observed events are left out; simulated ones train and are there.
     """
 
     mass: zfit.Space
@@ -89,6 +90,16 @@ class Inputs:
     signal: Sample
     backgrounds: dict[str, Sample]
     kinds: dict[str, str] = field(default_factory=dict)
+    windows: tuple[SignalRegion, ...] = ()
+
+    def size(self, component: str) -> float:
+        """Sum of the weights of simulated events where the data are fitted."""
+        events = self.fitted(self.samples[component].events)
+        return float(len(events) if events.weights is None else events.weights.sum())
+
+    def fitted(self, events: Dataset) -> Dataset:
+        """Simulated events as far as the data are fitted: outside of the masked windows."""
+        return _outside(events, str(self.mass.obs[0]), self.windows)
 
     @property
     def samples(self) -> dict[str, Sample]:
@@ -181,9 +192,11 @@ def require_disjoint(options: InputOptions, cuts: Mapping[str, str]) -> None:
     with_mass = columns | {options.mass: options.column_expressions()[options.mass]}
     for what, files in (("data", options.data), ("signal simulation", options.signal)):
         closed = options.blind and what == "data"
-        found = data.read(files, tree=options.tree, columns=with_mass if closed else columns, cut=options.cut)
-        if closed:
-            found = _outside(found, options)
+        masked = what == "data" and bool(options.masked_windows)
+        wanted = with_mass if closed or masked else columns
+        found = data.read(files, tree=options.tree, columns=wanted, cut=options.cut)
+        if closed or masked:
+            found = _outside(found, options.mass, _closed(options))
         for (column, cut), values in zip(columns.items(), map(found.__getitem__, columns), strict=True):
             if not np.isin(values, (0.0, 1.0)).all():
                 raise InputError.from_parts(
@@ -200,9 +213,33 @@ def require_disjoint(options: InputOptions, cuts: Mapping[str, str]) -> None:
                 )
 
 
-def _outside(events: Dataset, options: InputOptions) -> Dataset:
-    """Those events that are not in the signal region."""
-    return events.select(~options.region.contains(events[options.mass]), reason="closed signal region")
+def _closed(options: InputOptions) -> tuple[SignalRegion, ...]:
+    """Windows of which no data are looked at."""
+    return (options.region, *options.masked_windows) if options.blind else options.masked_windows
+
+
+def _outside(events: Dataset, mass: str, windows: Sequence[SignalRegion]) -> Dataset:
+    """Those events that are in none of some windows."""
+    return events.select(~in_any(events[mass], windows), reason=CLOSED) if windows else events
+
+
+def _require_sidebands(training: Dataset, options: InputOptions) -> None:
+    """Check that the background is learned on both sides of every window.
+
+    Raises:
+        InputError: There are too few events between two windows, or between one and an end of the range.
+    """
+    for low, high in (
+        beside(*options.range, (options.region, *options.masked_windows)) if options.masked_windows else ()
+    ):
+        masses = training[options.mass]
+        found = int(np.count_nonzero((masses >= low) & (masses < high)))
+        if found < LEAST_BETWEEN:
+            raise InputError.from_parts(
+                expected=f"at least {LEAST_BETWEEN} sideband events on each side of every window",
+                got=f"{found} from {low:g} to {high:g}",
+                do="move the windows apart, give one that spans both, or widen the range",
+            )
 
 
 def read(options: InputOptions) -> Inputs:
@@ -226,7 +263,7 @@ def read(options: InputOptions) -> Inputs:
     counted = {} if options.data_weight is None else {"weight": options.data_weight, "nonnegative_weights": True}
 
     def observed(files: tuple[str, ...]) -> Dataset:
-        return _outside(load(files, **counted), options) if options.blind else load(files, **counted)
+        return _outside(load(files, **counted), options.mass, _closed(options))
 
     events = observed(options.data)
     signal = simulated(options.signal, options.systematic)
@@ -253,7 +290,9 @@ def read(options: InputOptions) -> Inputs:
         Sample(sidebands(pool), {k: (sidebands(u), sidebands(d)) for k, (u, d) in varied_training.items()}),
         within(signal),
         {name: within(sample) for name, sample in backgrounds.items()},
+        windows=options.masked_windows,
     )
+    _require_sidebands(inputs.training.events, options)
     samples = {} if options.blind else {"data": inputs.data}
     samples |= {"signal simulation": inputs.signal.events}
     samples |= {f"simulation of {name}": sample.events for name, sample in inputs.backgrounds.items()}

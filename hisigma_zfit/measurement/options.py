@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -11,14 +12,12 @@ from hisigma_zfit.configuration.arguments import Flag
 from hisigma_zfit.configuration.figures import FIGURE_OPTIONS, FigureOptions
 from hisigma_zfit.configuration.options import Files, Names, Options, Pair
 from hisigma_zfit.data import SignalRegion
+from hisigma_zfit.data.region import require_apart
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.kinds import FeatureKind
 from hisigma_zfit.measurement.component_options import BackgroundOptions, CategoryOptions, require_factors
 from hisigma_zfit.measurement.shape_options import PoiOptions, ShapeOptions
 from hisigma_zfit.model.shape_names import DEFAULT_PEAK
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = [
     "AskOptions",
@@ -32,6 +31,7 @@ __all__ = [
 _RESERVED = ("signal", "background")
 _FILES = Flag(metavar="FILE")
 _EDGES = Flag(metavar=("LO", "HI"))
+_WINDOW = Flag(metavar=("LO", "HI"), repeated=True)
 _VARIED = Flag(metavar="NAME:UP:DOWN", split=":", example="jes:up.root:down.root")
 
 
@@ -45,7 +45,7 @@ class EventOptions(FigureOptions):
     )
     mass: Annotated[str, Flag(metavar="NAME")] = Field(description="column of the resonance mass")
     range: Annotated[tuple[float, float], _EDGES] = Field(description="range of the mass, in its own unit")
-    signal_region: Annotated[tuple[float, float], _EDGES] = Field(description="mass window of the signal")
+    signal_region: Annotated[tuple[float, float], _WINDOW] = Field(description="mass window of the signal")
     features: Annotated[Names, Flag(metavar="A,B,...", split=",")] = Field(
         min_length=1, description="columns of the features"
     )
@@ -67,9 +67,7 @@ class EventOptions(FigureOptions):
     @classmethod
     def _one_region(cls, value: Any) -> Any:
         if isinstance(value, (list, tuple)) and any(isinstance(each, (list, tuple)) for each in value):
-            raise ValueError(
-                f"expected one window, got {len(value)}; name the one that spans all peaks, or measure them one by one"
-            )
+            raise ValueError(f"expected one window, got {len(value)}; look into them one by one")
         return value
 
     @model_validator(mode="after")
@@ -119,6 +117,12 @@ class InputOptions(EventOptions):
     backgrounds: dict[str, BackgroundOptions] = Field(
         {}, description="more backgrounds by name, learned from simulation, with numbers that are known beforehand"
     )
+    masked: Annotated[tuple[tuple[float, float], ...], _WINDOW] = Field(
+        (),
+        description="another window of the mass, such as that of a second peak or of bad events: its events are "
+        "dropped where they are read, train nothing and are not fitted, and yields are those beside it; may be "
+        "repeated. Of several signal regions the first is the one in which signal is measured, the others are masked",
+    )
     weight: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(None, description="weight of simulated events")
     data_weight: Annotated[str | None, Flag(metavar="EXPRESSION")] = Field(
         None,
@@ -133,6 +137,33 @@ class InputOptions(EventOptions):
             "dphi_j2=periodic+spike:-999 or btag=values:0,1,4; may be repeated",
         )
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several_regions(cls, values: Any) -> Any:
+        """Of several signal regions the first is that of the signal, the others are masked."""
+        found = values.get("signal_region") if isinstance(values, Mapping) else None
+        if not isinstance(found, (list, tuple)) or not all(isinstance(own, (list, tuple)) for own in found):
+            return values
+        first, *others = [[*own] for own in found] or [[]]
+        known = values.get("masked") or ()
+        return {**values, "signal_region": first, "masked": [*known, *others]}
+
+    @model_validator(mode="after")
+    def _windows_apart(self) -> Self:
+        for lower, upper in self.masked:
+            if not lower < upper:
+                raise ValueError(f"masked: expected lower < upper, got {lower:g} {upper:g}; order the edges")
+        try:
+            require_apart((self.region, *self.masked_windows), *self.range)
+        except InputError as error:
+            raise ValueError(f"masked: {error}") from None
+        return self
+
+    @property
+    def masked_windows(self) -> tuple[SignalRegion, ...]:
+        """The masked windows, from low to high masses."""
+        return tuple(SignalRegion(*edges) for edges in sorted(self.masked))
 
     @model_validator(mode="after")
     def _known_kinds(self) -> Self:
@@ -361,7 +392,7 @@ class MeasureOptions(AskOptions, ModelOptions, TrainOptions, InputOptions):
             if own.peak == DEFAULT_PEAK:
                 del plain["backgrounds"][name]["peak"]
         # left out where they are not used: runs of before they were options stay what they are
-        late = {"yield_systematic", "penalties", "backgrounds", "categories", "blind", "inject"}
+        late = {"yield_systematic", "penalties", "backgrounds", "categories", "blind", "inject", "masked"}
         late |= {*ShapeOptions.model_fields, *PoiOptions.model_fields, "data_weight"} - {"poi", *FIGURE_OPTIONS}
         for name in late:
             if getattr(self, name) == type(self).model_fields[name].default:

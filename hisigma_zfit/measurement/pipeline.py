@@ -12,7 +12,7 @@ from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.elsewhere import trained_elsewhere
 from hisigma_zfit.measurement.blind import measure_blind
 from hisigma_zfit.measurement.in_memory import with_addresses
-from hisigma_zfit.measurement.inputs import input_digests, input_roles
+from hisigma_zfit.measurement.inputs import CLOSED, input_digests, input_roles
 from hisigma_zfit.measurement.options import MeasureOptions
 from hisigma_zfit.measurement.preparation import prepare
 from hisigma_zfit.measurement.stored import TASK, MeasurementResults, load_any, load_results
@@ -251,6 +251,7 @@ def _counts(reports: Sequence[ReadReport], inputs: Mapping[str, Inputs], setting
             for reason, n in report.dropped.items():
                 if reason != f"cut {part.cut}":
                     dropped[reason] = dropped.get(reason, 0) + n
+    read_events -= dropped.pop(CLOSED, 0)  # how many there are in a masked window is not told
     return EventCounts(
         read=read_events,
         used=sum(report.n_used for report in reports),

@@ -81,7 +81,7 @@ class Prepared:
 
 
 def say_needs(inputs: dict[str, Inputs], settings: MeasureOptions, stages: Stages) -> None:
-    """Say what the run will need in memory.
+    """Say what will be trained, on how many events, and what the run will need in memory.
 
     Args:
         inputs: Events of each category.
@@ -92,7 +92,15 @@ def say_needs(inputs: dict[str, Inputs], settings: MeasureOptions, stages: Stage
         InputError: There is not as much.
     """
     needs = needs_of(inputs, settings, elsewhere=elsewhere())
-    stages.say(require_room(needs.memory, needs.disk))
+    room = require_room(needs.memory, needs.disk)
+    trained = [
+        f"{component}{f' of {category}' if category else ''} ({len(sample.events):,} events"
+        + (f", {2 * len(sample.varied)} varied samples)" if sample.varied else ")")
+        for category, part in inputs.items()
+        for component, sample in part.samples.items()
+    ]
+    stages.say(f"to train: {', '.join(trained)}; members {settings.members}, bootstraps {settings.bootstraps}")
+    stages.say(room)
 
 
 def prepare(settings: MeasureOptions, run: RunFolder, stages: Stages) -> Prepared:

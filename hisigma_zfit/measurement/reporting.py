@@ -162,7 +162,7 @@ def _shapes(
             simulated = {"signal": part.signal, **part.backgrounds}
             for term in model.components:
                 if term.name in simulated:
-                    shape, known = term.pdf.mass, simulated[term.name].events
+                    shape, known = term.pdf.mass, part.fitted(simulated[term.name].events)
                     shown.append(simulated_shape(term.name, shape, known, mass, category=category, limits=limits))
             terms = sorted((t for t in model.components if not t.is_signal), key=lambda t: t.name in simulated)
             shown.append(

@@ -142,10 +142,12 @@ class PoiOptions(FigureOptions):
         "the cross_section, by --efficiency times --luminosity",
     )
     expected_signal: Annotated[_Positive | None, Flag(metavar="N")] = Field(
-        None, description="signal events, in the range of the mass and all categories, of strength 1"
+        None,
+        description="signal events, in the range of the mass less masked windows and in all categories, of strength 1",
     )
     efficiency: Annotated[_Positive | None, Flag(metavar="X")] = Field(
-        None, description="part of the produced signal that is in the range, branching fractions included"
+        None,
+        description="part of the produced signal that is in the range less masked windows, branching fractions included",
     )
     efficiency_uncertainty: Annotated[float | None, Flag(metavar="X")] = Field(
         None, gt=0, lt=1, description="relative uncertainty of that, a log-normal nuisance 'efficiency'"

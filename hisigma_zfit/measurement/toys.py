@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hisigma_zfit.data.region import in_any
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.runs.toys import ToyFolder
 from hisigma_zfit.workers import require_scheduler
@@ -153,9 +154,12 @@ def placeholder_likelihood(models: Sequence[SignalPlusBackground]) -> ExtendedNL
 def _handful(model: SignalPlusBackground) -> zfit.Data:
     import zfit
 
+    from hisigma_zfit.model.masked import windows_of
+
     main = next(c.pdf for c in model.components if not c.is_signal)
     lower, upper = (float(np.squeeze(edge)) for edge in (main.mass.space.v1.lower, main.mass.space.v1.upper))
-    m = np.linspace(lower, upper, 12)[1:-1]
+    m = np.linspace(lower, upper, 122)[1:-1]
+    m = m[~in_any(m, windows_of(main.mass))][::11]
     x = main.flow.sample(m, seed=0)
     columns = {model.mass: m} | dict(zip(main.flow.features, np.asarray(x).T, strict=True))
     values = np.stack([columns[name] for name in model.obs], axis=1)

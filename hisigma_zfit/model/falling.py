@@ -6,6 +6,7 @@ linear in their coefficients, see `hisigma_zfit.model.linear_families`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,14 +15,16 @@ import zfit
 import zfit.z.numpy as znp
 from scipy.optimize import nnls
 
+from hisigma_zfit.data.region import beside
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.families import quadrature
 from hisigma_zfit.model.linear_families import LinearFamily, chebyshev_in_bernstein
+from hisigma_zfit.model.masked import masked
 from hisigma_zfit.model.shape_names import FallingName
-from hisigma_zfit.model.shapes import ExpQuadratic, finite_limits
+from hisigma_zfit.model.shapes import ExpQuadratic, Masking, finite_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.data import Dataset, SignalRegion
@@ -180,6 +183,9 @@ def _require_positive(lower: float, what: str) -> None:
 
 def linear_family(pdf: zfit.pdf.BasePDF) -> LinearFamily | None:
     """Describe `pdf` as linear in its coefficients on its own range, or return None if it is not known to be."""
+    if isinstance(pdf, Masking):
+        whole = linear_family(pdf.shape) if pdf.norm == pdf.shape.norm else None
+        return None if whole is None else replace(whole, windows=pdf.windows)
     if not isinstance(pdf, _Linear):
         return None
     family = pdf.family()
@@ -197,6 +203,7 @@ def falling_shape(
     mass: zfit.Space,
     *,
     region: SignalRegion | None = None,
+    windows: Sequence[SignalRegion] = (),
     suffix: str = "",
 ) -> zfit.pdf.BasePDF:
     """A falling mass shape by name, with floating parameters that start where the data beside the signal region are.
@@ -207,6 +214,7 @@ def falling_shape(
         data: Events with the mass; their weights are used.
         mass: Space of the mass, with finite limits.
         region: Masses that are not looked at.
+        windows: Masses at which the shape is zero, and events are not looked at either; see `MaskedShape`.
         suffix: Put behind the parameters' names, to tell the shapes of several categories apart.
 
     Raises:
@@ -220,6 +228,13 @@ def falling_shape(
         >>> float(low / high)  # drawn with 7.4
         6.8
     """
+    closed = windows if region is None else (region, *windows)
+    return masked(_whole_shape(name, data, mass, closed, suffix), windows)
+
+
+def _whole_shape(
+    name: str, data: Dataset, mass: zfit.Space, closed: Sequence[SignalRegion], suffix: str
+) -> zfit.pdf.BasePDF:
     parsed = FallingName.parse(name)
     names = tuple(f"{own}{suffix}" for own in parsed.parameters)
     lower, upper = finite_limits(mass)
@@ -228,7 +243,7 @@ def falling_shape(
         return ExpQuadratic(mass, p1, p2, name="falling")
     if parsed.kind in {"power-law", "laurent"}:
         _require_positive(lower, parsed.kind)
-    histogram = _sidebands(data, str(mass.obs[0]), (lower, upper), region)
+    histogram = _sidebands(data, str(mass.obs[0]), beside(lower, upper, closed))
     if parsed.kind == "exponential":
         (start,) = _exponent_start(histogram, 1, 0.0, 1.0)
         lam = zfit.Parameter(names[0], start, stepsize=0.1 / (upper - lower))
@@ -250,11 +265,10 @@ def falling_shape(
 Histogram = tuple["Array", "Array"]  # edges of the bins, shape (2, bins), and contents
 
 
-def _sidebands(data: Dataset, name: str, limits: tuple[float, float], region: SignalRegion | None) -> Histogram:
-    """Events in bins beside a region."""
+def _sidebands(data: Dataset, name: str, outside: Sequence[tuple[float, float]]) -> Histogram:
+    """Events in bins of the parts of a range that are looked at."""
     m = data[name]
-    lower, upper = limits
-    outside = [limits] if region is None else [(lower, region.lower), (region.upper, upper)]
+    lower, upper = outside[0][0], outside[-1][1]
     edges, counts = [], []
     for low, high in outside:
         n = max(round(_BINS * (high - low) / (upper - lower)), 2)

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hisigma_zfit.data.region import beside
+
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
+    from hisigma_zfit.data.region import SignalRegion
 
 __all__ = ["ExponentialFamily", "quadrature"]
 
@@ -49,6 +52,7 @@ class ExponentialFamily:
         upper: Upper edge.
         parameters: theta as zfit parameters; left out in copies for other processes.
         logarithmic: Whether it is the logarithm of the mass that t is linear in.
+        windows: Masses of the range at which it is zero; see `hisigma_zfit.model.masked`.
     """
 
     signs: tuple[float, ...]
@@ -58,6 +62,7 @@ class ExponentialFamily:
     upper: float
     parameters: tuple[Any, ...] = ()
     logarithmic: bool = False
+    windows: tuple[SignalRegion, ...] = ()
 
     def powers(self, m: Array) -> Array:
         """t, t^2, ..., t^q at masses of shape (n,), shape (q, n)."""
@@ -73,12 +78,16 @@ class ExponentialFamily:
 
     @functools.cached_property
     def _few(self) -> tuple[Array, Array]:
-        nodes, weights = quadrature(self.lower, self.upper)
-        return self.statistics(nodes), weights
+        return self._beside(parts=1)
 
     @functools.cached_property
     def _many(self) -> tuple[Array, Array]:
-        nodes, weights = quadrature(self.lower, self.upper, parts=_PARTS)
+        return self._beside(parts=_PARTS)
+
+    def _beside(self, parts: int) -> tuple[Array, Array]:
+        """Statistics and weights of nodes on the range without the windows, so many parts on each piece."""
+        pieces = [quadrature(*piece, parts=parts) for piece in beside(self.lower, self.upper, self.windows)]
+        nodes, weights = (np.concatenate(own) for own in zip(*pieces, strict=True))
         return self.statistics(nodes), weights
 
     def _nodes(self, theta: Array) -> tuple[Array, Array]:

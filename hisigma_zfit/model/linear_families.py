@@ -19,8 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy.special import betainc
 
+from hisigma_zfit.data.region import beside, in_any
+
 if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
+    from hisigma_zfit.data.region import SignalRegion
     from hisigma_zfit.model.yields import Size
 
 __all__ = ["LinearFamily", "ShareSize", "chebyshev_in_bernstein", "laurent_exponents"]
@@ -51,6 +54,8 @@ class LinearFamily:
         matrix: M, shape (J, Q).
         constant: b, shape (J,).
         parameters: c as zfit parameters, Q of them; left out in copies for other processes.
+        windows: Masses of the range at which the shape is zero (see `hisigma_zfit.model.masked`); the densities beta_j
+            are then normalised beside them, so that their shares of the sum follow.
     """
 
     kind: Literal["bernstein", "laurent"]
@@ -59,6 +64,7 @@ class LinearFamily:
     matrix: tuple[tuple[float, ...], ...]
     constant: tuple[float, ...]
     parameters: tuple[Any, ...] = ()
+    windows: tuple[SignalRegion, ...] = ()
 
     @property
     def size(self) -> int:
@@ -70,11 +76,22 @@ class LinearFamily:
         return laurent_exponents(self.size - 1)
 
     @cached_property
-    def _matrix(self) -> Array:
-        return np.array(self.matrix)
+    def _kept(self) -> Array:
+        """Integrals beside the windows of densities that are normalised on the whole range, shape (J,)."""
+        return 1.0 - sum((self._whole_shares(own.lower, own.upper) for own in self.windows), np.zeros(self.size))
+
+    @cached_property
+    def _sums(self) -> tuple[Array, Array]:
+        """B and M of the densities beside the windows."""
+        return np.array(self.constant) * self._kept, np.array(self.matrix) * self._kept[:, None]
 
     def densities(self, m: Any) -> list[Any]:
-        """beta_j at masses of shape (n,), numpy or TensorFlow."""
+        """beta_j at masses of shape (n,) outside of the windows, numpy or TensorFlow."""
+        if not self.windows:
+            return self._whole_densities(m)
+        return [own / kept for own, kept in zip(self._whole_densities(m), self._kept.tolist(), strict=True)]
+
+    def _whole_densities(self, m: Any) -> list[Any]:
         if self.kind == "laurent":
             integrals = [self._power_integral(p, self.lower, self.upper) for p in self._powers]
             return [(m / self.lower) ** float(p) / whole for p, whole in zip(self._powers, integrals, strict=True)]
@@ -88,6 +105,10 @@ class LinearFamily:
 
     def shares(self, lower: float, upper: float) -> Array:
         """Integrals of beta_j between two masses inside of the range, shape (J,)."""
+        pieces = beside(lower, upper, self.windows)
+        return sum((self._whole_shares(*piece) for piece in pieces), np.zeros(self.size)) / self._kept
+
+    def _whole_shares(self, lower: float, upper: float) -> Array:
         if self.kind == "laurent":
             whole = (self.lower, self.upper)
             parts = [self._power_integral(p, lower, upper) / self._power_integral(p, *whole) for p in self._powers]
@@ -108,8 +129,8 @@ class LinearFamily:
 
         NaN where the integral of the shape is not positive.
         """
-        matrix = self._matrix
-        a, slopes = np.array(self.constant) + matrix @ c, matrix.sum(axis=0)
+        constant, matrix = self._sums
+        a, slopes = constant + matrix @ c, matrix.sum(axis=0)
         total = float(a.sum())
         total = total if total > 0.0 else math.nan
         mixed = matrix[:, :, None] * slopes
@@ -122,6 +143,7 @@ class LinearFamily:
     def lowest(self, c: Array) -> tuple[float, float]:
         """Least density on a fine grid of the range, in units of the average, and the mass where it is."""
         grid = np.linspace(self.lower, self.upper, 1001)
+        grid = grid[~in_any(grid, self.windows)]
         density = self.weights(c)[0] @ self.basis(grid) * (self.upper - self.lower)
         at = int(np.argmin(density))
         return float(density[at]), float(grid[at])

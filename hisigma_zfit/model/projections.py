@@ -12,6 +12,7 @@ import numpy.typing as npt
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.streams import Purpose, stream
 from hisigma_zfit.model import shapes
+from hisigma_zfit.model.masked import windows_of
 from hisigma_zfit.results import Projection
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class ModelSample:
         weights: Data weights, or None.
         mass: Name of the mass.
         mass_range: Where the model lives; None for that of the data.
+        masked: Masked windows of the mass, of which there is nothing.
+        region: The signal region, None where there is none.
     """
 
     columns: dict[str, dict[str, Array]]
@@ -50,6 +53,8 @@ class ModelSample:
     weights: Array | None
     mass: str
     mass_range: tuple[float, float] | None = None
+    masked: tuple[SignalRegion, ...] = ()
+    region: SignalRegion | None = None
 
     @cached_property
     def score(self) -> dict[str, Array]:
@@ -114,7 +119,15 @@ class ModelSample:
             selection=", ".join(w for w in words if w),
             outside=(float(weights[values < edges[0]].sum()), float(weights[values > edges[-1]].sum())),
             model_outside=(float(beyond[0]), float(beyond[1])),
+            **(self._marked() if observable == self.mass and region is None else {}),
         )
+
+    def _marked(self) -> dict[str, Any]:
+        """Windows that a figure of the mass shows; the signal region beside others only."""
+        if not self.masked:
+            return {}
+        own = None if self.region is None else (self.region.lower, self.region.upper)
+        return {"masked": tuple((window.lower, window.upper) for window in self.masked), "region": own}
 
     def selection(self, region: SignalRegion | None, efficiency: float | None) -> dict[str, Mask]:
         """Which events of each component and of "data" a projection shows; see `project`."""
@@ -251,6 +264,8 @@ def draw_model(
         weights=None if data.weights is None else np.asarray(data.weights),
         mass=model.mass,
         mass_range=shapes.finite_limits(model.pdfs[0].mass.space),
+        masked=windows_of(model.pdfs[0].mass),
+        region=model.region,
     )
 
 

@@ -7,6 +7,7 @@ fast likelihood by `exponential_family`: their derivatives follow from the momen
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,6 +15,7 @@ import tensorflow as tf
 import zfit
 import zfit.z.numpy as znp
 
+from hisigma_zfit.data.region import in_any
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.model.crystal_ball import fit_double_crystal_ball
 from hisigma_zfit.model.families import ExponentialFamily, quadrature
@@ -23,12 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hisigma_zfit.arrays import Array
-    from hisigma_zfit.data import Dataset
+    from hisigma_zfit.data import Dataset, SignalRegion
 
 __all__ = [
     "ExpQuadratic",
     "ExponentialFamily",
     "KnownExponent",
+    "Masking",
     "exponential_family",
     "fit_shape",
     "fit_to_simulation",
@@ -126,8 +129,23 @@ class KnownExponent(Protocol):
         """Names of the parameters, signs of the powers of t, where t is 0 and 1, and whether of log m instead of m."""
 
 
+@runtime_checkable
+class Masking(Protocol):
+    """A shape that is another one without some windows, see `hisigma_zfit.model.masked`."""
+
+    shape: Any
+    windows: tuple[SignalRegion, ...]
+
+    @property
+    def norm(self) -> Any:
+        """Range on which it is normalised."""
+
+
 def exponential_family(pdf: zfit.pdf.BasePDF) -> ExponentialFamily | None:
     """Describe `pdf` as a member of the exponential family, or return None if it is not known to be one."""
+    if isinstance(pdf, Masking):
+        whole = exponential_family(pdf.shape) if pdf.norm == pdf.shape.norm else None
+        return None if whole is None else replace(whole, windows=pdf.windows)
     names: tuple[str, ...]
     signs: tuple[float, ...]
     logarithmic = False
@@ -323,10 +341,19 @@ def sample_mass(pdf: Any, n: int, rng: np.random.Generator, *, stratified: bool 
     Returns:
         Shape (n,).
     """
-    grid = np.linspace(*finite_limits(pdf.space), _TABLE)
+    grid, widths = np.linspace(*finite_limits(pdf.space), _TABLE), np.ones(_TABLE - 1)
+    if isinstance(pdf, Masking):
+        grid, widths = _beside(pdf, grid)
     density = np.maximum(evaluate(pdf, grid), 0.0)
-    cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
+    cumulative = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]) * widths)])
     quantiles = rng.random(n)
     if stratified:
         quantiles = rng.permutation((np.arange(n) + quantiles) / n)
     return np.interp(quantiles, cumulative / cumulative[-1], grid)
+
+
+def _beside(pdf: Masking, grid: Array) -> tuple[Array, Array]:
+    """A grid with the edges of the windows, and the widths of its intervals, those in windows without any."""
+    edges = np.array([edge for own in pdf.windows for edge in (np.nextafter(own.lower, -np.inf), own.upper)])
+    grid = np.union1d(grid, edges)
+    return grid, np.where(in_any(0.5 * (grid[1:] + grid[:-1]), pdf.windows), 0.0, np.diff(grid))

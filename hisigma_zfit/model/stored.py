@@ -25,6 +25,7 @@ from hisigma_zfit.model.compose import SignalPlusBackground
 from hisigma_zfit.model.falling import Bernstein, Chebyshev, ExpPolynomial, Laurent, PowerLaw
 from hisigma_zfit.model.interpolation import PolynomialExponential, Quadratic
 from hisigma_zfit.model.kappa import PolynomialYield
+from hisigma_zfit.model.masked import MaskedShape, masked, windows_of
 from hisigma_zfit.model.pdfs import FlowProductPDF
 from hisigma_zfit.model.peaks import PEAK_SHAPES
 from hisigma_zfit.model.shapes import ExpQuadratic, finite_limits
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["build_models", "load_model", "load_models", "save_model"]
 
 SCHEMA = "hisigma-zfit/model/1"
+MASKED = "hisigma-zfit/model/2"  # with masked windows, which versions of before would not notice
 _LONGEST = 100  # letters of a folder's name; file systems end at 255 bytes
 
 # A table, not a name in the file: loading must not build what the file names.
@@ -103,6 +105,8 @@ class _Writer:
 
     def shape(self, pdf: zfit.pdf.BasePDF) -> dict[str, Any]:
         """Describe a mass shape."""
+        if type(pdf) is MaskedShape:
+            return self.shape(pdf.shape)  # the windows are those of all shapes, and stand with the range
         if type(pdf) is zfit.pdf.SumPDF and not pdf.is_extended:
             fractions = [self.parameter(fraction) for fraction in list(pdf.params.values())[: len(pdf.pdfs) - 1]]
             return {"shape": "sum", "parameters": {}, "parts": [*map(self.shape, pdf.pdfs)], "fractions": fractions}
@@ -182,9 +186,15 @@ def _written(model: SignalPlusBackground, folder: Path) -> dict[str, Any]:
     """Write the flows of a model and describe the rest of it."""
     writer = _Writer(folder)
     components = [writer.component(component) for component in model.components]
+    masses = [component.pdf.mass for component in model.components]
+    windows = windows_of(masses[0])
+    if any(windows_of(mass) != windows for mass in masses):
+        raise _unknown("the same masked windows in all mass shapes", "several")
+    # only where there are some: models of before have none
+    left_out = {"masked": [[window.lower, window.upper] for window in windows]} if windows else {}
     return {
-        "schema": SCHEMA,
-        "mass": {"name": model.mass, "range": finite_limits(model.components[0].pdf.mass.space)},
+        "schema": MASKED if left_out else SCHEMA,
+        "mass": {"name": model.mass, "range": finite_limits(model.components[0].pdf.mass.space), **left_out},
         "observables": list(model.obs),
         "sidebands": model.sidebands,
         "signal_region": None if model.region is None else [model.region.lower, model.region.upper],
@@ -240,7 +250,7 @@ def _built(
     content: Mapping[str, Any], densities: Callable[[str], ConditionalFlow], shared: _Parameters
 ) -> SignalPlusBackground:
     schema = content.get("schema") if isinstance(content, dict) else type(content).__name__
-    if schema != SCHEMA:
+    if schema not in (SCHEMA, MASKED):
         raise InputError.from_parts(expected=f"schema {SCHEMA!r}", got=repr(schema), do="use the version that wrote it")
     _require_numbers(content)
     return _Reader(densities, content, shared).model()
@@ -350,8 +360,9 @@ class _Reader:
     def _component(self, described: Mapping[str, Any]) -> Term:
         mass = self.content["mass"]
         space = zfit.Space(mass["name"], *mass["range"])
+        windows = [SignalRegion(*edges) for edges in mass.get("masked", ())]
         pdf = FlowProductPDF(
-            self._shape(described, space),
+            masked(self._shape(described, space), windows),
             self.densities(described["flow"]),
             variations=[self._variation(v) for v in described["variations"]],
             name=described["name"],

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array
     from hisigma_zfit.results.explanations import Contour
 
-__all__ = ["closed", "dress_contours", "dress_likelihood"]
+__all__ = ["closed", "draw_masked", "dress_contours", "dress_likelihood"]
+
+
+def draw_masked(axes: Axes, windows: Sequence[tuple[float, float]], edges: Array) -> None:
+    """Masked windows of the mass, of which the axes show nothing, as far as they are between the outer edges."""
+    shown = [window for window in windows if window[0] < edges[-1] and window[1] > edges[0]]
+    for k, window in enumerate(shown):
+        name = None if k else "Masked"
+        axes.axvspan(*window, facecolor="0.94", edgecolor="0.6", hatch="\\\\", linewidth=0, zorder=0.2, label=name)
 
 
 def dress_likelihood(axes: Axes, *, xlabel: str, top: float, truth: float | None) -> None:

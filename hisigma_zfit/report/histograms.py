@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.report.axes import draw_masked
 from hisigma_zfit.report.labels import axis_label, component_label, event_label, selection_lines
 from hisigma_zfit.report.style import BACKGROUND_COLOURS, LABEL, SIGNAL_COLOURS, finish, styled
 from hisigma_zfit.statistics.intervals import poisson_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from matplotlib.axes import Axes
 
@@ -99,6 +100,7 @@ def projection(
         grid = figure.add_gridspec(2, 1, height_ratios=(3, 1), hspace=0.07, left=0.16, right=0.96, top=0.94, bottom=0.1)
         main = figure.add_subplot(grid[0])
         panel = figure.add_subplot(grid[1], sharex=main)
+        _draw_windows([main, panel], shown)
         _draw_model(main, shown, labels)
         _draw_scaled_signal(main, shown, labels, signal_scale, logy=logy)
         _draw_data(main, shown, data)
@@ -157,6 +159,15 @@ def _draw_model(axes: Axes, what: Projection, labels: Mapping[str, str] | None) 
     error = np.sqrt(_template_variance(what))
     if np.any(error > 0):
         _draw_band(axes, total, error, what.edges, label="Template stat. unc.")
+
+
+def _draw_windows(frames: Sequence[Axes], what: Projection) -> None:
+    """Masked windows, and the ends of the signal region beside them."""
+    for axes, top in zip(frames, (0.82, 1.0), strict=True):  # below the words
+        draw_masked(axes, what.masked, what.edges)
+        for k, edge in enumerate(what.region or ()):
+            name = None if k else "Signal region"
+            axes.axvline(edge, ymax=top, color="0.45", linestyle=":", linewidth=2, zorder=1, label=name)
 
 
 def _draw_band(axes: Axes, centre: Array, error: Array, edges: Array, *, label: str | None = None) -> None:

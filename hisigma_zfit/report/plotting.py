@@ -148,7 +148,8 @@ def _draw_training(axes: Axes, history: TrainingHistory, loss: str, labels: Mapp
         shown.append(validation)
     if history.kept_step is not None and history.steps.size:
         kept = history.kept_step * (history.epochs[-1] / history.steps[-1])
-        axes.axvline(kept, color="0.3", linestyle="--", linewidth=2, label="Kept")
+        # no further up than the legend, which may be above it
+        axes.axvline(kept, ymax=0.55, color="0.3", linestyle="--", linewidth=2, label="Kept")
     axes.set_ylim(*_loss_range(shown))
     axes.set_xlabel("Epoch")
     axes.set_ylabel(loss)

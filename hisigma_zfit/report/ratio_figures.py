@@ -205,13 +205,13 @@ def _ratio_range(closure: ShapeClosure, points: Sequence[ClosurePoint]) -> tuple
     all_of_them = np.concatenate([np.zeros(1), *distances])
     size = float(np.nanquantile(all_of_them, 0.97))
     reach = float(np.clip(1.3 * size, 0.01, 0.9))
-    return 1.0 - reach, 1.0 + 1.75 * reach  # room for the legend
+    return 1.0 - reach, 1.0 + 2.1 * reach  # room for the legend over error bars
 
 
 def _setting(value: float, unit: str | None) -> str:
     if unit is None:
         return rf"{value:+g}$\,\sigma$".replace("-", "\N{MINUS SIGN}")
-    return f"{value:g} {unit}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:g} {unit}".rstrip().replace("-", "\N{MINUS SIGN}")
 
 
 def _draw_closure(

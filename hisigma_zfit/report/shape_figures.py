@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hisigma_zfit.report.axes import draw_masked
 from hisigma_zfit.report.histograms import dress_pulls
 from hisigma_zfit.report.labels import axis_label, component_label, event_label
 from hisigma_zfit.report.style import BACKGROUND_COLOURS, LABEL, SIGNAL_COLOURS, finish, styled
@@ -64,6 +65,8 @@ def shape(
         if what.closed is not None:
             for axes in (main, panel):
                 axes.axvspan(*what.closed, color="0.93", zorder=0, linewidth=0)
+        for axes in (main, panel):
+            draw_masked(axes, what.masked, what.edges)
         main.yaxis.get_offset_text().set(x=-0.01, horizontalalignment="right")
         main.set_ylabel(event_label(what.observable, float(np.diff(what.edges).mean())))
         main.tick_params(labelbottom=False)
@@ -92,7 +95,8 @@ def _centres(what: ShapeFit) -> Array:
 def _draw_points(axes: Axes, what: ShapeFit, used: Mask) -> None:
     below, above = poisson_errors(what.data, what.data_variance)
     name = "Simulation" if what.events == "simulation" else "Data"
-    for chosen, face, text in ((used, "black", name), (~used, "white", f"{name}, signal region")):
+    seen = ~np.any([(what.edges[:-1] >= low) & (what.edges[1:] <= high) for low, high in what.masked or ((1, 0),)], 0)
+    for chosen, face, text in ((used & seen, "black", name), (~used & seen, "white", f"{name}, signal region")):
         if chosen.any():
             axes.errorbar(
                 _centres(what)[chosen], what.data[chosen], yerr=(below[chosen], above[chosen]), fmt="o", color="black",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,6 +38,11 @@ __all__ = [
     "members",
     "strategies",
 ]
+
+
+def _masked(options: Mapping[str, Any]) -> str:
+    """Masked windows in words; empty where there are none."""
+    return ", ".join(f"{number(low)} to {number(high)}" for low, high in options.get("masked", ()))
 
 
 def _event_facts(counts: EventCounts) -> list[tuple[str, str]]:
@@ -120,6 +125,8 @@ def measurement_lines(what: Measurement) -> list[str]:
     """The same, of which the page of a run makes its tables."""
     lines = [f"HI-SIGMA measurement of {what.poi}", "=" * (24 + len(what.poi))]
     lines += section("Events", aligned(_event_facts(what.n_events)))
+    if masked := _masked(what.options):
+        lines.append(f"  masked: {masked}, where nothing was looked at; all numbers are of the masses beside")
     lines += section("Result", listing(_result_facts(what)))
     parameters = [(name, pair(p.value, p.error)) for name, p in what.parameters.items()]
     lines += section("Fitted parameters", listing(parameters))
@@ -167,6 +174,8 @@ def blind_lines(what: BlindMeasurement) -> list[str]:
     events += [("signal simulation", number(counts.signal_simulation))]
     events += [("sideband training", number(counts.sideband_training))]
     lines += section("Events", aligned(events))
+    if masked := _masked(what.options):
+        lines.append(f"  masked: {masked}, which stays closed; all numbers are of the masses beside")
     head = ["signal", "events", "value", "error", "Z", "stat. error", "average's Z", "mass-only error", "its Z"]
     numbers = zip(
         *(

@@ -81,6 +81,7 @@ class ShapeFit(Result):
         curve_error: Its error from the covariance, shape (k,).
         closed: Part of the mass that is not the component's alone: its points are shown open and do not count in the
             chi2.
+        masked: Windows of the mass without events, where the shape is zero.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/shape-fit/1"
@@ -97,6 +98,7 @@ class ShapeFit(Result):
     curve: JsonArray
     curve_error: JsonArray
     closed: tuple[float, float] | None = None
+    masked: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)

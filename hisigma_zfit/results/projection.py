@@ -62,6 +62,8 @@ class Projection(Result):
         outside: Sums of weights of the data below and above the edges; None where they were not counted.
         model_outside: Events that the model expects there.
         chi2: Data against model, by what the covariance of the fit leaves; None where it was not propagated.
+        masked: Windows of the mass without data or model, if it is the mass that is shown.
+        region: The signal region, to be told from these; None where nothing is masked.
     """
 
     schema: ClassVar[str] = "hisigma-zfit/projection/1"
@@ -79,6 +81,8 @@ class Projection(Result):
     outside: tuple[float, float] | None = None
     model_outside: tuple[float, float] | None = None
     chi2: Chi2 | None = None
+    masked: tuple[tuple[float, float], ...] = ()
+    region: tuple[float, float] | None = None
 
     @classmethod
     def of(

@@ -166,7 +166,12 @@ class _Writer:
         summands, coefficients = [], []
         for component in content["components"]:
             summands.append(f"{component['name']}{end}_mass")
-            self.distributions.append(self._shape(summands[-1], component, mass, (lower, upper)))
+            shape = self._shape(summands[-1], component, mass, (lower, upper))
+            if "masked" in content["mass"]:  # no words for that: a shape of its own name, which nobody misreads
+                self.distributions.append({**shape, "name": f"{summands[-1]}_whole"})
+                shape = {"name": summands[-1], "type": f"{_KEY}:masked", "x": mass, "of": f"{summands[-1]}_whole"}
+                shape["windows"] = content["mass"]["masked"]
+            self.distributions.append(shape)
             coefficients.append(self._size(component["yield"]))
         whole = {"type": "mixture_dist", "summands": summands, "coefficients": coefficients, "extended": True}
         self.distributions.append({"name": f"model{end}", **whole})

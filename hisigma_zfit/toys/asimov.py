@@ -128,6 +128,11 @@ class ImportanceSample:
                 lost += float(w[~keep].sum())
                 categories.append(category.take(keep))
                 weights.append(w[keep])
+            if not any(w.size for w in weights):
+                raise FitError(
+                    f"nothing to expect at {poi or 'the hypothesis'}: no event has a density without signal there; "
+                    "give the parameters of the background limits, or more events"
+                )
             if lost:
                 _log.log(
                     logging.WARNING if lost > _WORTH_A_WARNING else logging.INFO,
@@ -151,7 +156,10 @@ def _calibrated(asimov: AsimovSet, free: npt.NDArray[np.intp]) -> AsimovSet:
     steps = np.where(curvature > 0.0, 1e-3 / np.sqrt(np.maximum(curvature, 1e-300)), 1e-3)
     scores = [category.score(parameters, theta, steps, free) for category in asimov.sample.categories]
     total = sum(float(w.sum()) for w in weights)
-    spread = np.sqrt(sum(t**2 @ w for t, w in zip(scores, weights, strict=True)) / total)
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # of densities that are next to nothing; told below, if it matters
+        spread = np.sqrt(sum(t**2 @ w for t, w in zip(scores, weights, strict=True)) / total)
     cut = [np.clip(t, -_LARGEST * spread[:, None], _LARGEST * spread[:, None]) for t in scores]
     for _ in range(10):
         matrix = np.asarray(sum((h * w) @ t.T for h, t, w in zip(cut, scores, weights, strict=True)))

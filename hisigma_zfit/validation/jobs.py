@@ -67,6 +67,7 @@ def train_reference(material: Material, checkpoints: Callable[[str], Path]) -> t
         Sample(replace(material.training, region=options.region, mass=options.mass), {}),
         Sample(material.signal, {}),
         {},
+        windows=options.masked_windows,
     )
     require_learnable(inputs)
     densities = train(inputs, options, value=options.value, checkpoints=checkpoints)

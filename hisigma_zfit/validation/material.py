@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hisigma_zfit.data import Dataset, SignalRegion
+from hisigma_zfit.data.region import in_any
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.streams import Purpose, hashed_uniform, stream
 from hisigma_zfit.measurement.inputs import Inputs, Sample
@@ -132,8 +133,9 @@ def collect(inputs: Inputs, options: MeasureOptions, *, seed: int) -> Material:
         sidebands=sidebands,
         more=everything.select(everything.identity >= inputs.data.report.n_read, reason="data"),
         signal=signal.select(kept, reason="kept for injection"),
-        reserve=signal.select(~kept, reason="kept for training"),
-        shape=SidebandShape.fit(sidebands[options.mass], options.range, options.signal_region),
+        # what is injected is counted where it is fitted
+        reserve=inputs.fitted(signal.select(~kept, reason="kept for training")),
+        shape=SidebandShape.fit(sidebands[options.mass], options.range, options.signal_region, options.masked_windows),
     )
 
 
@@ -170,6 +172,7 @@ def _window(material: Material, job: Job, background: ConditionalFlow) -> Modifi
         Sample(replace(outside, region=window, mass=mass), {}),
         Sample(moved, {}),
         {},
+        windows=options.masked_windows,
     )
     return Modified(inputs, 0, 0)
 
@@ -201,6 +204,7 @@ def _injected(material: Material, job: Job, background: ConditionalFlow) -> Modi
         Sample(replace(_joined(*training), region=options.region, mass=mass), {}),
         Sample(material.signal, {}),
         {},
+        windows=options.masked_windows,
     )
     return Modified(inputs, len(signal), 0 if leaked is None else len(leaked))
 
@@ -235,7 +239,9 @@ def _pseudo_events(
     *,
     first: int,
 ) -> Dataset:
-    return _events(material.options, material.shape.sample(n, rng, within), background, rng, first=first)
+    masses = material.shape.sample(n, rng, within)
+    masses = masses[~in_any(masses, material.options.masked_windows)]
+    return _events(material.options, masses, background, rng, first=first)
 
 
 def _events(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hisigma_zfit.data.memory import mounted
+from hisigma_zfit.data.region import beside
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.elsewhere import trained_elsewhere
 from hisigma_zfit.measurement.in_memory import with_addresses
@@ -195,11 +196,11 @@ def _summary(
 
 
 def _spectrum(material: Material) -> Spectrum:
-    """Masses of the sidebands in bins of about one size, which end at the signal region."""
+    """Masses of the sidebands in bins of about one size, which end at the signal region and at masked windows."""
     options = material.options
-    (low, high), (first, last) = options.range, options.signal_region
+    low, high = options.range
     masses, edges = material.sidebands[options.mass], []
-    for side in ((low, first), (last, high)):
+    for side in beside(low, high, (options.region, *options.masked_windows)):
         grid = np.linspace(*side, max(round(_BINS * (side[1] - side[0]) / (high - low)), 1) + 1)
         edges.append(np.stack([grid[:-1], grid[1:]], axis=1))
     bins = np.concatenate(edges)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hisigma_zfit.data import SignalRegion
+from hisigma_zfit.data.region import beside
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.learn.streams import Purpose, seed_for
 
@@ -70,25 +72,32 @@ class Job:
     partner: str = ""
 
 
-def place_windows(mass_range: Window, region: Window, n: int) -> tuple[Window, ...]:
+def place_windows(mass_range: Window, region: Window, n: int, masked: Sequence[Window] = ()) -> tuple[Window, ...]:
     """Pseudo-signal regions in both sidebands, from low to high masses, that share no event.
 
     Each sideband of length L holds k of them, as wide as the signal region but at most L / (k + 1), with gaps of one
     size before, between and behind them: the training sees events on both sides of every window.  Each sideband gets
-    one, and every further one goes where it can be widest.
+    one, and every further one goes where it can be widest.  Masked windows make more sidebands of the two, of which
+    the longest below and the longest above the signal region get one.
 
     Args:
         mass_range: Range of the mass.
         region: The signal region.
         n: How many, two at least.
+        masked: Masked windows.
     """
-    sides = ((mass_range[0], region[0]), (region[1], mass_range[1]))
+    sides = beside(*mass_range, [SignalRegion(*own) for own in (region, *masked)])
     lengths = [high - low for low, high in sides]
-    counts = [1, 1]
+    counts = [0] * len(sides)
+    for wanted in (True, False):  # below and above the region
+        own = [k for k, (low, _) in enumerate(sides) if (low < region[0]) == wanted]
+        counts[max(own, key=lengths.__getitem__)] = 1
     for _ in range(n - 2):
         counts[int(np.argmax([length / (count + 2) for length, count in zip(lengths, counts, strict=True)]))] += 1
     windows = []
     for (low, high), count in zip(sides, counts, strict=True):
+        if not count:
+            continue
         width = min(region[1] - region[0], (high - low) / (count + 1))
         gap = (high - low - count * width) / (count + 1)
         windows += [(start := low + gap + k * (width + gap), start + width) for k in range(count)]
@@ -107,7 +116,7 @@ def make_plan(options: ValidateOptions, masses: Array, *, leaks: bool) -> tuple[
     Raises:
         InputError: A window has fewer than 20 events of the data.
     """
-    windows = place_windows(options.range, options.signal_region, options.windows)
+    windows = place_windows(options.range, options.signal_region, options.windows, options.masked)
     inside = [int(np.sum((masses >= low) & (masses < high))) for low, high in windows]
     if min(inside) < MIN_INSIDE:
         low, high = windows[int(np.argmin(inside))]

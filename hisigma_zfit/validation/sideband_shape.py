@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from hisigma_zfit.data import SignalRegion
+from hisigma_zfit.data.region import beside
 from hisigma_zfit.errors import FitError
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ class SidebandShape:
         p1: Slope.
         p2: Curvature.
         n_outside: Events in the sidebands.
+        masked: Other windows that took no part.
     """
 
     mass_range: tuple[float, float]
@@ -35,10 +38,17 @@ class SidebandShape:
     p1: float
     p2: float
     n_outside: int
+    masked: tuple[SignalRegion, ...] = ()
 
     @classmethod
-    def fit(cls, masses: Array, mass_range: tuple[float, float], region: tuple[float, float]) -> Self:
-        """Maximum likelihood of the masses outside of the signal region, shape (n,).
+    def fit(
+        cls,
+        masses: Array,
+        mass_range: tuple[float, float],
+        region: tuple[float, float],
+        masked: tuple[SignalRegion, ...] = (),
+    ) -> Self:
+        """Maximum likelihood of the masses outside of the signal region and of masked windows, shape (n,).
 
         The likelihood of an exponential family has one maximum, which Newton's steps find: its gradient is the mean of
         (-t, t^2) in the data less that in the density, its Hessian the covariance of these.
@@ -51,7 +61,7 @@ class SidebandShape:
         wanted = np.array([-t.mean(), np.mean(t**2)])
         parameters = np.zeros(2)
         for _ in range(100):
-            shape = cls(mass_range, region, float(parameters[0]), float(parameters[1]), len(masses))
+            shape = cls(mass_range, region, float(parameters[0]), float(parameters[1]), len(masses), masked)
             mean, covariance = shape._moments()
             step = np.linalg.solve(covariance, wanted - mean)
             if np.abs(step).max() < 1e-10:
@@ -60,8 +70,8 @@ class SidebandShape:
         raise FitError("the mass shape of the sidebands could not be fitted; check range and signal region")
 
     @property
-    def _sides(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        return (self.mass_range[0], self.region[0]), (self.region[1], self.mass_range[1])
+    def _sides(self) -> tuple[tuple[float, float], ...]:
+        return beside(*self.mass_range, (SignalRegion(*self.region), *self.masked))
 
     def _height(self, m: Array) -> Array:
         low, high = self.mass_range

@@ -18,7 +18,7 @@ STUDY = (
     *("five_datasets", "strategies", "systematics", "closure", "nuisances", "resonant", "coupling", "variants"),
     "preselection",
 )
-FIGURES = ("figure1", "figure2", "figure3", "figure4", "figure7", "figure8", "figure9")
+FIGURES = ("figure1", "figure2", "figure3", "figure4", "figure7", "figure8", "figure9", "growth", "speed")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from scipy import stats
 from scipy.special import ndtr
 
 from hisigma_zfit.density.base import config_from_json
+from hisigma_zfit.density.circles import draw_angle, log_circle_density
 from hisigma_zfit.density.diagnostics import closure
 from hisigma_zfit.density.gaussianised import Gaussianised
 from hisigma_zfit.density.kinded import SMALLEST, KindedSplineConfig, for_kinds
@@ -43,7 +44,7 @@ def made(*, strength, seed=1):
     config = for_kinds(SMALL, FOUND, 4000)
     assert isinstance(config, KindedSplineConfig)
     rng = np.random.default_rng(seed)
-    parameters = config.with_shares(np.stack([config.init(rng, 3) for _ in range(2)]), transform.shares)
+    parameters = config.with_shares(np.stack([config.init(rng, 3) for _ in range(2)]), transform)
     parameters = parameters + strength * rng.normal(size=parameters.shape)
     return TrainedFlow(config, transform, MassScale(125.0, 25.0), parameters.astype(np.float32), given="m")
 
@@ -192,6 +193,41 @@ def test_periodic_splines_are_a_partition_of_one_and_their_description_draws_the
     drawn = ((3 + steps) / 7) % 1
     levels = np.append(0.0, np.cumsum(basis[:-1, 3]) / 1000)
     assert stats.kstest(drawn, lambda v: np.interp(v, u, levels)).pvalue > 1e-6
+
+
+def test_the_map_of_a_circle_has_its_slope_and_draws_its_density():
+    """Kolmogorov-Smirnov, wrong once in a million times."""
+    rng = np.random.default_rng(16)
+    outputs = rng.normal(size=9)
+    outputs[-2:] = -3.0, 2.0
+    u = np.linspace(0.0, 1.0, 4001)
+    one = tf.constant(np.tile(outputs[None, :, None], (1, 1, len(u))))
+    density = np.exp(np.asarray(log_circle_density(one, tf.constant(u)))[0])
+    assert np.trapezoid(density, u) == pytest.approx(1.0, abs=1e-5)
+    assert density[0] == pytest.approx(density[-1])
+    choice, simplex = rng.random(20_000), rng.dirichlet(np.ones(5), 20_000)
+    drawn = draw_angle(*map(tf.constant, (np.tile(outputs, (20_000, 1)), choice, simplex)))
+    levels = np.append(0.0, np.cumsum(0.5 * (density[1:] + density[:-1]))) / 4000
+    assert stats.kstest(np.asarray(drawn), lambda v: np.interp(v, u, levels)).pvalue > 1e-6
+
+
+def test_a_circle_that_was_cut_has_the_density_of_a_line():
+    kind = FeatureKind.parse("periodic:0:360", name="f")
+    angle = (180 + np.random.default_rng(17).normal(0, 20, (2000, 1))) % 360
+    angle[:2, 0] = 1.0, 359.0  # the feature goes around
+    support = infer_support(angle[:, 0], name="f", kind=kind)
+    transform = fit_transform(angle, ("f",), supports=(support,), weights=np.ones(2000), kinds=(kind,))
+    config = for_kinds(SMALL, (kind,), 2000, (support,))
+    assert isinstance(config, KindedSplineConfig)
+    assert config.periodic == (False,)
+    start = config.with_shares(config.init(np.random.default_rng(1), 1)[None], transform)
+    flow = TrainedFlow(config, transform, MassScale(125.0, 25.0), start, given="m")
+    x = np.linspace(0.0, 360.0, 20_001)[:, None]
+    density = np.exp(flow.log_prob_array(x, MASS))
+    assert np.trapezoid(density, x[:, 0]) == pytest.approx(1.0, abs=2e-3)
+    assert density[5000] < 1e-3 * density[10_000]
+    sample = flow.sample(np.full(2000, MASS), seed=1)
+    assert ((sample >= 0) & (sample <= 360)).all()
 
 
 @pytest.mark.slow

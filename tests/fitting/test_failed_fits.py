@@ -8,7 +8,7 @@ import counting
 import numpy as np
 import pytest
 
-from hisigma_zfit.errors import FitError
+from hisigma_zfit.errors import FitError, NoMaximumError
 from hisigma_zfit.fitting.limits import AsimovCurve, bounded_t, cls_limit
 from hisigma_zfit.fitting.newton import Status, minimise
 from hisigma_zfit.fitting.profiler import Profiler
@@ -202,6 +202,45 @@ def test_where_a_fit_fails_the_search_goes_nearer(step):
     assert found == pytest.approx(np.copysign(2.0, step), abs=1e-3)
     with pytest.raises(FitError, match="no fit here"):
         find_crossing(t, 36.0, best=0.0, step=step, limit=np.copysign(np.inf, step), name="x")
+
+
+def test_all_searches_go_outwards_in_the_same_way():
+    from hisigma_zfit.fitting.crossings import bracket
+
+    asked = []
+
+    def excess(value):
+        asked.append(value)
+        if value > 5.0:
+            raise FitError("no fit here")
+        return value - 3.9
+
+    assert bracket(excess, 0.0, 8.0, missed="nothing below") == (2.0, 4.0)
+    assert asked == [8.0, 2.0, 4.0]  # nearer where a fit fails, and on with the shorter step
+    assert bracket(lambda value: -value - 9.0, 1.0, -4.0, missed="", limit=-11.0) == (-7.0, -11.0)
+    assert bracket(lambda value: -1.0, 1.0, 4.0, missed="", limit=6.0) == (6.0, 6.0)
+    inner, outer = bracket(lambda value: value - 1e4, 0.0, 1.0, missed="")
+    assert inner < 1e4 <= outer < 1.3 * inner  # steps grow where a width was foreseen that is none
+    with pytest.raises(FitError, match="nothing below 156532; check that the data constrain it"):
+        bracket(lambda value: -1.0, 0.0, 1.0, missed="nothing below")
+
+
+def test_a_fit_without_a_maximum_is_told_from_one_that_got_stuck():
+    class Falling(Broken):
+        """Above x = 2 -log L falls for ever with y, which the fit from the best place does not see."""
+
+        def evaluate(self, theta):
+            x, y, z = theta
+            here = super().evaluate(theta)
+            if x <= 2.0 or y < 0.25:
+                return here
+            return Evaluation(-y, np.array([x - 1.0, -1.0, z]), np.diag([1.0, 1e-12, 1.0]))
+
+    profiler = Profiler(Falling(), "x")
+    with pytest.raises(NoMaximumError, match=r"the fit with x = 2.5 .* y runs to \+inf"):
+        profiler.at(2.5)
+    with pytest.raises(NoMaximumError, match="y runs to"):
+        profiler.crossing(4.0, upwards=True)
 
 
 def test_limits_do_without_a_parabola():

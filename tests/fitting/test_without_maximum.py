@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from hisigma_zfit.density.flows import DistributionFlow
 from hisigma_zfit.errors import FitError, NoMaximumError
+from hisigma_zfit.fitting import newton
 from hisigma_zfit.fitting.limits import cls_limit
 from hisigma_zfit.fitting.minimizer import fit
 from hisigma_zfit.fitting.profiler import Profiler
@@ -21,7 +22,7 @@ from hisigma_zfit.likelihood.nll import ExtendedNLL
 from hisigma_zfit.likelihood.protocol import PlainParameter
 from hisigma_zfit.model.compose import signal_plus_background
 from hisigma_zfit.model.pdfs import FlowProductPDF
-from hisigma_zfit.model.shapes import evaluate
+from hisigma_zfit.model.shapes import ExpQuadratic, evaluate
 
 
 class TwoComponents:
@@ -158,3 +159,56 @@ def test_a_fit_at_a_limit_and_one_far_below_zero_say_so(caplog):
     empty = TwoComponents(np.ones(50), np.ones(50), background_floats=False, start=(0.0, 100.0))
     assert fit(empty).values["s"] == pytest.approx(-50.0, abs=1e-4)
     assert "s = -50 +- 7.1 is 7.1 errors below zero" in caplog.text
+
+
+def masses(*values):
+    """The model of a peak over a falling shape, whose two parameters float without limits, for a few masses."""
+    falling = ExpQuadratic(models.mass_space(), zfit.Parameter("p1", 1.0), zfit.Parameter("p2", 0.0))
+    model = models.model(n_sig=0.0, n_bkg=float(len(values)), mass=falling).mass_only()
+    data = zfit.Data.from_numpy(obs=models.mass_space(), array=np.array(values)[:, None])
+    loss = ExtendedNLL(model, data)
+    return loss, [str(p.name) for p in loss.parameters]
+
+
+def narrower(loss, names, at, size):
+    """All parameters with the falling shape a peak at one place: exp(-size (t - at)^2)."""
+    theta = loss.theta()
+    theta[names.index("p1")], theta[names.index("p2")] = -2.0 * size * at, -size
+    return theta
+
+
+def test_a_shape_that_narrows_onto_the_only_event_has_no_maximum():
+    loss, names = masses(150.0)
+    # the proof: the integral is sqrt(pi / size), so that the density of the event grows by the root of ten a decade
+    values = [loss.evaluator().value(narrower(loss, names, 60.0 / 90.0, size)) for size in (1e3, 1e4, 1e5)]
+    assert -np.diff(values) == pytest.approx(0.5 * np.log(10.0), rel=1e-3)
+    for ask in (fit, lambda loss: interval(loss, "n_sig"), lambda loss: discovery(loss, "n_sig")):
+        with pytest.raises(NoMaximumError, match="the likelihood has no maximum"):
+            ask(loss)
+
+
+def test_a_shape_that_narrows_onto_the_event_that_is_no_signal_has_no_maximum():
+    """Two events, one of them at the peak: with a signal of two the background is the other event's alone."""
+    loss, names = masses(125.0, 150.0)
+    values = []
+    for size in (1e4, 1e5, 1e6):
+        theta = narrower(loss, names, 60.0 / 90.0, size)
+        theta[names.index("n_sig")], theta[names.index("n_bkg")] = 2.0, 1.0
+        values.append(loss.evaluator().value(theta))
+    assert -np.diff(values) == pytest.approx(0.5 * np.log(10.0), rel=1e-3)
+    with pytest.raises(NoMaximumError, match="no maximum, p1 runs to -inf and p2 runs to -inf; give p1 a limit"):
+        cls_limit([Profiler(loss, "n_sig")], np.zeros(1), cl=0.95, asimov=lambda s: 2.0 * s)
+
+
+def test_a_search_that_takes_many_steps_has_its_minimum_all_the_same():
+    """Newton's steps double a yield that starts at one, twenty times here: it went a million times as far."""
+    evaluator = TwoComponents(np.ones(1), np.ones(1))
+    evaluator.evaluate = lambda theta: Evaluation(
+        theta[0] - 5e6 * np.log(theta[0]), np.array([1.0 - 5e6 / theta[0], 0.0]), np.diag([5e6 / theta[0] ** 2, 0.0])
+    )
+    found = newton.minimise(evaluator, np.array([1.0, 0.0]), [0])
+    assert found.status is newton.Status.CONVERGED
+    assert found.iterations > 20
+    assert found.theta[0] == pytest.approx(5e6)
+    stopped = newton.minimise(evaluator, np.array([1.0, 0.0]), [0], max_iterations=12)
+    assert stopped.status is newton.Status.NOT_CONVERGED

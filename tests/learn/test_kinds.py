@@ -1,10 +1,13 @@
 """Kinds of features in words, what they find in events, and the map to places that follows from them."""
 
+import json
+
 import numpy as np
 import pytest
 from kinded_world import KINDS, NAMES, World
 
 from hisigma_zfit.errors import InputError
+from hisigma_zfit.learn.circles import binned, spline_shares
 from hisigma_zfit.learn.dependence import require_independent
 from hisigma_zfit.learn.kinded_transform import (
     ATOM,
@@ -12,6 +15,7 @@ from hisigma_zfit.learn.kinded_transform import (
     dequantised,
     fit_transform,
     infer_support,
+    on_circle,
     transform_from_json,
 )
 from hisigma_zfit.learn.kinds import FeatureKind, advice, resolve_kinds
@@ -112,8 +116,13 @@ def test_places_and_back(transform):
     at = places >= ATOM
     assert ((places[~at] >= 0) & (places[~at] <= 1)).all()
     # what is beside the atoms is uniform, whatever the share of the atoms
-    for j in (0, 2, 3):
+    for j in (0, 2):
         np.testing.assert_allclose(np.sort(places[~at[:, j], j]), np.linspace(0, 1, (~at[:, j]).sum()), atol=0.02)
+    # the coordinate of an angle leaves half of its length to the angle itself
+    order = np.argsort(X[~at[:, 3], 3])
+    angle, place = X[~at[:, 3], 3][order], places[~at[:, 3], 3][order]
+    expected = 0.5 * np.linspace(0, 1, len(angle)) + 0.5 * (angle / (2 * np.pi) + 0.5)
+    np.testing.assert_allclose(place, expected, atol=0.02)
     back = transform.inverse(places)
     np.testing.assert_array_equal(back[at], X[at])
     np.testing.assert_allclose(back, X, rtol=1e-9, atol=1e-9)
@@ -156,6 +165,44 @@ def test_nothing_is_to_be_seen_where_a_circle_is_cut(transform):
     places, log_jacobian = transform.forward(x)
     np.testing.assert_allclose(np.cos(2 * np.pi * places[:, 3]), 1.0, atol=1e-9)
     np.testing.assert_allclose(log_jacobian, log_jacobian[0], atol=1e-5)
+
+
+def narrow(n=N, seed=4):
+    """Angles around pi that never come near 0."""
+    angle = np.pi + np.random.default_rng(seed).vonmises(0.0, 20.0, n)
+    return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+def test_a_circle_is_cut_where_no_event_is_and_nowhere_else():
+    angle, kind = narrow(), FeatureKind.parse(f"periodic:{-np.pi!r}:{np.pi!r}", name="f")
+    assert kind.circle is not None
+    support = infer_support(angle, name="f", kind=kind)
+    assert abs(support.lower) < 0.3
+    assert support.upper - support.lower == pytest.approx(2 * np.pi)
+    assert support.lower_tail
+    assert support.upper_tail
+    assert not on_circle(kind, support)
+    found = fit_transform(angle[:, None], ("f",), supports=(support,), weights=np.ones(N), kinds=(kind,))
+    again = transform_from_json(json.loads(json.dumps(found.to_json())))
+    for transform in (found, again):
+        places = transform.forward(angle[:, None])[0]
+        np.testing.assert_allclose(np.sort(places[:, 0]), np.linspace(0, 1, N), atol=0.02)
+        np.testing.assert_allclose(transform.inverse(places)[:, 0], angle, atol=1e-6)
+        np.testing.assert_array_equal(transform.inside([[-3.2], [-3.1], [3.1], [3.2]]), [False, True, True, False])
+        np.testing.assert_array_equal(transform.tables.limits, [[-np.pi, np.pi]])
+    # as many angles all around as make a fiftieth of the uniform density are enough not to
+    around = np.random.default_rng(5).uniform(-np.pi, np.pi, N // 10)
+    support = infer_support(np.append(angle, around), name="f", kind=kind)
+    assert on_circle(kind, support)
+
+
+def test_shares_of_splines_are_the_likeliest():
+    rng = np.random.default_rng(6)
+    truth = np.array([0.3, 0.1, 0.05, 0.05, 0.2, 0.3])
+    places = (rng.choice(6, p=truth, size=20_000) + rng.dirichlet(np.ones(5), 20_000) @ np.arange(-2, 3)) / 6 % 1.0
+    events = binned(places, np.full(20_000, 3.0))
+    assert events.sum() == pytest.approx(20_000)
+    np.testing.assert_allclose(spline_shares(events, 6), truth, atol=0.05)
 
 
 def test_atoms_are_found_in_single_precision():

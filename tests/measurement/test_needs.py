@@ -54,5 +54,14 @@ def test_what_would_not_fit_is_refused_before_it_is_trained(monkeypatch):
     assert said == [needs_of(inputs(1000, 2000), ONE).memory]
 
 
+def test_what_will_be_trained_is_said_first(monkeypatch):
+    said = []
+    monkeypatch.setattr(preparation, "require_room", lambda memory, disk: "there is room")
+    settings = SimpleNamespace(members=3, bootstraps=5)
+    preparation.say_needs(inputs(1000, 2000), settings, SimpleNamespace(say=said.append))
+    trained = "to train: background (2,000 events), signal (100 events); members 3, bootstraps 5"
+    assert said == [trained, "there is room"]
+
+
 def refuse():
     raise InputError("too small")

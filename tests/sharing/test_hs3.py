@@ -186,3 +186,15 @@ def test_what_cannot_be_written_or_read_is_told():
     del lacking["parameter_points"]
     with pytest.raises(InputError, match="without a part"):
         contents(lacking)
+
+
+def test_masked_windows_survive_and_are_no_shape_that_a_reader_of_the_standard_knows():
+    peak = component("signal", "n_sig", "Gauss", mu="mu", sigma="sigma")
+    content = model(peak, mu=parameter(125.0), sigma=parameter(2.0), n_sig=parameter(3.0))
+    content["mass"]["masked"] = [[140.0, 150.0]]
+    written = document({"": content}, versions={}, densities={})
+    assert contents(json.loads(json.dumps(written))) == {"": content}
+    known = {own["name"]: own for own in written["distributions"]}
+    assert known["signal_mass"]["type"] == "hisigma_zfit:masked"
+    assert known["signal_mass"]["windows"] == [[140.0, 150.0]]
+    assert known[known["signal_mass"]["of"]]["type"] == "gaussian_dist"

@@ -295,6 +295,9 @@ def test_wrong_input_is_named():
     theta[index(loss, "s")] = -60.0
     with pytest.raises(FitError, match="not positive everywhere at s = -60"):
         sample.asimov(theta)
+    theta[index(loss, "s")] = theta[index(loss, "b")] = 0.0
+    with pytest.raises(FitError, match="nothing to expect at s: no event has a density without signal"):
+        sample.asimov(theta, poi="s")
 
 
 def test_failed_toys_are_counted(monkeypatch, caplog):
