@@ -37,7 +37,7 @@ class CountedStages(Stages):
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        profile = None if self.profiles is None else cProfile.Profile()
+        profile = None if self.profiles is None else cProfile.Profile(time.process_time)
         start = time.process_time()
         with super().__call__(name), nullcontext() if profile is None else profile:
             yield

@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zfit
 
+from hisigma_zfit.density.base import ConditionalFlow
 from hisigma_zfit.density.ensemble import EnsembleFlow
+from hisigma_zfit.density.flows import RegionFlow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.fitting.profiler import Profiler
 from hisigma_zfit.inference.unseen import Hypothesis, Taught, share_inside, unseen_yield
@@ -36,7 +38,9 @@ from hisigma_zfit.model.uncertain_yields import LogNormalYield, shifted_yield
 from hisigma_zfit.toys.proposal import parameters_restored
 
 if TYPE_CHECKING:
-    from hisigma_zfit.density.flows import ConditionalFlow
+    import numpy.typing as npt
+
+    from hisigma_zfit.arrays import Array, Mask
     from hisigma_zfit.model.compose import SignalPlusBackground
 
 __all__ = [
@@ -197,7 +201,43 @@ def _others(
 
 
 def _fit(models: list[SignalPlusBackground], datasets: list[Any], constraints: Any) -> Profiler:
-    return Profiler(ExtendedNLL(models, datasets, constraints=constraints), str(models[0].poi.name))
+    quick = [_without_sidebands(model) for model in models]
+    return Profiler(ExtendedNLL(quick, datasets, constraints=constraints), str(models[0].poi.name))
+
+
+def _without_sidebands(model: SignalPlusBackground) -> SignalPlusBackground:
+    """The same likelihood up to a constant, for which no features are evaluated where only the mass counts."""
+    if model.sidebands != "mass-only" or model.region is None:
+        return model
+    main = next(c for c in model.components if not c.is_signal)
+    flow = RegionFlow(inside=main.pdf.flow, outside=_Shared(main.pdf.flow), region=model.region)
+    return model.with_flows({main.name: flow})
+
+
+class _Shared(ConditionalFlow):
+    """Stands for a density that all components have in common, which decides nothing: log p is 0 for any of them."""
+
+    def __init__(self, flow: ConditionalFlow) -> None:
+        self._flow = flow
+        self.features, self.given, self.signal_region = flow.features, flow.given, flow.signal_region
+
+    def log_prob(self, x: Any, m: Any) -> Any:
+        del x
+        return 0.0 * m
+
+    def log_prob_array(self, x: npt.ArrayLike, m: npt.ArrayLike) -> Array:
+        del m
+        return np.zeros(len(np.asarray(x)))
+
+    def sample(self, m: npt.ArrayLike, *, seed: int) -> Array:
+        return self._flow.sample(m, seed=seed)
+
+    @property
+    def domain(self) -> Array:
+        return self._flow.domain
+
+    def inside(self, x: npt.ArrayLike, m: npt.ArrayLike | None = None) -> Mask:
+        return self._flow.inside(x, m)
 
 
 def training_error(redrawn: Sequence[Profiler]) -> float:

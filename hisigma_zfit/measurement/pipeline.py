@@ -177,6 +177,8 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     """All seven steps."""
     prepared = prepare(settings, run, stages)
     # only now: these import TensorFlow, which a mistake in the files need not wait for
+    from threadpoolctl import threadpool_limits
+
     from hisigma_zfit.fitting.minimizer import fit_physical
     from hisigma_zfit.likelihood.nll import ExtendedNLL
     from hisigma_zfit.measurement.answers import ask, bootstrap_fits, others_of, with_training
@@ -187,10 +189,11 @@ def _results(settings: MeasureOptions, identity: Identity, run: RunFolder, stage
     from hisigma_zfit.model.stored import save_model
 
     inputs, densities = prepared.inputs, prepared.densities
-    with stages("score"):
+    # products of vectors: a second thread waits for a core longer than it works
+    with stages("score"), threadpool_limits(1, user_api="blas"):
         models, data = prepared.models(), prepared.data()
         checks = closure(inputs, densities, seed=settings.seed)
-    with stages("fit"):
+    with stages("fit"), threadpool_limits(1, user_api="blas"):
         shapes = best_first(falling_choices(models, inputs, settings), data, settings.poi)
         composed = list(shapes[0].models)
         members = bootstrap_fits(composed, data, settings)

@@ -77,7 +77,8 @@ def fit_double_crystal_ball(
     weights = weights / weights.mean()  # Minuit stops at a distance from the minimum that is the same for all scales
 
     def loss(values: Array) -> float:
-        return float(-(weights @ log_double_crystal_ball(m, tuple(values), limits)))
+        logs = log_double_crystal_ball(m, tuple(values), limits)
+        return -float(np.multiply(logs, weights, out=logs).sum())
 
     minuit = Minuit(loss, [start[name][0] for name in PARAMETERS], name=PARAMETERS)
     minuit.errordef = Minuit.LIKELIHOOD

@@ -56,13 +56,23 @@ class ModelSample:
     masked: tuple[SignalRegion, ...] = ()
     region: SignalRegion | None = None
 
-    @cached_property
+    @property
     def score(self) -> dict[str, Array]:
         """Log density ratio p_s(x'|m) / p_b(x'|m) of each component's events and of "data"; made when first needed."""
-        return {
-            name: _score(*self.densities, sample, self.mass)
-            for name, sample in {"data": self.data, **self.columns}.items()
-        }
+        return self._score_in(None)
+
+    @cached_property
+    def _scores(self) -> dict[SignalRegion | None, dict[str, Array]]:
+        return {}
+
+    def _score_in(self, region: SignalRegion | None) -> dict[str, Array]:
+        """The same with -inf outside of a region of masses, where densities need not be evaluated."""
+        if region not in self._scores:
+            self._scores[region] = {
+                name: _score(*self.densities, sample, self.mass, region)
+                for name, sample in {"data": self.data, **self.columns}.items()
+            }
+        return self._scores[region]
 
     def project(
         self,
@@ -140,8 +150,9 @@ class ModelSample:
         }
         if efficiency is not None:
             reference = self.signal[0]
-            threshold = np.quantile(self.score[reference][masks[reference]], 1.0 - efficiency)
-            masks = {name: mask & (self.score[name] > threshold) for name, mask in masks.items()}
+            score = self._score_in(region)
+            threshold = np.quantile(score[reference][masks[reference]], 1.0 - efficiency)
+            masks = {name: mask & (score[name] > threshold) for name, mask in masks.items()}
         return masks
 
     def _far(self, observable: str, values: Array) -> list[float]:
@@ -269,11 +280,13 @@ def draw_model(
     )
 
 
-def _score(signal: Any, background: Any, columns: Mapping[str, Array], mass: str) -> Array:
-    x = np.stack([columns[name] for name in signal.features], axis=1)
-    m = columns[mass]
+def _score(signal: Any, background: Any, columns: Mapping[str, Array], mass: str, region: SignalRegion | None) -> Array:
+    inside = slice(None) if region is None else region.contains(columns[mass])
+    x = np.stack([columns[name][inside] for name in signal.features], axis=1)
+    m = columns[mass][inside]
+    score = np.full(len(columns[mass]), -np.inf)
     with np.errstate(invalid="ignore"):  # outside of both domains: -inf - -inf
-        score = signal.log_prob_array(x, m) - background.log_prob_array(x, m)
+        score[inside] = signal.log_prob_array(x, m) - background.log_prob_array(x, m)
     return np.asarray(np.nan_to_num(score, nan=-np.inf, neginf=-np.inf, posinf=np.inf))
 
 

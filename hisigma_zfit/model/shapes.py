@@ -17,7 +17,7 @@ import zfit.z.numpy as znp
 
 from hisigma_zfit.data.region import in_any
 from hisigma_zfit.errors import FitError, InputError
-from hisigma_zfit.model.crystal_ball import fit_double_crystal_ball
+from hisigma_zfit.model.crystal_ball import PARAMETERS, fit_double_crystal_ball, log_double_crystal_ball
 from hisigma_zfit.model.families import ExponentialFamily, quadrature
 from hisigma_zfit.zfit_internals import require_one_range
 
@@ -324,6 +324,12 @@ def parameter_names(shape: type[zfit.pdf.BasePDF]) -> list[str]:
 
 def evaluate(pdf: zfit.pdf.BasePDF, m: Array) -> Array:
     """Normalised density of a one-dimensional PDF at masses of shape (n,), without cutting on its limits."""
+    # zfit takes its norm operation by operation; a power of one has another integral
+    if type(pdf) is zfit.pdf.DoubleCB and pdf.norm == pdf.space:
+        values = tuple(float(pdf.params[name].value()) for name in PARAMETERS)
+        lower, upper = (float(np.squeeze(edge)) for edge in (pdf.space.v1.lower, pdf.space.v1.upper))
+        if np.isfinite(upper - lower) and 1.0 not in values[3::2]:
+            return np.exp(log_double_crystal_ball(m, values, (lower, upper)))
     sample = zfit.Data.from_tensor(obs=pdf.obs, tensor=tf.convert_to_tensor(m[:, None], tf.float64))
     return np.asarray(pdf.pdf(sample))
 

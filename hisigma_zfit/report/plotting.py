@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_bytes
 from hisigma_zfit.report.axes import dress_likelihood
+from hisigma_zfit.report.fonts import shared_fonts
 from hisigma_zfit.report.histograms import projection, pulls
 from hisigma_zfit.report.labels import component_label
 from hisigma_zfit.report.style import LABEL, finish, frame, styled
@@ -188,7 +189,7 @@ def save(figure: Figure, path_stem: str | Path) -> tuple[Path, Path]:
         ("png", {"Software": None}),
     ):
         buffer = io.BytesIO()
-        with styled():
+        with styled(), shared_fonts():
             figure.savefig(buffer, format=kind, metadata=metadata, dpi=100)
         path = stem.with_name(f"{stem.name}.{kind}")
         write_bytes(path, buffer.getvalue())

@@ -92,6 +92,17 @@ def hand_made(values, atoms=()):
     )
 
 
+def test_in_a_region_the_same_score_as_everywhere(fitted):
+    result, _ = fitted
+    sample = sample_model(result, n=2000, seed=3)
+    for name, mask in sample.selection(models.REGION, None).items():
+        masses = (sample.data if name == "data" else sample.columns[name])["m"]
+        np.testing.assert_array_equal(mask, models.REGION.contains(masses))
+        threshold = np.quantile(sample.score["signal"][models.REGION.contains(sample.columns["signal"]["m"])], 0.6)
+        chosen = sample.selection(models.REGION, 0.4)[name]
+        np.testing.assert_array_equal(chosen, mask & (sample.score[name] > threshold))
+
+
 def test_no_density_is_evaluated_unless_a_cut_asks_for_it():
     sample = hand_made(np.linspace(0.0, 1.0, 1000))
     shown = sample.project("x", region=models.REGION)
