@@ -62,7 +62,7 @@ class FlowConfig(abc.ABC):
     Attributes:
         kind: Name in ``flow.json`` and in the table of kinds.
         xla: Whether the graph of `log_prob` can be compiled by XLA.
-        fused: Whether its value alone needs no XLA, which takes seconds to compile, to be as fast.
+        fused: Whether its value alone is quick enough without XLA, which takes seconds to compile.
         learning_rate: Peak of the Adam learning rate.
     """
 
@@ -249,7 +249,7 @@ class ConditionalFlow(Shown, abc.ABC):
             InputError: The shapes do not fit this flow.
         """
         x, m = self.check(x, m)
-        return blockwise(self._compiled, x, m, block=BLOCK)
+        return blockwise(self._compiled, x, m, block=BLOCK, least=BLOCK // 32)
 
     def check(self, x: npt.ArrayLike, m: npt.ArrayLike) -> tuple[Array, Array]:
         """Convert x and m to float64 arrays of shapes (n, d) and (n,).
@@ -315,14 +315,14 @@ class ConditionalFlow(Shown, abc.ABC):
         raise NotImplementedError
 
 
-def blockwise(function: Callable[[Array, Array], tf.Tensor], x: Array, m: Array, *, block: int) -> Array:
-    """Evaluate `function` on blocks of at most `block` rows, padded so that few shapes are ever traced."""
+def blockwise(function: Callable[[Array, Array], tf.Tensor], x: Array, m: Array, *, block: int, least: int) -> Array:
+    """Evaluate `function` on blocks of `block` rows, or of `least` for what fits there: few shapes are ever traced."""
     out = np.empty(len(x))
     for start in range(0, len(x), block):
         rows = slice(start, min(start + block, len(x)))
         n = rows.stop - start
         # two sizes only: one for handfuls of events, one for everything else
-        size = block if n > block // 32 else max(block // 32, 1)
+        size = block if n > least else max(least, 1)
         padding = np.zeros(size - n, dtype=np.intp)
         index = np.concatenate([np.arange(start, rows.stop), start + padding])
         out[rows] = np.asarray(function(x[index], m[index]))[:n]

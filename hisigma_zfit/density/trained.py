@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["MassScale", "TrainedFlow"]
 
 BLOCK = 4096  # keeps the activations of a few members in the cache
+WORTH_COMPILING = 1_000_000  # events by member that take XLA as long to compile as it saves, or somewhat more
 
 
 @dataclass(frozen=True)
@@ -132,15 +133,20 @@ class TrainedFlow(ConditionalFlow):
         return _mean_log_prob(self.config, parameters, *_prepare(self.config, tables, scales, x, m))
 
     def log_prob_array(self, x: npt.ArrayLike, m: npt.ArrayLike) -> Array:
-        """See `ConditionalFlow.log_prob_array`; flows of equal configuration and size share a compiled function."""
+        """See `ConditionalFlow.log_prob_array`; flows of equal configuration and size share a compiled function.
+
+        A million events at a time, counted by member, are left to XLA, which is twice as fast and rounds otherwise:
+        single precision's 1e-6.
+        """
         x, m = self.check(x, m)
         tables, scales, parameters = self._tensors
-        prepare, mean_log_prob = _compiled(self.config)
+        many = len(x) * len(parameters) >= WORTH_COMPILING
+        prepare, mean_log_prob = _compiled(self.config, xla=self.config.xla and (many or not self.config.fused))
 
         def log_prob(x: Array, m: Array) -> tf.Tensor:
             return mean_log_prob(parameters, *prepare(tables, scales, x, m))
 
-        return blockwise(log_prob, x, m, block=BLOCK)
+        return blockwise(log_prob, x, m, block=BLOCK, least=BLOCK if many else BLOCK // 32)
 
     def sample(self, m: npt.ArrayLike, *, seed: int) -> Array:
         """See `ConditionalFlow.sample`."""
@@ -208,9 +214,8 @@ def _mean_log_prob(config: FlowConfig, parameters: Any, prepared: Any, log_jacob
 
 
 @lru_cache
-def _compiled(config: FlowConfig) -> tuple[Any, Any]:
+def _compiled(config: FlowConfig, *, xla: bool) -> tuple[Any, Any]:
     # Two functions: XLA would fuse the preparation into every member and repeat it for each.  The first one is cheap
     # and would take XLA three seconds to compile.
     prepare = tf.function(partial(_prepare, config), autograph=False)
-    compiled = config.xla and not config.fused
-    return prepare, tf.function(partial(_mean_log_prob, config), jit_compile=compiled, autograph=False)
+    return prepare, tf.function(partial(_mean_log_prob, config), jit_compile=xla, autograph=False)

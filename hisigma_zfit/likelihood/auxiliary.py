@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import block_diag
 from scipy.special import digamma, gammaln, polygamma
 
 from hisigma_zfit.likelihood.evaluate import Evaluation
@@ -161,12 +162,26 @@ class AuxiliaryData:
         """Sum of the terms for observations of shape (A,)."""
         return AuxiliaryEvaluator(self, observation)
 
+    @cached_property
+    def joint_terms(self) -> tuple[tuple[Measurement, npt.NDArray[np.intp], Any], ...]:
+        """`terms` with all Gaussian ones of different nuisances as one: ten cost as much as all the events."""
+        gaussian = [term for term in self.terms if type(term[0]) is GaussianMeasurement]
+        index = np.concatenate([own for _, own, _ in gaussian]) if gaussian else np.empty(0, dtype=np.intp)
+        if len(gaussian) < 2 or np.unique(index).size < index.size:
+            return self.terms
+        joint = GaussianMeasurement(
+            block_diag(*(m.covariance for m, _, _ in gaussian)),  # type: ignore[attr-defined]
+            block_diag(*(m.precision for m, _, _ in gaussian)),  # type: ignore[attr-defined]
+        )
+        at = np.concatenate([np.arange(self.observed.size)[own] for _, _, own in gaussian])
+        return (*(term for term in self.terms if type(term[0]) is not GaussianMeasurement), (joint, index, at))
+
 
 class AuxiliaryEvaluator:
     """Sum of constraint terms with fixed observations; build it with `AuxiliaryData.evaluator`."""
 
     def __init__(self, auxiliary: AuxiliaryData, observation: Array) -> None:
-        self._terms = [(m, index, observation[at]) for m, index, at in auxiliary.terms]
+        self._terms = [(m, index, observation[at]) for m, index, at in auxiliary.joint_terms]
 
     def value(self, theta: Array) -> float:
         """-log L at `theta`, shape (P,)."""

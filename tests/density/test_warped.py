@@ -13,6 +13,8 @@ from scipy.special import ndtr
 from scipy.stats import chi2
 from untrained import random_flow
 
+from hisigma_zfit.density import trained
+from hisigma_zfit.density.base import blockwise
 from hisigma_zfit.density.warped import BOUND, WarpedSplineConfig, spline_flow
 from hisigma_zfit.errors import InputError
 
@@ -115,3 +117,19 @@ def test_finite_and_continuous_up_to_the_faces(two):
 def test_unusable_numbers_of_bins_are_refused(bins):
     with pytest.raises(InputError, match="bins from 2 to 999, or 0"):
         spline_flow(bins=bins)
+
+
+def test_many_events_are_left_to_xla_in_whole_blocks(two, monkeypatch):
+    m = np.full(trained.BLOCK + 5, 121.0)
+    x = two.sample(m, seed=3)
+    expected = two.log_prob_array(x, m)
+    monkeypatch.setattr(trained, "WORTH_COMPILING", 1)
+    sizes = []
+
+    def noted(function, *events, block, least):
+        sizes.append((block, least))
+        return blockwise(function, *events, block=block, least=least)
+
+    monkeypatch.setattr(trained, "blockwise", noted)
+    np.testing.assert_allclose(two.log_prob_array(x, m), expected, atol=2e-5)
+    assert sizes == [(trained.BLOCK, trained.BLOCK)]  # another size would be compiled again

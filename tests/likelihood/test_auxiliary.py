@@ -61,6 +61,23 @@ def test_values_are_those_of_zfit_and_derivatives_are_theirs(parameters, build):
         np.testing.assert_allclose((up.gradient - down.gradient) / 2e-5, here.hessian[k], atol=1e-7)
 
 
+def test_gaussian_constraints_of_different_nuisances_are_one_sum(parameters):
+    def third(p):
+        return zfit.constraint.GaussianConstraint(p[2], observation=0.9, sigma=0.5)
+
+    theta = np.array([6.6, 3.4, 2.0])
+    for builds, joint in (((gaussian, third, poisson), 2), ((gaussian, single, third), 3)):
+        constraints = [build(parameters) for build in builds]
+        auxiliary = auxiliary_data(constraints, parameters)
+        assert len(auxiliary.joint_terms) == joint
+        found = auxiliary.evaluator(auxiliary.observed).evaluate(theta)
+        parts = [auxiliary_data([own], parameters) for own in constraints]
+        each = [part.evaluator(part.observed).evaluate(theta) for part in parts]
+        np.testing.assert_allclose(found.value, sum(part.value for part in each), rtol=1e-12)
+        np.testing.assert_allclose(found.gradient, sum(part.gradient for part in each), rtol=1e-12)
+        np.testing.assert_allclose(found.hessian, sum(part.hessian for part in each), rtol=1e-12)
+
+
 def test_constraints_of_all_kinds_have_zfits_value(parameters):
     x, y, other = parameters
     twice = zfit.ComposedParameter("twice", lambda p: 2 * p, params={"p": other})
