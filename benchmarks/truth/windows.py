@@ -164,7 +164,6 @@ def _measured(
         "value": interval.value,
         "interval": [interval.lower, interval.upper],
         "interval_95": [wide.lower, wide.upper],
-        "z": combined.discovery().z,
         "training_error": sigma,
         "training_bias": bias,
         "exact": exact,
