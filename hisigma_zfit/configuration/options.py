@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationInfo
 
-__all__ = ["Files", "Names", "Options", "Pair"]
+__all__ = ["PAIR_OR_PAIRS", "Files", "Names", "Options", "Pair"]
 
 
 def _one_or_many(value: Any) -> Any:
@@ -41,6 +41,8 @@ _ONE_OR_MANY = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "
 Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many), _ONE_OR_MANY]  # one may be given without a list
 Files = Annotated[Names, Paths()]
 _File = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
+_NUMBERS = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+PAIR_OR_PAIRS = WithJsonSchema({"anyOf": [_NUMBERS, {"type": "array", "items": _NUMBERS, "minItems": 1}]})
 Pair = Annotated[tuple[_File, _File], Paths()]  # files at +1 and -1 standard deviations
 
 

@@ -162,9 +162,13 @@ class AuxiliaryData:
         """Sum of the terms for observations of shape (A,)."""
         return AuxiliaryEvaluator(self, observation)
 
-    @cached_property
+    @property
     def joint_terms(self) -> tuple[tuple[Measurement, npt.NDArray[np.intp], Any], ...]:
         """`terms` with all Gaussian ones of different nuisances as one: ten cost as much as all the events."""
+        return self._joint_terms
+
+    @cached_property
+    def _joint_terms(self) -> tuple[tuple[Measurement, npt.NDArray[np.intp], Any], ...]:
         gaussian = [term for term in self.terms if type(term[0]) is GaussianMeasurement]
         index = np.concatenate([own for _, own, _ in gaussian]) if gaussian else np.empty(0, dtype=np.intp)
         if len(gaussian) < 2 or np.unique(index).size < index.size:

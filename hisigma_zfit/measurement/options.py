@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, WithJsonSchema, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from hisigma_zfit.configuration.arguments import Flag
 from hisigma_zfit.configuration.figures import FIGURE_OPTIONS, FigureOptions
-from hisigma_zfit.configuration.options import Files, Names, Options, Pair
+from hisigma_zfit.configuration.options import PAIR_OR_PAIRS, Files, Names, Options, Pair
 from hisigma_zfit.data import SignalRegion
 from hisigma_zfit.data.region import require_apart
 from hisigma_zfit.errors import InputError
@@ -32,8 +32,6 @@ _RESERVED = ("signal", "background")
 _FILES = Flag(metavar="FILE")
 _EDGES = Flag(metavar=("LO", "HI"))
 _WINDOW = Flag(metavar=("LO", "HI"), repeated=True)
-_ONE: dict[str, Any] = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
-_WINDOWS = WithJsonSchema({"anyOf": [_ONE, {"type": "array", "items": _ONE, "minItems": 1}]})
 _VARIED = Flag(metavar="NAME:UP:DOWN", split=":", example="jes:up.root:down.root")
 
 
@@ -47,7 +45,7 @@ class EventOptions(FigureOptions):
     )
     mass: Annotated[str, Flag(metavar="NAME")] = Field(description="column of the resonance mass")
     range: Annotated[tuple[float, float], _EDGES] = Field(description="range of the mass, in its own unit")
-    signal_region: Annotated[tuple[float, float], _WINDOW, _WINDOWS] = Field(description="mass window of the signal")
+    signal_region: Annotated[tuple[float, float], _WINDOW, PAIR_OR_PAIRS] = Field(description="window of the signal")
     features: Annotated[Names, Flag(metavar="A,B,...", split=",")] = Field(
         min_length=1, description="columns of the features"
     )
@@ -181,9 +179,7 @@ class TrainOptions(Options):
     """How densities are learned."""
 
     bootstraps: Annotated[int, Flag(metavar="N")] = Field(
-        5,
-        ge=1,
-        description="trainings on resampled events, whose spread is its error; 1 for none, with combine: mixture",
+        5, ge=1, description="trainings on resampled events, whose spread is its error; 1: none (combine: mixture)"
     )
     members: Annotated[int, Flag(metavar="N")] = Field(5, ge=1, description="seeds of each model, averaged")
     flow: Annotated[Literal["spline", "maf"], Flag(metavar="KIND")] = Field(

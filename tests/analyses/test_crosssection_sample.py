@@ -83,7 +83,7 @@ class TestConfiguration:
     def test_design_points_and_counting_bins(self):
         made = yaml.safe_load((EXAMPLE / "htautau.yaml").read_text())
         single = sum(len(own.get("points", ())) for own in made["nuisances"].values())
-        assert 1 + single + len(made["joint_points"]) == 30
+        assert 1 + single + len(made["joint_points"]) == 42
         bins = [
             np.prod([len(edges) - 1 for edges in region["bins"].values()])
             for region in made["regions"].values()

@@ -63,7 +63,8 @@ def test_ctrl_c_in_the_training_resumes_with_the_same_numbers(finished_run, tmp_
     assert outcome.out == ""
     *said, last = outcome.err.splitlines()
     assert last == "hisigma: interrupted; give the same command again to go on from here"
-    assert [line.split()[0] for line in said] == ["[1/5]", "this"]  # read, and what the run will need
+    # read, what will be trained, in two lines, and what the run will need
+    assert [line.split()[0] for line in said] == ["[1/5]", "to", "bootstraps", "this"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.partial"]
     checkpoints = sorted((tmp_path / "out.partial" / "members" / "background").iterdir())
     steps = []
