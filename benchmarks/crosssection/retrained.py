@@ -43,15 +43,20 @@ ONE_SIGMA = 0.6827
 METHODS = ("learned", "learned, with simulation", "exact")
 
 
-def experiment(number: int, n_data: int, rows: tuple[int, int]) -> dict[str, Any]:
+def experiment(number: int, n_data: int, rows: tuple[int, int], shape: str) -> dict[str, Any]:
     """Learn once, fit many."""
     start = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder), rows).write(seed=number + 1)
-        nuisances = world.content()["nuisances"]
+        nuisances, processes = (world.content()[name] for name in ("nuisances", "processes"))
+        processes["background"]["shape"] = shape
         # beyond the range that fits of nuisances at two standard deviations see
         nuisances["scale"]["points"], nuisances["smearing"]["points"] = [-3, -2, -1, 1, 2, 3], [0.25, 0.5, 0.75, 1.0]
-        changes: dict[str, Any] = {"nuisances": nuisances, "regions": {"U": {"unbinned": "x > -90"}}}
+        changes: dict[str, Any] = {
+            "nuisances": nuisances,
+            "processes": processes,
+            "regions": {"U": {"unbinned": "x > -90"}},
+        }
         changes |= {"exponents": {"hidden": [12], "bound": [1.0, 0.3]}, "preset": "standard", "seed": number + 1}
         settings = CrossSectionOptions.load(world.config(**changes))
         inputs = read(settings)
@@ -121,6 +126,7 @@ def main() -> None:
     parser.add_argument("--experiments", type=int, default=40, help="with everything learned again (default 40)")
     parser.add_argument("--data", type=int, default=20, help="independent data sets of each (default 20)")
     parser.add_argument("--rows", type=int, nargs=2, default=(3000, 6000), help="simulated signal and background")
+    parser.add_argument("--background", choices=("learned", "none"), default="learned", help="its shape")
     parser.add_argument("--out", type=Path, default=Path("runs/retrained"), help="folder of the study")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -128,7 +134,7 @@ def main() -> None:
     for number in range(options.experiments):
         path = options.out / f"{number:04d}.json"
         if not path.exists():
-            write_text(path, json.dumps(experiment(number, options.data, tuple(options.rows))))
+            write_text(path, json.dumps(experiment(number, options.data, tuple(options.rows), options.background)))
             print(path.name, flush=True)
         records.append(json.loads(path.read_text()))
     print(report(records))

@@ -46,8 +46,8 @@ __all__ = ["Construction", "Learner", "Simulation"]
 
 LEAST_STEPS, QUICK_STEPS = 1000, 300  # of a net: with fewer than the first the held-out loss still falls
 # effective events of a background in a region from which its bins of the score are calibrated.  Where nothing else is
-# known of its shape a noisy bin is better than none: in the world of benchmarks/crosssection/retrained.py pulls have an
-# rms of 1.6 instead of 2.8.  Beside a learned shape of few events bins make mu noisier.
+# known of its shape a noisy bin is better than none: pulls of benchmarks/crosssection/retrained.py --background none
+# have an rms of 1.5 instead of 2.8.  Beside a learned shape of few events bins make mu noisier.
 LEARNED_ENOUGH = 20_000.0
 BIN_ENOUGH = 500.0
 
