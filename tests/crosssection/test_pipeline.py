@@ -142,18 +142,21 @@ def test_a_blind_run_looks_at_no_data(run, monkeypatch):
     assert result.poi["mu"].to_json() == run.result.poi["mu"].to_json()
 
 
+@pytest.mark.statistical
 def test_data_are_fitted_with_both_assignments(run, observed):
     first, second = observed.assignments
     assert observed.data == "observed"
     assert first.value == pytest.approx(observed.poi["mu"].value, abs=1e-4)
-    assert 1e-4 < abs(first.value - second.value) < observed.poi["mu"].error
+    # folds hang on the digest of a file that is new each time: both differences have a spread of about 0.12, and twice
+    # the error is 0.56, which is beyond by chance in fewer than one of 10^5 runs
+    assert 1e-6 < abs(first.value - second.value) < 2.0 * observed.poi["mu"].error
     events = observed.n_events
     assert events.read == events.used + sum(events.dropped.values())
     assert events.read == len(run.world.observed()["x"])
     # the same events with exact ratios; learned ones add the error of the simulation and less
     columns = run.world.observed()
     exact = Profiler(TOY.likelihood(TOY.columns(np.stack([columns["x"], columns["y"]], axis=1))), "mu")
-    assert abs(observed.poi["mu"].value - exact.best) < observed.poi["mu"].error
+    assert abs(observed.poi["mu"].value - exact.best) < 2.0 * observed.poi["mu"].error
 
 
 @pytest.mark.statistical  # two p-values, 1e-5 each
