@@ -58,7 +58,7 @@ class Step:
         chunk = tuple(tf.constant(array.reshape(*shape, *array.shape[1:])) for array in events)
         zero = np.zeros_like(start)
         adam = optimiser.AdamStack(*(tf.constant(array) for array in (start, zero, zero, start)))
-        weights, rates = tf.ones((self._steps, 1, BATCH)), tf.fill([self._steps], 1e-3)
+        weights, rates = tf.ones((self._steps, BATCH)), tf.fill([self._steps], 1e-3)
         self._arguments = (adam, chunk, weights, rates, tf.constant(0), tf.constant(self._steps))
         self._run = optimiser.compiled_chunk(objective)
         began = time.process_time()

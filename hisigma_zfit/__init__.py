@@ -9,11 +9,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hisigma_zfit import threads
 from hisigma_zfit.console import banners
 
 __version__ = "0.1.0"
 
 banners.keep_quiet()
+threads.one_for_each_operation()
 
 # Public name -> module that defines it.  Loaded on first use (PEP 562), because importing TensorFlow takes seconds.
 _PUBLIC = {

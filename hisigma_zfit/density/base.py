@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from hisigma_zfit.files import write_folder, write_npz, write_text
 from hisigma_zfit.results import TrainingHistory
 from hisigma_zfit.results.show import Shown, short
 from hisigma_zfit.stored_files import checksum
+from hisigma_zfit.threads import available
 
 if TYPE_CHECKING:
     import os
@@ -36,6 +38,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 SCHEMA = "hisigma-zfit/flow/1"
 BLOCK = 65_536
+WORTH_A_THREAD = 4  # blocks
+MOST_THREADS = 8  # that evaluate blocks: more would need gigabytes
 
 # Kind on disk -> class, filled by the classes themselves.  A table, not a path in the file: loading must not import
 # what the file names.
@@ -315,10 +319,22 @@ class ConditionalFlow(Shown, abc.ABC):
         raise NotImplementedError
 
 
-def blockwise(function: Callable[[Array, Array], tf.Tensor], x: Array, m: Array, *, block: int, least: int) -> Array:
-    """Evaluate `function` on blocks of `block` rows, or of `least` for what fits there: few shapes are ever traced."""
+def blockwise(
+    function: Callable[[Array, Array], tf.Tensor], x: Array, m: Array, *, block: int, least: int, beside: bool = False
+) -> Array:
+    """Evaluate `function` on blocks of `block` rows, or of `least` for what fits there: few shapes are ever traced.
+
+    Args:
+        function: Of features, shape (k, d), and masses, shape (k,).
+        x: Features, shape (n, d).
+        m: Masses, shape (n,).
+        block: Rows of a block.
+        least: Rows of a small one.
+        beside: Evaluate some blocks at the same time, which takes as many times the memory of one.
+    """
     out = np.empty(len(x))
-    for start in range(0, len(x), block):
+
+    def evaluate(start: int) -> None:
         rows = slice(start, min(start + block, len(x)))
         n = rows.stop - start
         # two sizes only: one for handfuls of events, one for everything else
@@ -326,6 +342,18 @@ def blockwise(function: Callable[[Array, Array], tf.Tensor], x: Array, m: Array,
         padding = np.zeros(size - n, dtype=np.intp)
         index = np.concatenate([np.arange(start, rows.stop), start + padding])
         out[rows] = np.asarray(function(x[index], m[index]))[:n]
+
+    # the first one alone: whatever is compiled is compiled once
+    starts = range(0, len(x), block)
+    for start in starts[:1]:
+        evaluate(start)
+    threads = min(available(), len(starts) // WORTH_A_THREAD, MOST_THREADS) if beside else 1
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(evaluate, starts[1:]))
+    else:
+        for start in starts[1:]:
+            evaluate(start)
     return out
 
 

@@ -31,6 +31,7 @@ __all__ = ["Members", "Resampled", "TrainingTask"]
 
 BLOCK = 65_536
 LANES = 1024  # any multiple of what a processor computes at once
+MAX_JUDGING = 8192  # left out by each of five: differences of their mean loss are known to a tenth of the tolerance
 FEW = 20_000  # below them five per cent of held-out events tell too little, and even a single member leaves out a fifth
 
 
@@ -162,7 +163,8 @@ class Members:
         )
 
     def _held_out(self, rows: Integers) -> HeldOut:
-        chosen = rows[:: len(rows) // MAX_VALIDATED + 1]  # from all over the file, which may be in some order
+        most = MAX_JUDGING if self.crossed else MAX_VALIDATED
+        chosen = rows[:: len(rows) // most + 1]  # from all over the file, which may be in some order
         if not len(chosen):  # a handful of events, of which none is in this part
             chosen = np.flatnonzero(self.task.validates)
         prepared = self.task.prepared(self.config, self.transform, chosen)

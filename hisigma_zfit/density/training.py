@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from hisigma_zfit.density.stacks import TrainingTask
     from hisigma_zfit.learn.members import Progress
     from hisigma_zfit.learn.moving import Coordinates
-    from hisigma_zfit.learn.optimiser import StackState
     from hisigma_zfit.learn.preprocess import FeatureTransform
+    from hisigma_zfit.learn.state import StackState
     from hisigma_zfit.results import TrainingHistory
 
 __all__ = ["Value", "train_flow", "train_halves"]
@@ -170,14 +170,16 @@ def train_flow(
     resampled = [
         Resampled(task, config, members if value == "bootstraps" else 1, bootstrap) for bootstrap in range(bootstraps)
     ]
-    redrawn = train_members(resampled, replace(schedule, last=state.kept_step), **shared)
-    flows = [place.flow(config, own.transform, end) for own, end in zip(resampled, redrawn, strict=True)]
+    plan = replace(schedule, last=state.kept_step)
     if value == "bootstraps":
-        mixture = MixtureFlow(flows)
+        redrawn = train_members(resampled, plan, **shared)
+        mixture = MixtureFlow(place.flows(resampled, redrawn))
         mixture.history = trained.history
         return mixture
-    halves = _trained_halves(place, config, members, plan={"preset": preset, "epochs": epochs}, shared=shared)
-    return EnsembleFlow(trained, flows, halves)
+    halves, half_plan = _halves(task, config, members, {"preset": preset, "epochs": epochs})
+    # together, so that no core waits for the last of either
+    ends = train_members([*halves, *resampled], [half_plan] * len(halves) + [plan] * bootstraps, **shared)
+    return EnsembleFlow(trained, place.flows(resampled, ends[len(halves) :]), place.flows(halves, ends[: len(halves)]))
 
 
 def train_halves(
@@ -221,19 +223,17 @@ def train_halves(
     )
     config = for_kinds(configs[0], task.kinds, int(np.sum(~task.held_out)), task.supports)
     place = _Place(task, mass, coordinates, data.region)
-    shared: dict[str, Any] = {"name": name, "folder": None, "fingerprint": lambda: "", "progress": None}
-    return _trained_halves(place, config, members, plan={"preset": preset, "epochs": None}, shared=shared)
+    halves, plan = _halves(task, config, members, {"preset": preset, "epochs": None})
+    return place.flows(halves, train_members(halves, plan, name=name))
 
 
-def _trained_halves(
-    place: _Place, config: FlowConfig, members: int, *, plan: dict[str, Any], shared: dict[str, Any]
-) -> list[ConditionalFlow]:
-    task = place.task
+def _halves(
+    task: TrainingTask, config: FlowConfig, members: int, plan: dict[str, Any]
+) -> tuple[list[Members], Schedule]:
+    """Trainings on both halves, and how long they are."""
     halves = [Members(task.half(number), config, members, f"half-{number}") for number in range(2)]
     n = int(np.sum(~task.held_out)) // 2
-    schedule = Schedule.plan(n, len(task.features), learning_rate=config.learning_rate, **plan)
-    ends = train_members(halves, schedule, **shared)
-    return [place.flow(config, own.transform, end) for own, end in zip(halves, ends, strict=True)]
+    return halves, Schedule.plan(n, len(task.features), learning_rate=config.learning_rate, **plan)
 
 
 def _require_options(*, members: int, bootstraps: int, seed: int, value: str) -> None:
@@ -323,6 +323,12 @@ class _Place:
         scale = self.task.mass_scale
         flow = TrainedFlow(config, transform, scale, state.result, given=self.given, signal_region=self.region)
         return CoordinateFlow(flow, self.coordinates) if self.coordinates.changed else flow
+
+    def flows(self, trainings: Sequence[Members | Resampled], states: Sequence[StackState]) -> list[ConditionalFlow]:
+        return [
+            self.flow(training.config, training.transform, state)
+            for training, state in zip(trainings, states, strict=True)
+        ]
 
 
 def _fingerprint(task: TrainingTask, configs: Sequence[FlowConfig], options: tuple[Any, ...]) -> str:

@@ -169,7 +169,8 @@ class _Masses:
 
     def interpolated(self, signal: ConditionalFlow, x: Array) -> Array:
         """Log p_s(x | m) at the nodes, shape (n, NODES)."""
-        known = np.stack([signal.log_prob_array(x, np.full(len(x), m)) for m in self.signal_nodes], axis=1)
+        masses = np.repeat(self.signal_nodes, len(x))
+        known = signal.log_prob_array(np.tile(x, (SIGNAL_NODES, 1)), masses).reshape(SIGNAL_NODES, len(x)).T
         known = np.maximum(known, -1e4)  # outside of its domain: nothing
         place = np.clip(np.interp(self.nodes, self.signal_nodes, np.arange(SIGNAL_NODES)), 0.0, SIGNAL_NODES - 1.0)
         low = np.minimum(place.astype(np.intp), SIGNAL_NODES - 2)

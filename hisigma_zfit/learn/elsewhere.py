@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from hisigma_zfit.learn.optimiser import StackState
     from hisigma_zfit.learn.schedule import Schedule
+    from hisigma_zfit.learn.state import StackState
 
 __all__ = ["elsewhere", "run_elsewhere", "trained_elsewhere"]
 
@@ -56,7 +56,7 @@ def elsewhere() -> bool:
 
 def run_elsewhere(
     trainings: Sequence[Any],
-    schedule: Schedule,
+    schedules: Sequence[Schedule],
     folder: Path | None,
     fingerprint: str,
     report: Callable[[int], None],
@@ -65,7 +65,7 @@ def run_elsewhere(
 
     Args:
         trainings: The stacks, `hisigma_zfit.learn.members.Training`.
-        schedule: How long each of them is trained.
+        schedules: How long each of them is trained.
         folder: Keeps the state of every training, if any.
         fingerprint: Of what is in it.
         report: Called with numbers of steps that were done.
@@ -73,7 +73,7 @@ def run_elsewhere(
     where = _where.get()
     if where is None:
         return None
-    from hisigma_zfit.learn.optimiser import StackState
+    from hisigma_zfit.learn.state import StackState
 
     files = [None if folder is None else folder / f"{training.name}.npz" for training in trainings]
     stored = enumerate(path for path in files)
@@ -81,7 +81,7 @@ def run_elsewhere(
     for state in states.values():
         report(state.step)
     missing = [(k, states.get(k)) for k in range(len(trainings)) if k not in states or not states[k].complete]
-    for (k, begun), state in finished(_trained, (tuple(trainings), schedule), missing, **where):
+    for (k, begun), state in finished(_trained, (tuple(trainings), tuple(schedules)), missing, **where):
         states[k], path = state, files[k]
         if path is not None:
             state.save(path, fingerprint)
@@ -89,9 +89,10 @@ def run_elsewhere(
     return [states[k] for k in range(len(trainings))]
 
 
-def _trained(work: tuple[tuple[Any, ...], Schedule], k: int, state: StackState | None) -> StackState:
+def _trained(work: tuple[tuple[Any, ...], tuple[Schedule, ...]], k: int, state: StackState | None) -> StackState:
     """One stack, from its start or from where it was."""
-    from hisigma_zfit.learn.optimiser import StackState, train_stack
+    from hisigma_zfit.learn.optimiser import train_stack
+    from hisigma_zfit.learn.state import StackState
 
-    trainings, schedule = work
-    return train_stack(trainings[k].stack(), schedule, state or StackState.start(trainings[k].start()))
+    trainings, schedules = work
+    return train_stack(trainings[k].stack(), schedules[k], state or StackState.start(trainings[k].start()))

@@ -6,7 +6,6 @@ all of them, and resumes those that a checkpoint folder knows.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -18,10 +17,14 @@ import numpy as np
 
 from hisigma_zfit.console.progress import counted
 from hisigma_zfit.learn.elsewhere import run_elsewhere
-from hisigma_zfit.learn.optimiser import Stack, StackState, train_stack
+from hisigma_zfit.learn.optimiser import Stack, train_stack
+from hisigma_zfit.learn.state import StackState
 from hisigma_zfit.results import TrainingHistory
+from hisigma_zfit.threads import available
 
 if TYPE_CHECKING:
+    import os
+
     from hisigma_zfit.arrays import Array, Float32
     from hisigma_zfit.learn.schedule import Schedule
 
@@ -46,7 +49,7 @@ class Training(Protocol):
 
 def train_members(
     trainings: Sequence[Training],
-    schedule: Schedule,
+    schedule: Schedule | Sequence[Schedule],
     *,
     name: str,
     folder: str | os.PathLike[str] | None = None,
@@ -56,8 +59,8 @@ def train_members(
     """Train all stacks, on as many threads as there are cores, or where `hisigma_zfit.learn.elsewhere` says.
 
     Args:
-        trainings: The stacks.
-        schedule: How long each of them is trained.
+        trainings: The stacks; the longest ones first keep all cores busy.
+        schedule: How long each of them is trained, or one for each.
         name: What is trained, for the progress bar.
         folder: Keeps the state of every training.  Called again with the same arguments after an interruption, the
             trainings resume there and end with the same bits; complete ones are not repeated.
@@ -74,33 +77,36 @@ def train_members(
     place = None if folder is None else Path(folder)
     if place is not None:
         place.mkdir(parents=True, exist_ok=True)
-    with reporting(progress, total=len(trainings) * schedule.end, name=name) as report:
-        given = (trainings, schedule, place, fingerprint() if place is not None else "", report)
+    schedules = list(schedule) if isinstance(schedule, Sequence) else [schedule] * len(trainings)
+    with reporting(progress, total=sum(each.end for each in schedules), name=name) as report:
+        given = (trainings, schedules, place, fingerprint() if place is not None else "", report)
         found = run_elsewhere(*given)
         return _run_all(*given) if found is None else found
 
 
 def _run_all(
     trainings: Sequence[Training],
-    schedule: Schedule,
+    schedules: Sequence[Schedule],
     folder: Path | None,
     fingerprint: str,
     report: Callable[[int], None],
 ) -> list[StackState]:
     """The first exception, or Ctrl-C, stops all trainings after their current chunk."""
     stopped = threading.Event()
+    # few trainings share the cores among their members
+    threads = max(available() // len(trainings), 1) if trainings else 1
 
     def on_progress(n: int) -> None:
         if stopped.is_set():
             raise _StoppedError
         report(n)
 
-    def run(training: Training) -> StackState:
+    def run(training: Training, schedule: Schedule) -> StackState:
         checkpoint = None if folder is None else (folder / f"{training.name}.npz", fingerprint)
-        return _run_one(training, schedule, checkpoint, on_progress)
+        return _run_one(training, schedule, checkpoint, on_progress, threads)
 
-    with ThreadPoolExecutor(min(len(trainings), _cores())) as pool:
-        futures = [pool.submit(run, training) for training in trainings]
+    with ThreadPoolExecutor(min(len(trainings), available())) as pool:
+        futures = [pool.submit(run, *each) for each in zip(trainings, schedules, strict=True)]
         try:
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             for future in done:
@@ -112,17 +118,16 @@ def _run_all(
     return [future.result() for future in futures]
 
 
-def _cores() -> int:
-    # the cores that this process may use, where the system tells; a container may have fewer than the machine
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class _StoppedError(Exception):
     """Another training failed or the user interrupted."""
 
 
 def _run_one(
-    training: Training, schedule: Schedule, checkpoint: tuple[Path, str] | None, on_progress: Callable[[int], None]
+    training: Training,
+    schedule: Schedule,
+    checkpoint: tuple[Path, str] | None,
+    on_progress: Callable[[int], None],
+    threads: int,
 ) -> StackState:
     """Train one stack, or resume it."""
     if checkpoint is not None and checkpoint[0].exists():
@@ -132,7 +137,9 @@ def _run_one(
             return state
     else:
         state = StackState.start(training.start())
-    return train_stack(training.stack(), schedule, state, checkpoint=checkpoint, on_progress=on_progress)
+    return train_stack(
+        training.stack(), schedule, state, checkpoint=checkpoint, on_progress=on_progress, threads=threads
+    )
 
 
 def history_of(

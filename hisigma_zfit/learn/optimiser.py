@@ -1,12 +1,16 @@
 """Training of a stack of nets: Adam on one flat [E, P] tensor, many steps per compiled call.
 
+Members that see the same events are one call; members that each leave out a part are calls of their own, which pay for
+no event that they do not see and may run side by side.
+
 Everything random is a function of a seed and the step number, so that a training that was interrupted resumes where
-its last state was saved and ends with the same bits.
+its last state was saved and ends with the same bits, on however many threads.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from threading import Lock
 from time import monotonic
@@ -15,10 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from hisigma_zfit.errors import InputError
-from hisigma_zfit.files import write_npz
-from hisigma_zfit.learn.stopping import TOLERANCE, checks, hopeless, kept
-from hisigma_zfit.stored_files import read_npz, sound
+from hisigma_zfit.learn.stopping import checks, hopeless
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,14 +28,17 @@ if TYPE_CHECKING:
     from hisigma_zfit.arrays import Array, Float32, Integers
     from hisigma_zfit.learn.objective import Objective
     from hisigma_zfit.learn.schedule import Schedule
+    from hisigma_zfit.learn.state import StackState
 
-__all__ = ["AdamStack", "HeldOut", "Stack", "StackState", "compiled_chunk", "train_stack"]
+__all__ = ["AdamStack", "HeldOut", "Stack", "compiled_chunk", "train_stack"]
 
 CHUNK = 24  # steps per compiled call
 AVERAGING = 0.999
 CLIP = 5.0
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 VALIDATION_BLOCK = 4096
+LANES = 8  # numbers that a processor computes at once
+SURE = 6.0  # standard deviations
 WORTH_COMPILING = 500_000  # held-out losses of events by member that take XLA as long to compile as it saves
 SAVE_EVERY_S = 5.0
 
@@ -61,15 +65,49 @@ class Stack:
     folds: Integers | None = None
     left_out: Integers | None = None
 
-    def seen(self, rows: Integers) -> Float32:
-        """Weights of events by member, shape (E, len(rows)), or (1, len(rows)) where all members see all of them."""
-        weights = self.weights[rows]
+    def batches(self, rows: Integers, batch: int) -> list[tuple[slice, Integers, Float32]]:
+        """Events of the steps of one chunk, for each group of members that sees the same.
+
+        Args:
+            rows: Events of all steps, one after the other, shape (CHUNK * batch,).
+            batch: Events of a step.
+
+        Returns:
+            Members, events of each step, shape (CHUNK, slots), and their weights, of the same shape.
+        """
         if self.folds is None or self.left_out is None:
-            return weights[None]
-        parts = int(self.folds.max()) + 1
-        mask = self.folds[rows][None, :] != self.left_out[:, None]
+            return [(slice(None), rows.reshape(CHUNK, batch), self.weights[rows].reshape(CHUNK, batch))]
+        slots, parts = self._slots(batch), int(self.folds.max()) + 1
         # of mean one again, so that the clipping of gradients means the same
-        return (weights * mask * (parts / (parts - 1.0))).astype(np.float32)
+        scale = np.float32(parts / (parts - 1.0) * slots / batch)
+        found = []
+        for e, fold in enumerate(self.left_out):
+            seen = self.folds[rows] != fold
+            if slots < batch:
+                events, weights = _in_steps(rows[seen], slots)
+                weights *= self.weights[events]
+            else:
+                events, weights = rows.reshape(CHUNK, batch), (self.weights[rows] * seen).reshape(CHUNK, batch)
+            found.append((slice(e, e + 1), events, weights * scale))
+        return found
+
+    def _slots(self, batch: int) -> int:
+        """Room for the events that a member sees of a batch: of two sizes, because each is compiled."""
+        assert self.folds is not None
+        in_parts = np.bincount(self.folds)
+        share, nominal = 1.0 - in_parts.min() / in_parts.sum(), 1.0 - 1.0 / len(in_parts)
+        margin = SURE * np.sqrt(nominal * (1.0 - nominal) * batch / CHUNK)  # chunks differ by chance
+        least = int(np.ceil((nominal * batch + margin) / LANES)) * LANES
+        return least if share * batch + margin <= least < batch else batch
+
+
+def _in_steps(rows: Integers, slots: int) -> tuple[Integers, Float32]:
+    """Rows in equal parts, one for each step of a chunk, filled up to some number; and 1 for each, 0 for what fills."""
+    events, weights = np.zeros((CHUNK, slots), dtype=np.intp), np.zeros((CHUNK, slots), dtype=np.float32)
+    for step, part in enumerate(np.array_split(rows, CHUNK)):
+        own = part[:slots]
+        events[step, : len(own)], weights[step, : len(own)] = own, 1.0
+    return events, weights
 
 
 @dataclass(frozen=True)
@@ -83,115 +121,6 @@ class HeldOut:
 
     events: tuple[Float32, ...]
     weights: Float32
-
-
-@dataclass
-class StackState:
-    """Everything that the next step depends on, and the losses so far; rows are members.
-
-    Attributes:
-        parameters, momentum, square, average: Adam's state and the moving average of the parameters, shape (E, P).
-        step: Steps done.
-        losses: Step after each record and the mean training loss by member since the last one.
-        validations: The same for held-out events, at the checks of `hisigma_zfit.learn.stopping`.
-        snapshots: Averages at those checks that may still be kept, by their steps.
-        complete: Whether the training has ended.
-    """
-
-    parameters: Float32
-    momentum: Float32
-    square: Float32
-    average: Float32
-    step: int = 0
-    losses: list[tuple[int, Array]] = field(default_factory=list)
-    validations: list[tuple[int, Array]] = field(default_factory=list)
-    snapshots: dict[int, Float32] = field(default_factory=dict)
-    complete: bool = False
-
-    @property
-    def check_losses(self) -> list[float]:
-        """Held-out loss of all members at every check."""
-        return [float(values.mean()) for _, values in self.validations]
-
-    @property
-    def kept_step(self) -> int:
-        """Step whose parameters are kept."""
-        return self.validations[kept(self.check_losses)][0] if self.validations else self.step
-
-    @property
-    def result(self) -> Float32:
-        """Parameters that are kept, shape (E, P)."""
-        return self.snapshots.get(self.kept_step, self.average)
-
-    def checked(self, losses: Array) -> None:
-        """Take note of the held-out losses by member, shape (E,), at the present step."""
-        self.validations.append((self.step, losses))
-        self.snapshots[self.step] = self.average
-        smallest = min(self.check_losses)
-        hopeful = {
-            step
-            for (step, _), loss in zip(self.validations, self.check_losses, strict=True)
-            if loss <= smallest + TOLERANCE
-        }
-        self.snapshots = {step: average for step, average in self.snapshots.items() if step in hopeful}
-
-    @classmethod
-    def start(cls, parameters: Float32) -> StackState:
-        """Begin at `parameters`."""
-        return cls(parameters, np.zeros_like(parameters), np.zeros_like(parameters), parameters)
-
-    def save(self, path: Path, fingerprint: str) -> None:
-        """Write to `path`, complete or not at all."""
-        write_npz(
-            path,
-            {
-                "fingerprint": np.array(fingerprint),
-                "adam": np.stack([self.parameters, self.momentum, self.square, self.average]),
-                "step": np.array(self.step),
-                "complete": np.array(self.complete),
-                "snapshot_steps": np.array(list(self.snapshots), dtype=np.int64),
-                "snapshots": np.array(list(self.snapshots.values()), dtype=np.float32),
-                **_records_to_arrays("losses", self.losses),
-                **_records_to_arrays("validations", self.validations),
-            },
-        )
-
-    @classmethod
-    def load(cls, path: Path, fingerprint: str) -> StackState:
-        """Read what `save` wrote.
-
-        Raises:
-            InputError: The file belongs to another training.
-        """
-        stored = read_npz(path)
-        with sound(path):
-            if str(stored["fingerprint"]) != fingerprint:
-                raise InputError.from_parts(
-                    expected="a checkpoint of the same data, options, seed and versions",
-                    got=f"another training's in {path.parent}",
-                    do="give another checkpoint folder or delete this one",
-                )
-            parameters, momentum, square, average = stored["adam"]
-            return cls(
-                parameters,
-                momentum,
-                square,
-                average,
-                step=int(stored["step"]),
-                complete=bool(stored["complete"]),
-                snapshots=dict(zip(stored["snapshot_steps"].tolist(), stored["snapshots"], strict=True)),
-                losses=_arrays_to_records("losses", stored),
-                validations=_arrays_to_records("validations", stored),
-            )
-
-
-def _records_to_arrays(name: str, records: list[tuple[int, Array]]) -> dict[str, Any]:
-    steps, values = zip(*records, strict=True) if records else ((), ())
-    return {f"{name}_steps": np.array(steps, dtype=np.int64), name: np.array(values, dtype=np.float64)}
-
-
-def _arrays_to_records(name: str, stored: Any) -> list[tuple[int, Array]]:
-    return [(int(step), value) for step, value in zip(stored[f"{name}_steps"], stored[name], strict=True)]
 
 
 class AdamStack(NamedTuple):
@@ -233,7 +162,7 @@ def _run_chunk(
     first: tf.Tensor,
     n: tf.Tensor,
 ) -> tuple[AdamStack, tf.Tensor]:
-    """The first n steps of a chunk: events [CHUNK, batch, ...], weights [CHUNK, E or 1, batch], rates [CHUNK]."""
+    """The first n steps of a chunk: events [CHUNK, batch, ...], weights [CHUNK, batch], rates [CHUNK]."""
 
     def body(i: tf.Tensor, adam: AdamStack, total: tf.Tensor) -> tuple[tf.Tensor, AdamStack, tf.Tensor]:
         batch = tuple(e[i] for e in events)
@@ -276,13 +205,13 @@ def _score_function(objective: Objective, xla: bool) -> Any:
     return tf.function(objective.log_likelihood, jit_compile=xla, autograph=False)
 
 
-def _held_out_loss(stack: Stack, parameters: Float32, n_checks: int) -> Array:
-    """Mean loss of the held-out events by member, shape (E,), one of some number of checks."""
+def _held_out_loss(stack: Stack, parameters: Float32, n_checks: int, each_of: Any) -> Array:
+    """Mean loss of the held-out events by member, shape (E,), one of some number of checks; `each_of` is a `map`."""
     each = len(stack.held_out) > 1
     rows = [parameters[e : e + 1] for e in range(len(parameters))] if each else [parameters]
     events = n_checks * sum(len(own.weights) for own in stack.held_out) * (1 if each else len(parameters))
     score = _compiled_score(stack.objective, xla=stack.objective.xla and events > WORTH_COMPILING)
-    return np.concatenate([_loss(score, own, held_out) for own, held_out in zip(rows, stack.held_out, strict=True)])
+    return np.concatenate(list(each_of(partial(_loss, score), rows, stack.held_out)))
 
 
 def _loss(score: Any, parameters: Float32, held_out: HeldOut) -> Array:
@@ -305,6 +234,7 @@ def train_stack(
     *,
     checkpoint: tuple[Path, str] | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
+    threads: int = 1,
 ) -> StackState:
     """Train until `schedule` is complete.
 
@@ -315,49 +245,58 @@ def train_stack(
         checkpoint: File that holds the state, and the fingerprint of the training; written every few seconds, at the
             end, and when an exception (Ctrl-C) stops the training between two chunks.
         on_progress: Called after every chunk with the number of steps that it took.
+        threads: For members that leave out different parts.
 
     Returns:
         `state`, complete.
     """
-    run = compiled_chunk(stack.objective)
     order = lru_cache(maxsize=1)(stack.order)  # an epoch has many chunks; a chunk of several epochs asks once for each
     end = schedule.end
     due = checks(schedule.n_steps) if stack.held_out else ()
     saved = monotonic()
     try:
-        if due and not state.validations:
-            state.checked(_held_out_loss(stack, state.average, len(due)))
-        while state.step < end and not state.complete:
-            n = min(CHUNK, next((step for step in due if step > state.step), end) - state.step, end - state.step)
-            steps = np.arange(state.step, state.step + CHUNK)
-            shape = (CHUNK, schedule.batch)
-            first = state.step * schedule.batch
-            rows = _rows(order, len(stack.weights), first, first + CHUNK * schedule.batch)
-            weights = stack.seen(rows)
-            adam, losses = run(
-                AdamStack(*(tf.constant(a) for a in (state.parameters, state.momentum, state.square, state.average))),
-                tuple(tf.constant(array[rows].reshape(*shape, *array.shape[1:])) for array in stack.events),
-                tf.constant(weights.reshape(len(weights), *shape).swapaxes(0, 1)),
-                tf.constant(schedule.rates(steps)),
-                tf.constant(state.step),
-                tf.constant(n),
-            )
-            parameters, momentum, square, average = (np.asarray(a) for a in adam)
-            done = state.step + n
-            held_out = _held_out_loss(stack, average, len(due)) if done in due else None
-            # all together and last: whatever stops the training above leaves a state that can be resumed
-            state.parameters, state.momentum, state.square, state.average = parameters, momentum, square, average
-            state.losses.append((done, np.asarray(losses, dtype=np.float64)))
-            state.step = done
-            if held_out is not None:
-                state.checked(held_out)
-                state.complete = hopeless(state.check_losses)
-            if checkpoint is not None and monotonic() - saved > SAVE_EVERY_S:
-                state.save(*checkpoint)
-                saved = monotonic()
-            on_progress(n)
+        with ThreadPoolExecutor(max(threads, 1)) as pool:
+            each_of = pool.map if threads > 1 and stack.folds is not None else map
+            if due and not state.validations:
+                state.checked(_held_out_loss(stack, state.average, len(due), each_of))
+            while state.step < end and not state.complete:
+                n = min(CHUNK, next((step for step in due if step > state.step), end) - state.step, end - state.step)
+                first = state.step * schedule.batch
+                rows = _rows(order, len(stack.weights), first, first + CHUNK * schedule.batch)
+                batches = stack.batches(rows, schedule.batch)
+                parts = list(each_of(partial(_chunk, stack, schedule, state, n), batches))
+                parameters, momentum, square, average, losses = map(np.concatenate, zip(*parts, strict=True))
+                done = state.step + n
+                held_out = _held_out_loss(stack, average, len(due), each_of) if done in due else None
+                # all together and last: whatever stops the training above leaves a state that can be resumed
+                state.parameters, state.momentum, state.square, state.average = parameters, momentum, square, average
+                state.losses.append((done, losses.astype(np.float64)))
+                state.step = done
+                if held_out is not None:
+                    state.checked(held_out)
+                    state.complete = hopeless(state.check_losses)
+                if checkpoint is not None and monotonic() - saved > SAVE_EVERY_S:
+                    state.save(*checkpoint)
+                    saved = monotonic()
+                on_progress(n)
         state.complete = True
     finally:
         if checkpoint is not None:
             state.save(*checkpoint)
     return state
+
+
+def _chunk(
+    stack: Stack, schedule: Schedule, state: StackState, n: int, batches: tuple[slice, Integers, Float32]
+) -> tuple[Float32, ...]:
+    """N steps of some members: parameters, momentum, square and average afterwards, and the losses, shape (E,)."""
+    members, events, weights = batches
+    adam, losses = compiled_chunk(stack.objective)(
+        AdamStack(*(tf.constant(a[members]) for a in (state.parameters, state.momentum, state.square, state.average))),
+        tuple(tf.constant(array[events]) for array in stack.events),
+        tf.constant(weights),
+        tf.constant(schedule.rates(np.arange(state.step, state.step + CHUNK))),
+        tf.constant(state.step),
+        tf.constant(n),
+    )
+    return (*(np.asarray(a) for a in adam), np.asarray(losses))

@@ -7,11 +7,11 @@ orders and weights of the trainings, sorted marginals, and buffers of the fit.  
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hisigma_zfit import arrays
+from hisigma_zfit.threads import available
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +52,7 @@ def needs_of(inputs: Mapping[str, Inputs], options: MeasureOptions, *, elsewhere
     """
     kept, files = 0.0, 0.0
     training = fitting = on_disk = 0.0
-    beside = 1 if elsewhere or options.bootstraps == 1 else min(options.bootstraps, cores())
+    beside = 1 if elsewhere or options.bootstraps == 1 else min(options.bootstraps, available())
     fits = 1 if options.bootstraps == 1 else 2 * (options.bootstraps + 2)
     for part in inputs.values():
         d = len(part.features)
@@ -80,8 +80,3 @@ def _columns(n: int, *widths: float) -> tuple[float, float]:
     sizes = [8.0 * n * width for width in widths]
     large = [size for size in sizes if size >= arrays.LARGE]
     return sum(sizes) - sum(large), sum(large)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

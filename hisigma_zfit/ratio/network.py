@@ -176,8 +176,9 @@ def train_networks(
         seed: Of starts and orders.
         fold: That the nets do not see, for streams of its own.
     """
-    from hisigma_zfit.learn.optimiser import Stack, StackState, train_stack
+    from hisigma_zfit.learn.optimiser import Stack, train_stack
     from hisigma_zfit.learn.schedule import Schedule
+    from hisigma_zfit.learn.state import StackState
 
     layers = _Layers(x.shape[1], options.width, classes)
     centre, spread = _moments(x, weights)

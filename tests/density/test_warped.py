@@ -126,9 +126,9 @@ def test_many_events_are_left_to_xla_in_whole_blocks(two, monkeypatch):
     monkeypatch.setattr(trained, "WORTH_COMPILING", 1)
     sizes = []
 
-    def noted(function, *events, block, least):
+    def noted(function, *events, block, least, beside):
         sizes.append((block, least))
-        return blockwise(function, *events, block=block, least=least)
+        return blockwise(function, *events, block=block, least=least, beside=beside)
 
     monkeypatch.setattr(trained, "blockwise", noted)
     np.testing.assert_allclose(two.log_prob_array(x, m), expected, atol=2e-5)

@@ -10,8 +10,9 @@ from time import sleep
 import numpy as np
 
 from hisigma_zfit.learn import optimiser
-from hisigma_zfit.learn.optimiser import HeldOut, Stack, StackState, train_stack
+from hisigma_zfit.learn.optimiser import HeldOut, Stack, train_stack
 from hisigma_zfit.learn.schedule import Schedule
+from hisigma_zfit.learn.state import StackState
 
 THREADS = 4
 

@@ -10,10 +10,10 @@ import pytest
 from hisigma_zfit.errors import FitError, InputError
 from hisigma_zfit.learn import elsewhere
 from hisigma_zfit.learn.elsewhere import run_elsewhere, trained_elsewhere
-from hisigma_zfit.learn.optimiser import StackState
 from hisigma_zfit.learn.schedule import Schedule
+from hisigma_zfit.learn.state import StackState
 
-SCHEDULE = Schedule(n_steps=300, batch=512, learning_rate=1e-2)
+SCHEDULES = [Schedule(n_steps=300, batch=512, learning_rate=1e-2)] * 3
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def ended(work, k, state):
 
 
 def test_here_unless_told():
-    assert run_elsewhere([Named("a")], SCHEDULE, None, "", print) is None
+    assert run_elsewhere([Named("a")], SCHEDULES[:1], None, "", print) is None
 
 
 @pytest.mark.parametrize("wrong", [{"processes": 0}, {"scheduler": " "}])
@@ -48,17 +48,17 @@ def test_what_has_arrived_is_kept_and_not_trained_again(tmp_path, monkeypatch):
     monkeypatch.setattr(elsewhere, "finished", lost)
     with trained_elsewhere(scheduler="tcp://somewhere:1"):
         with pytest.raises(FitError):
-            run_elsewhere(trainings, SCHEDULE, tmp_path, "same", steps.append)
+            run_elsewhere(trainings, SCHEDULES, tmp_path, "same", steps.append)
         with pytest.raises(FitError):
-            run_elsewhere(trainings, SCHEDULE, tmp_path, "same", steps.append)
+            run_elsewhere(trainings, SCHEDULES, tmp_path, "same", steps.append)
         monkeypatch.setattr(elsewhere, "finished", lambda f, s, t, **_: [(own, ended(s, *own)) for own in t])
-        states = run_elsewhere(trainings, SCHEDULE, tmp_path, "same", steps.append)
+        states = run_elsewhere(trainings, SCHEDULES, tmp_path, "same", steps.append)
         with pytest.raises(InputError, match="same data"):
-            run_elsewhere(trainings, SCHEDULE, tmp_path, "other", steps.append)
+            run_elsewhere(trainings, SCHEDULES, tmp_path, "other", steps.append)
     assert asked == [(own, {"processes": 1, "scheduler": "tcp://somewhere:1"}) for own in ([0, 1, 2], [1, 2])]
     assert [float(state.result[0, 0]) for state in states] == [0.0, 1.0, 2.0]
     assert steps == [300] * 6  # one came, it was found and one came, both were found and one came
-    assert run_elsewhere(trainings, SCHEDULE, None, "", print) is None  # it ended with the block
+    assert run_elsewhere(trainings, SCHEDULES, None, "", print) is None  # it ended with the block
 
 
 @pytest.mark.slow

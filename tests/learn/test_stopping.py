@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hisigma_zfit.learn.optimiser import HeldOut, Stack, StackState, train_stack
+from hisigma_zfit.learn.optimiser import CHUNK, HeldOut, Stack, train_stack
 from hisigma_zfit.learn.schedule import Schedule
+from hisigma_zfit.learn.state import StackState
 from hisigma_zfit.learn.stopping import TOLERANCE, checks, hopeless, kept
 
 
@@ -48,7 +49,7 @@ class Location:
         return -0.5 * (events[0][None, :] - parameters) ** 2
 
 
-def trained(x, *, folds=None, left_out=None, held_out=(), steps=400):
+def trained(x, *, folds=None, left_out=None, held_out=(), steps=400, threads=1):
     n = len(x)
     stack = Stack(
         objective=Location(),
@@ -60,7 +61,8 @@ def trained(x, *, folds=None, left_out=None, held_out=(), steps=400):
         left_out=left_out,
     )
     members = 1 if left_out is None else len(left_out)
-    return train_stack(stack, Schedule(steps, 64, 0.1), StackState.start(np.zeros((members, 1), np.float32)))
+    start = StackState.start(np.zeros((members, 1), np.float32))
+    return train_stack(stack, Schedule(steps, 64, 0.1), start, threads=threads)
 
 
 def test_a_member_has_not_seen_its_part():
@@ -70,6 +72,48 @@ def test_a_member_has_not_seen_its_part():
     result = trained(x, folds=folds, left_out=np.array([3, 0])).result[:, 0]
     # 1 without the part; four parts of five hold one of 5 among three of 1 where another is left out
     np.testing.assert_allclose(result, [1.0, 2.0], atol=0.1)
+
+
+def test_members_side_by_side_have_the_same_bits():
+    folds = np.tile(np.arange(5, dtype=np.int8), 2000)
+    x = np.random.default_rng(1).normal(folds, 1.0)
+    options = {"folds": folds, "left_out": np.arange(5), "held_out": [x[folds == k] for k in range(5)], "steps": 60}
+    one, three = (trained(x, **options, threads=threads) for threads in (1, 3))
+    np.testing.assert_array_equal(one.result, three.result)
+    assert one.check_losses == three.check_losses
+    assert len(set(one.result[:, 0])) == 5
+
+
+def stack_of(folds):
+    n = len(folds)
+    x = np.arange(n, dtype=np.float32)
+    weights = np.random.default_rng(2).exponential(size=n).astype(np.float32)
+    return Stack(Location(), (x,), weights, (), np.arange, folds, np.array([3, 0]))
+
+
+def test_a_member_pays_for_no_event_that_it_does_not_see():
+    folds = np.random.default_rng(1).integers(5, size=200_000).astype(np.int8)
+    stack = stack_of(folds)
+    rows = np.random.default_rng(3).permutation(len(folds))[: CHUNK * 512]
+    for (members, events, weights), fold in zip(stack.batches(rows, 512), [3, 0], strict=True):
+        assert events.shape == weights.shape == (CHUNK, 424)
+        used = events[weights > 0]
+        np.testing.assert_array_equal(used, rows[folds[rows] != fold])
+        filled = (weights > 0).sum(axis=1)
+        assert filled.max() - filled.min() <= 1
+        # a mean over 424 places is what one over 512 events with weights of mean one would be
+        np.testing.assert_allclose(weights[weights > 0], stack.weights[used] * 1.25 * 424 / 512, rtol=1e-6)
+        assert members.stop - members.start == 1
+
+
+def test_parts_that_are_too_unequal_are_masked():
+    """A part of a tenth leaves more than fits."""
+    folds = np.repeat(np.arange(5, dtype=np.int8), [300, 200, 200, 200, 100])
+    stack = stack_of(folds)
+    rows = np.tile(np.arange(1000), 13)[: CHUNK * 512]
+    (_, events, weights), _ = stack.batches(rows, 512)
+    np.testing.assert_array_equal(events.ravel(), rows)
+    np.testing.assert_allclose(weights.ravel(), stack.weights[rows] * 1.25 * (folds[rows] != 3), rtol=1e-6)
 
 
 def test_training_stops_where_held_out_events_say_so():
