@@ -14,7 +14,19 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from typing import IO
 
-__all__ = ["Array", "Float32", "Growing", "Integers", "Mask", "Unnamed", "joined", "room_for", "stacked", "taken"]
+__all__ = [
+    "Array",
+    "Float32",
+    "Growing",
+    "Integers",
+    "Mask",
+    "Unnamed",
+    "joined",
+    "kept",
+    "room_for",
+    "stacked",
+    "taken",
+]
 
 Array = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -94,6 +106,15 @@ def joined(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     """As `numpy.concatenate`, with `room_for` the result."""
     shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
     return np.concatenate(parts, out=room_for(shape, np.result_type(*parts)))
+
+
+def kept(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same array, with `room_for` it."""
+    if array.nbytes < LARGE:
+        return array
+    copy = room_for(array.shape, array.dtype)
+    copy[...] = array
+    return copy
 
 
 def stacked(columns: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
+from hisigma_zfit.arrays import room_for
 from hisigma_zfit.errors import FitError
 from hisigma_zfit.learn.resampling import half_of
 
@@ -33,6 +34,7 @@ __all__ = ["Hypothesis", "Taught", "share_inside", "unseen_yield"]
 NODES = 64  # masses at which every event is put
 SIGNAL_NODES = 3  # masses at which its signal density is evaluated, and interpolated between
 MAX_EVENTS = 300_000  # of the sidebands: they have to be all, or the noise of the training is not taken out
+LARGEST = 300.0  # logarithm of a ratio that is told from infinity
 GRID = 4001  # masses at which shapes are integrated over the region
 MAX_STEPS = 100
 BLOCK = 8192  # ratios whose sums stay in the processor's cache
@@ -111,10 +113,10 @@ def unseen_yield(
     x, own = sidebands.array(background.features)[rows], sidebands[name][rows]
     log_b = background.log_prob_array(x, own)
     known = np.isfinite(log_b)  # what is outside of the domain is not fitted either
-    log_s = masses.interpolated(signal, x[known])
-    ratio = np.exp(np.minimum(log_s - log_b[known, None] + masses.log_ratio, 300.0))
     w = _weights(sidebands)[rows]
-    weight = w[known, None] * masses.weights * hypothesis.n_background / w.sum()
+    unseen = _Events(
+        masses.ratios(signal, x[known], log_b[known]), w[known] * hypothesis.n_background / w.sum(), masses.weights
+    )
 
     inside = region.contains(simulation[name])
     signal_x, signal_m = simulation.array(background.features)[inside], simulation[name][inside]
@@ -122,11 +124,12 @@ def unseen_yield(
     log_b = background.log_prob_array(signal_x, rng.choice(own, len(signal_x), p=w / w.sum()))
     known = np.isfinite(log_b)
     log = signal.log_prob_array(signal_x, signal_m) - log_b + masses.log_ratio_at(signal_m)
-    return _fit(
-        np.concatenate([ratio.ravel(), np.exp(np.minimum(log[known], 300.0))]),
-        np.concatenate([weight.ravel(), signal_w[known] * hypothesis.n_signal / signal_w.sum()]),
-        np.array([hypothesis.n_signal, hypothesis.n_background]),
+    added = _Events(
+        np.exp(np.minimum(log[known], LARGEST))[:, None],
+        signal_w[known] * hypothesis.n_signal / signal_w.sum(),
+        np.ones(1),
     )
+    return _fit((unseen, added), np.array([hypothesis.n_signal, hypothesis.n_background]))
 
 
 @dataclass(frozen=True)
@@ -158,24 +161,30 @@ class _Masses:
         levels = np.linspace(0.02, 0.98, SIGNAL_NODES)
         return cls(grid, np.log(peak / falling), nodes, weights / weights.sum(), _quantiles(peak, grid, levels))
 
-    @property
-    def log_ratio(self) -> Array:
-        """At the nodes."""
-        return self.log_ratio_at(self.nodes)
-
     def log_ratio_at(self, m: Array) -> Array:
         """Logarithm of peak over falling shape."""
         return np.interp(m, self.grid, self.logs)
 
-    def interpolated(self, signal: ConditionalFlow, x: Array) -> Array:
-        """Log p_s(x | m) at the nodes, shape (n, NODES)."""
+    def ratios(self, signal: ConditionalFlow, x: Array, log_b: Array) -> Array:
+        """Densities of signal over those of background at the nodes, shape (n, NODES).
+
+        Args:
+            signal: p_s(x | m), which is interpolated between some masses.
+            x: Features, shape (n, d).
+            log_b: Log density of the background, shape (n,).
+        """
         masses = np.repeat(self.signal_nodes, len(x))
         known = signal.log_prob_array(np.tile(x, (SIGNAL_NODES, 1)), masses).reshape(SIGNAL_NODES, len(x)).T
         known = np.maximum(known, -1e4)  # outside of its domain: nothing
         place = np.clip(np.interp(self.nodes, self.signal_nodes, np.arange(SIGNAL_NODES)), 0.0, SIGNAL_NODES - 1.0)
         low = np.minimum(place.astype(np.intp), SIGNAL_NODES - 2)
-        share = place - low
-        return np.asarray(known[:, low] * (1.0 - share) + known[:, low + 1] * share)
+        share, shapes = place - low, self.log_ratio_at(self.nodes)
+        found = room_for((len(x), NODES), np.float64)
+        for start in range(0, len(x), BLOCK // NODES):
+            block = slice(start, start + BLOCK // NODES)
+            log = known[block, low] * (1.0 - share) + known[block, low + 1] * share - log_b[block, None] + shapes
+            np.exp(np.minimum(log, LARGEST), out=found[block])
+        return found
 
 
 def _quantiles(density: Array, grid: Array, levels: Array) -> Array:
@@ -191,15 +200,29 @@ def _normalised(density: Array, grid: Array) -> Array:
     return np.maximum(density, 1e-300) / np.trapezoid(density, grid)
 
 
-def _fit(ratio: Array, weights: Array, start: Array) -> float:
+class _Events(NamedTuple):
+    """Events that are fitted, each at M masses.
+
+    Attributes:
+        ratio: Density of the signal over that of the background, shape (n, M).
+        weights: Of the events, shape (n,).
+        masses: Further weights, of the masses, shape (M,).
+    """
+
+    ratio: Array
+    weights: Array
+    masses: Array
+
+
+def _fit(events: tuple[_Events, ...], start: Array) -> float:
     """Maximise -s - b + sum_i w_i log(s r_i + b), a concave function of both yields."""
-    theta, now = start, _sums(ratio, weights, start)
+    theta, now = start, _sums(events, start)
     for _ in range(MAX_STEPS):
         step = np.linalg.solve(now.curvature, now.gradient)
-        scale, damped = 1.0, _sums(ratio, weights, theta + step)
+        scale, damped = 1.0, _sums(events, theta + step)
         while damped.value < now.value - 1e-9 and scale > 1e-8:
             scale *= 0.5
-            damped = _sums(ratio, weights, theta + scale * step)
+            damped = _sums(events, theta + scale * step)
         left = float(now.gradient @ step)
         theta, now = theta + scale * step, damped
         if left < 1e-8:
@@ -215,18 +238,21 @@ class _Sums(NamedTuple):
     curvature: Array
 
 
-def _sums(ratio: Array, weights: Array, theta: Array) -> _Sums:
+def _sums(events: tuple[_Events, ...], theta: Array) -> _Sums:
     """In blocks: there are millions of ratios, and on the way to memory they would be slower than the logarithm."""
     signal, background = theta
     value, gradient, curvature = -float(theta.sum()), -np.ones(2), np.zeros((2, 2))
-    for start in range(0, len(ratio), BLOCK):
-        r, w = ratio[start : start + BLOCK], weights[start : start + BLOCK]
-        total = signal * r + background
-        if total.min() <= 0.0:
-            return _Sums(-np.inf, gradient, curvature)
-        value += float(w @ np.log(total))
-        shares = np.stack([r / total, 1.0 / total])
-        weighted = shares * w
-        gradient += weighted.sum(axis=1)
-        curvature += weighted @ shares.T
+    for ratio, weights, masses in events:
+        rows = BLOCK // len(masses)
+        for start in range(0, len(ratio), rows):
+            r = ratio[start : start + rows].ravel()
+            w = (weights[start : start + rows, None] * masses).ravel()
+            total = signal * r + background
+            if total.min() <= 0.0:
+                return _Sums(-np.inf, gradient, curvature)
+            value += float(w @ np.log(total))
+            shares = np.stack([r / total, 1.0 / total])
+            weighted = shares * w
+            gradient += weighted.sum(axis=1)
+            curvature += weighted @ shares.T
     return _Sums(value, gradient, curvature)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from hisigma_zfit.arrays import kept
 from hisigma_zfit.model.linear_families import ShareSize
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class TermOnData:
     def __init__(self, term: CompiledTerm, columns: Columns, k: int, start: int) -> None:
         self.term, self.ratio, self.morph = term, columns.ratio[k], columns.morphs[k]
         self.plain = bool(np.all(self.ratio == 1.0))  # what the ratios refer to
-        self.powers = None if term.family is None or columns.mass is None else term.family.powers(columns.mass)
+        self.powers = None if term.family is None or columns.mass is None else kept(term.family.powers(columns.mass))
         self.q = len(term.shape)
         self.signs = np.array([*(() if term.family is None else term.family.signs), *[1.0] * len(term.nuisances)])
         self.parameters = np.array([*term.shape, *term.nuisances], dtype=np.intp)

@@ -9,7 +9,6 @@ What to use when:
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from hisigma_zfit.likelihood.columns import Columns, Term, build_columns, data_v
 from hisigma_zfit.likelihood.compiled import bases_of
 from hisigma_zfit.likelihood.compression import compress, covers
 from hisigma_zfit.likelihood.constraints import constraint_evaluators
+from hisigma_zfit.likelihood.converted import as_zfit
 from hisigma_zfit.likelihood.evaluate import Evaluation, Evaluator, EvaluatorSum, WeightedEvaluator
 from hisigma_zfit.likelihood.graph import MOVING, log_density, morph_inputs
 from hisigma_zfit.likelihood.protocol import add, shown_parameters
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["ExtendedNLL"]
-
-
-_log = logging.getLogger(__name__)
 
 
 def _current(parameter: Any) -> float:
@@ -369,10 +366,7 @@ def _as_zfit(data: Any, model: zfit.pdf.BasePDF) -> zfit.Data:
     """Zfit Data in the model's observables and order."""
     space = model.space
     if not isinstance(data, zfit.Data):
-        inside = data.within(space)
-        if len(inside) < len(data):
-            _log.info("%d of %d events are outside of the model's range", len(data) - len(inside), len(data))
-        data = inside.to_zfit(space)
+        data = as_zfit(data, space)
     missing = [name for name in space.obs if name not in data.obs]
     if missing:
         raise InputError.from_parts(

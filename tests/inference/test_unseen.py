@@ -100,11 +100,15 @@ def test_no_event_is_seen_by_its_half(events):
 def test_the_fit_is_that_of_a_plain_minimiser():
     rng = np.random.default_rng(1)
     ratio = np.concatenate([np.exp(rng.normal(-4, 2, 2000)), np.exp(rng.normal(3, 1, 200))])
-    weights = np.concatenate([np.full(2000, 0.5), np.full(200, 0.3)])
+    weights = np.concatenate([rng.uniform(0.2, 0.4, 1000).repeat(2) * np.tile([1.0, 2.0], 1000), np.full(200, 0.3)])
     best = minimize(
         lambda z: z.sum() - weights @ np.log(np.maximum(z[0] * ratio + z[1], 1e-9)),
         [50.0, 900.0],
         method="Nelder-Mead",
         options={"xatol": 1e-6, "fatol": 1e-9},
     )
-    assert unseen._fit(ratio, weights, np.array([10.0, 1500.0])) == pytest.approx(best.x[0], abs=1e-3)  # noqa: SLF001
+    events = (
+        unseen._Events(ratio[:2000].reshape(1000, 2), weights[:2000:2], np.array([1.0, 2.0])),  # noqa: SLF001
+        unseen._Events(ratio[2000:, None], weights[2000:], np.ones(1)),  # noqa: SLF001
+    )
+    assert unseen._fit(events, np.array([10.0, 1500.0])) == pytest.approx(best.x[0], abs=1e-3)  # noqa: SLF001

@@ -29,7 +29,7 @@ ONE, FIVE = SimpleNamespace(bootstraps=1), SimpleNamespace(bootstraps=5)
 
 
 def test_it_grows_with_the_events_and_with_what_is_trained_at_a_time(monkeypatch):
-    monkeypatch.setattr(needs, "cores", lambda: 2)
+    monkeypatch.setattr(needs, "available", lambda: 2)
     small, large = (needs_of(inputs(1000, n), ONE).memory - LIBRARIES for n in (100_000, 200_000))
     assert large == pytest.approx(2.0 * small, rel=0.02)
     assert needs_of(inputs(1000, 200_000), FIVE).memory - LIBRARIES > 1.1 * large  # two stacks at a time
