@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from hisigma_zfit.arrays import room_for
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_folder, write_npz, write_text
 from hisigma_zfit.results import TrainingHistory
@@ -332,7 +333,7 @@ def blockwise(
         least: Rows of a small one.
         beside: Evaluate some blocks at the same time, which takes as many times the memory of one.
     """
-    out = np.empty(len(x))
+    out = room_for(len(x), np.float64)
 
     def evaluate(start: int) -> None:
         rows = slice(start, min(start + block, len(x)))

@@ -32,6 +32,7 @@ __all__ = ["Columns", "Term", "build_columns", "columns_and_reference", "compone
 
 # Log of the largest ratio of densities that may stand in the columns: four of them are multiplied before the logarithm.
 _FAR = 100.0
+_BLOCK = 2**19  # events
 _FARTHEST = 300.0  # log of the largest ratio of densities that is told from infinity
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,11 @@ def data_version(data: zfit.Data) -> int:
     return digest.intdigest()
 
 
+def _blocks(n: int) -> list[slice]:
+    """So many events that what is made of them on the way is small."""
+    return [slice(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK)]
+
+
 def _reference(terms: Sequence[Term], log_prob: Array) -> Array:
     """What is taken out of every event's log densities, shape (n,).
 
@@ -57,12 +63,13 @@ def _reference(terms: Sequence[Term], log_prob: Array) -> Array:
     the evaluator need not multiply by them.  Else the largest component of each event.
     """
     floating = next((k for k, term in enumerate(terms) if not term.frozen), None)
+    n = log_prob.shape[1]
+    reference = room_for(n, np.float64)
     if floating is not None and np.all(np.isfinite(log_prob[floating])):
-        reference: Array = log_prob[floating].copy()
-        if (log_prob - reference).max(initial=0.0) < _FAR:
+        reference[:] = log_prob[floating]
+        if all((log_prob[:, block] - reference[block]).max(initial=0.0) < _FAR for block in _blocks(n)):
             return reference
-    largest: Array = log_prob.max(axis=0, initial=-np.inf)
-    return largest
+    return np.max(log_prob, axis=0, initial=-np.inf, out=reference)
 
 
 def build_columns(terms: Sequence[Term], data: zfit.Data) -> Columns:
@@ -116,8 +123,9 @@ def columns_and_reference(terms: Sequence[Term], data: zfit.Data) -> tuple[Colum
         row[:] = term.log_ratio(events)
         morphs.append(term.variations(events, row))
     # beyond this squares overflow, and a fit cannot start; an exact zero stays one
-    lowest = log_ratio.max(axis=0, initial=-np.inf) - _FARTHEST
-    np.maximum(log_ratio, lowest, out=log_ratio, where=np.isfinite(log_ratio))
+    for block in _blocks(n):
+        part = log_ratio[:, block]
+        np.maximum(part, part.max(axis=0, initial=-np.inf) - _FARTHEST, out=part, where=np.isfinite(part))
     reference = _reference(terms, log_ratio)
     lost = ~np.isfinite(reference)
     if lost.any():
@@ -126,10 +134,12 @@ def columns_and_reference(terms: Sequence[Term], data: zfit.Data) -> tuple[Colum
             got=f"{int(lost.sum())} of {n} outside of every component's",
             do="drop them (flow.inside tells which) or train on a sample that covers them",
         )
-    ratio = np.exp(log_ratio - reference, out=log_ratio)
+    ratio = np.exp(np.subtract(log_ratio, reference, out=log_ratio), out=log_ratio)
     for k, term in enumerate(terms):
         if term.frozen and term.mass is not None:
-            ratio[k] *= shapes.evaluate(term.mass, events.column(str(term.mass.obs[0])))
+            own = events.column(str(term.mass.obs[0]))
+            for block in _blocks(n):
+                ratio[k, block] *= shapes.evaluate(term.mass, own[block])
     columns = Columns(
         mass=m,
         weights=weights,

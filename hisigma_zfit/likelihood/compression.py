@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hisigma_zfit.arrays import room_for, taken
 from hisigma_zfit.likelihood.evaluate import ColumnEvaluator, Evaluation, Evaluator, EvaluatorSum
 from hisigma_zfit.likelihood.expansion import FarEvents, largest_share
 
@@ -20,6 +21,7 @@ __all__ = ["CompressedEvaluator", "compress", "covers"]
 
 
 _FEWEST = 4096  # events below which all are visited as quickly
+_BLOCK = 2**17  # events
 _MARGIN = 3.0  # how much further from the dominating component an event may come before the series fails
 
 
@@ -86,16 +88,21 @@ def _compressed(full: ColumnEvaluator, theta: Array) -> CompressedEvaluator | No
         return None
     # a yield may move by its error, which is no larger than that of all events
     relative = (np.abs(yields[others]) + np.sqrt(abs(columns.total))) / yields[row]
-    t, ratio = own.powers[0], columns.ratio[others]
-    with np.errstate(over="ignore"):
-        share = (_MARGIN / share * relative) @ ratio * np.exp(-np.polyval(full.shapes(theta)[row][::-1], t))
-    near = share > 1.0
+    t, shape, weight = own.powers[0], full.shapes(theta)[row][::-1], _MARGIN / share * relative
+    near = np.empty(t.size, dtype=bool)
+    for start in range(0, t.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        with np.errstate(over="ignore"):
+            near[block] = weight @ columns.ratio[others, block] * np.exp(-np.polyval(shape, t[block])) > 1.0
     if 2 * np.count_nonzero(near) > near.size:
         return None
     far = np.flatnonzero(~near)
+    ratio = room_for((len(others), far.size), np.float64)
+    for k, part in zip(others, ratio, strict=True):
+        np.take(columns.ratio[k], far, out=part, mode="clip")  # a mode that cannot fail needs no buffer
     events = FarEvents(
-        t[far],
-        ratio.take(far, axis=1),
+        taken(t, far),
+        ratio,
         None if columns.weights is None else columns.weights[far],
         q=own.q,
         dominating=(row, own.start),

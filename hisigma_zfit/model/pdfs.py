@@ -13,6 +13,7 @@ import zfit
 import zfit.z.numpy as znp
 from zfit.exception import SpecificFunctionNotImplemented
 
+from hisigma_zfit.arrays import room_for
 from hisigma_zfit.density.flows import RegionFlow
 from hisigma_zfit.errors import InputError
 from hisigma_zfit.model.morphing import Morph
@@ -68,7 +69,8 @@ def _conditional_log_prob(flow: ConditionalFlow, x: Array, m: Array, known: dict
     if id(flow) not in known:
         if isinstance(flow, RegionFlow):
             inside = flow.region.contains(m)
-            result = _conditional_log_prob(flow.outer, x, m, known).copy()
+            result = room_for(len(m), np.float64)
+            result[:] = _conditional_log_prob(flow.outer, x, m, known)
             result[inside] = flow.inner.log_prob_array(x[inside], m[inside])
         else:
             result = flow.log_prob_array(x, m)

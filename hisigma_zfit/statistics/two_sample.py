@@ -28,6 +28,7 @@ Exchangeable = tuple[tuple[Mask], Callable[[Mask, int], Array]]
 
 _NEIGHBOURS = 10
 _BLOCK = 64  # permutations at a time
+_ROWS = 512  # of the matrix of distances at a time
 # events of each kind at most: the energy distance needs all pairs, the others do not
 _MAX_EVENTS = {"classifier": 50_000, "energy": 2_500, "neighbours": 20_000}
 
@@ -130,7 +131,9 @@ def _normal_scores(events: Array) -> Array:
 def _energy(events: Array, labels: Mask, _: np.random.Generator) -> Exchangeable:
     """2 E|X - Y| - E|X - X'| - E|Y - Y'|: zero for equal densities, positive for all others."""
     scores = _normal_scores(events)
-    distance = cdist(scores, scores).astype(np.float32)
+    distance = np.empty((len(scores),) * 2, dtype=np.float32)
+    for start in range(0, len(scores), _ROWS):
+        distance[start : start + _ROWS] = cdist(scores[start : start + _ROWS], scores)
     n = labels.sum()
 
     def energy(rows: Mask, axis: int) -> Array:
