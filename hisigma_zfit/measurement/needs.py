@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Needs", "needs_of"]
 
-LIBRARIES = 1.0 * 2**30  # TensorFlow, zfit, what XLA compiles, matplotlib
-MARGINALS = 88  # bytes by event while a stack of members is set up: sorted values and weights of a feature, sums
-CHECKS = 60  # the same while the events of a training are checked: hashes of identities, masks, masses
+LIBRARIES = 1.05 * 2**30  # TensorFlow, zfit, what XLA compiles, matplotlib
+MARGINALS = 24  # bytes by event while a stack of members is set up: sorted values and weights of a feature, sums
+CHECKS = 32  # the same while the events of a training are checked: hashes of identities, masks, masses
 DRAWN = 0.65  # part of the events that a resample has
-ZFIT = 16  # bytes by event and observable of zfit's data and TensorFlow's copy of them
-FIT = 40  # bytes by event and fit: the order of the events by their ratio, and sums
+FIT = 90  # bytes by event: masses, what densities and columns are made of on the way
+EACH_FIT = 1  # bytes by event and fit: which events are near the signal
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def needs_of(inputs: Mapping[str, Inputs], options: MeasureOptions, *, elsewhere
                 on_disk = max(on_disk, task_disk + stacks * stack_disk)
         terms = 2 + len(part.backgrounds)
         columns, columns_disk = _columns(len(part.data), terms, 1)
-        fitting += len(part.data) * (d + 1) * ZFIT + fits * (columns + len(part.data) * FIT)
+        fitting += len(part.data) * (FIT + fits * EACH_FIT) + fits * columns
         files += fits * columns_disk
     return Needs(LIBRARIES + kept + max(training, fitting), files + on_disk)
 
