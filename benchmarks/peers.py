@@ -129,17 +129,19 @@ def density_table(rows: list[dict[str, Any]]) -> str:
 def fit_table(rows: list[dict[str, Any]]) -> str:
     lines = [
         f"{'':44s}{'nuisances':>10s}{'CPU s':>9s}{'(range)':>18s}"
-        f"{'times ours':>12s}{'compile':>9s}{'n_sig':>9s}{'error':>8s}"
+        f"{'times ours':>12s}{'in a row':>10s}{'times ours':>12s}{'compile':>9s}{'n_sig':>9s}{'error':>8s}"
     ]
-    ours = {row["nuisances"]: row["cpu_s"] for row in rows if row.get("ours")}
+    ours = {row["nuisances"]: (row["cpu_s"], row["in_a_row_s"]) for row in rows if row.get("ours")}
     for row in rows:
         if "absent" in row:
             lines.append(f"{row['name']:44s}  left out: {row['absent']}")
             continue
+        first, further = ours.get(row["nuisances"], (np.nan, np.nan))
         spread = f"({row['least_s']:.3f} - {row['most_s']:.3f})"
         lines.append(
             f"{row['title']:44s}{row['nuisances']:10d}{row['cpu_s']:9.3f}{spread:>18s}"
-            f"{row['cpu_s'] / ours.get(row['nuisances'], np.nan):12.1f}{row['compile_s']:9.2f}"
+            f"{row['cpu_s'] / first:12.1f}{row['in_a_row_s']:10.3f}{row['in_a_row_s'] / further:12.1f}"
+            f"{row['compile_s']:9.2f}"
             f"{row['n_sig']:9.2f}{row['error']:8.2f}"
         )
     return "\n".join(lines)

@@ -26,6 +26,7 @@ _RUNAWAY = 1e8  # distance from the start, in its units, up to which a search wi
 _FAR_GONE = 1e3  # distance from which on a parameter is one of those that run away
 _LOST = 1e6  # the same for a search that is given up
 _FEWEST_STEPS = 10  # of a search before it may be called one without end
+_SAFE = 0.01  # root of the least pivot, in units of the diagonal, from which a Hessian is inverted as it is
 _LEAST = 1e-8  # of the squared gradient: no single parameter promises more than 5e7 units of -log L
 
 
@@ -170,10 +171,20 @@ def _direction(gradient: Array, hessian: Array) -> tuple[Array, bool]:
     curvature = np.diag(hessian)
     floor = np.where(np.abs(curvature) < _LEAST * gradient**2, _LEAST * gradient**2 - curvature, 0.0)
     scaled, scale = _scaled(hessian + np.diag(floor))
+    if _far_from_flat(scaled):
+        return -scale * np.linalg.solve(scaled, scale * gradient), True
     values, vectors = np.linalg.eigh(scaled)
     safe = np.maximum(np.abs(values), 1e-9)
     step = -scale * (vectors @ ((vectors.T @ (scale * gradient)) / safe))
     return step, bool(values[0] > 0.0)
+
+
+def _far_from_flat(scaled: Array) -> bool:
+    """Whether a Hessian in units of its diagonal is so positive that no eigenvalue needs to be looked at."""
+    try:
+        return bool(np.linalg.cholesky(scaled).diagonal().min() > _SAFE)
+    except np.linalg.LinAlgError:
+        return False
 
 
 def _descended(
@@ -277,7 +288,7 @@ def minimise(
         # a parameter at its limit that the gradient pushes outwards stays there for this step
         blocked = ((theta[free] <= lower[free]) & (gradient > 0)) | ((theta[free] >= upper[free]) & (gradient < 0))
         active = free[~blocked]
-        gradient, hessian = here.gradient[active], here.hessian[np.ix_(active, active)]
+        gradient, hessian = here.gradient[active], here.hessian[active][:, active]
         # the slope of a background whose yield is zero: nothing depends on it there
         idle = (gradient == 0.0) & ~hessian.any(axis=1)
         flat = active[idle]
