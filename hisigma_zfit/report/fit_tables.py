@@ -80,7 +80,7 @@ def _correlations(fit: FitReport) -> list[str]:
     if len(names) < 2:
         return []
     if len(names) <= _WIDEST:
-        rows = [[name, *(f"{c:+.2f}" for c in row)] for name, row in zip(names, matrix, strict=True)]
+        rows = [[name, *(f"{c:+z.2f}" for c in row)] for name, row in zip(names, matrix, strict=True)]
         return grid([["", *names], *rows])
     found = [(abs(matrix[i][j]), i, j) for i in range(len(names)) for j in range(i)]
     strong = [

@@ -59,7 +59,7 @@ def column(values: Sequence[Any]) -> list[str]:
     decimals = max(2 - math.floor(math.log10(max(sizes))), 1)
     if decimals > 5 or max(sizes) >= 1e9:
         return [number(v) for v in values]
-    return [f"{v:.{decimals}f}" if isinstance(v, (int, float)) and math.isfinite(v) else number(v) for v in values]
+    return [f"{v:z.{decimals}f}" if isinstance(v, (int, float)) and math.isfinite(v) else number(v) for v in values]
 
 
 def _clip(text: str, width: int) -> str:

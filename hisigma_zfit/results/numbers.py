@@ -22,8 +22,8 @@ def number(value: Any, digits: int = 4) -> str:
 
 
 def pair(value: float, error: float) -> str:
-    """``value +- error`` with three digits of the error, never rounded to tens."""
+    """``value +- error`` with three digits of the error, never rounded to tens; zero has no sign."""
     if not (math.isfinite(value) and math.isfinite(error) and error > 0):
         return f"{number(value)} +- {number(error)}"
     decimals = max(2 - math.floor(math.log10(error)), 0)
-    return f"{value:.{decimals}f} +- {error:.{decimals}f}" if decimals < 7 else f"{value:.6g} +- {error:.3g}"
+    return f"{value:z.{decimals}f} +- {error:.{decimals}f}" if decimals < 7 else f"{value:.6g} +- {error:.3g}"

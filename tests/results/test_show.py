@@ -130,3 +130,8 @@ def test_numbers_as_words():
     ]  # fmt: skip
     assert pair(187.23, 33.14) == "187.2 +- 33.1"
     assert pair(1.0, float("nan")) == "1 +- -"
+
+
+def test_a_value_that_is_zero_in_its_digits_has_no_sign():
+    assert pair(-1e-9, 1.0) == "0.00 +- 1.00"
+    assert pair(-0.004, 0.5) == "-0.004 +- 0.500"
