@@ -40,7 +40,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 SCHEMA = "hisigma-zfit/flow/1"
 BLOCK = 65_536
 WORTH_A_THREAD = 4  # blocks
-MOST_THREADS = 8  # that evaluate blocks: more would need gigabytes
+MOST_THREADS = 8  # that evaluate blocks: each needs 20 MB with five members and four features, more with more of them
 
 # Kind on disk -> class, filled by the classes themselves.  A table, not a path in the file: loading must not import
 # what the file names.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -77,7 +77,7 @@ class Stack:
         """
         if self.folds is None or self.left_out is None:
             return [(slice(None), rows.reshape(CHUNK, batch), self.weights[rows].reshape(CHUNK, batch))]
-        slots, parts = self._slots(batch), int(self.folds.max()) + 1
+        slots, parts = self._slots(batch), len(self._sizes)
         # of mean one again, so that the clipping of gradients means the same
         scale = np.float32(parts / (parts - 1.0) * slots / batch)
         found = []
@@ -91,11 +91,16 @@ class Stack:
             found.append((slice(e, e + 1), events, weights * scale))
         return found
 
+    @cached_property
+    def _sizes(self) -> tuple[int, ...]:
+        """Numbers of events in the parts."""
+        assert self.folds is not None
+        return tuple(int(np.count_nonzero(self.folds == k)) for k in range(int(self.folds.max()) + 1))
+
     def _slots(self, batch: int) -> int:
         """Room for the events that a member sees of a batch: of two sizes, because each is compiled."""
-        assert self.folds is not None
-        in_parts = np.bincount(self.folds)
-        share, nominal = 1.0 - in_parts.min() / in_parts.sum(), 1.0 - 1.0 / len(in_parts)
+        sizes = self._sizes
+        share, nominal = 1.0 - min(sizes) / sum(sizes), 1.0 - 1.0 / len(sizes)
         margin = SURE * np.sqrt(nominal * (1.0 - nominal) * batch / CHUNK)  # chunks differ by chance
         least = int(np.ceil((nominal * batch + margin) / LANES)) * LANES
         return least if share * batch + margin <= least < batch else batch
