@@ -40,7 +40,8 @@ def _draw(axes: Any, name: str, found: dict[str, Any]) -> None:
         exponent = found["exponents"].get(what)
         words = what if exponent is None else f"{what}: {exponent:.2f}"
         axes.plot(size, seconds, MARKERS[k], ls="-", color=COLOURS[k], ms=5, lw=1, label=words)
-    if name != "workers":
+    within_a_decade = name in {"workers", "nuisances"}
+    if not within_a_decade:
         axes.set_yscale("log")
     if name == "nuisances":
         axes.set_xscale("symlog", linthresh=1)
@@ -50,9 +51,9 @@ def _draw(axes: Any, name: str, found: dict[str, Any]) -> None:
     sizes = sorted({row["size"] for row in rows})
     if name != "events":
         axes.set_xticks(sizes, [str(size) for size in sizes])
-        axes.minorticks_off()
-    low, high = (0.0, axes.get_ylim()[1]) if name == "workers" else axes.get_ylim()
-    axes.set_ylim(low, 1.35 * high if name == "workers" else high * (high / low) ** 0.35)  # room for the legend
+        axes.xaxis.minorticks_off()
+    low, high = (0.0, axes.get_ylim()[1]) if within_a_decade else axes.get_ylim()
+    axes.set_ylim(low, 1.35 * high if within_a_decade else high * (high / low) ** 0.35)  # room for the legend
     axes.set_xlabel(AXES[name])
     axes.set_ylabel("Wall time (s)" if name == "workers" else "CPU time (s)")
     axes.legend(frameon=False, fontsize=9, loc="upper left")
