@@ -8,7 +8,6 @@ printed: it must not grow.
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import tempfile
 import time
@@ -20,15 +19,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import truth
 from memory import write_events
+from read_memory import peak_mib
 
 NAMES = 10
 TRAINED_WITH = 100_000
-
-
-def peak_gib() -> float:
-    """Largest resident memory of this process so far; Linux reports KiB, macOS bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
 
 
 def main() -> None:
@@ -45,7 +39,7 @@ def main() -> None:
         events = hz.read(folder / "trained.root", progress=False)
         flow = hz.train_flow(events, truth.FEATURES, given=truth.MASS, members=options.members, preset="quick", seed=1)
         print(f"{'events':>12s}{'seconds':>10s}{'CPU s':>10s}{'largest memory, GiB':>22s}", flush=True)
-        print(f"{'before':>12s}{'':20s}{peak_gib():22.2f}", flush=True)
+        print(f"{'before':>12s}{'':20s}{peak_mib() / 1024:22.2f}", flush=True)
         start, used, n, total = time.perf_counter(), time.process_time(), 0, 0.0
         for k in range(NAMES):
             for batch in hz.read_batches(folder / f"file{k}.root", columns=[truth.MASS, *truth.FEATURES]):
@@ -53,7 +47,7 @@ def main() -> None:
                 total += float(log_prob[log_prob > -float("inf")].sum())
                 n += len(batch)
             seconds, cpu = time.perf_counter() - start, time.process_time() - used
-            print(f"{n:12d}{seconds:10.1f}{cpu:10.1f}{peak_gib():22.2f}", flush=True)
+            print(f"{n:12d}{seconds:10.1f}{cpu:10.1f}{peak_mib() / 1024:22.2f}", flush=True)
         print(f"mean log p {total / n:.4f}; {n / cpu:,.0f} events by CPU second")
 
 

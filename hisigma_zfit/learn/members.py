@@ -94,7 +94,7 @@ def _run_all(
     """The first exception, or Ctrl-C, stops all trainings after their current chunk."""
     stopped = threading.Event()
     # few trainings share the cores among their members
-    threads = max(available() // len(trainings), 1) if trainings else 1
+    threads = max(available() // len(trainings), 1)
 
     def on_progress(n: int) -> None:
         if stopped.is_set():

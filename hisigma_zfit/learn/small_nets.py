@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hisigma_zfit.errors import InputError
 from hisigma_zfit.files import write_npz
+from hisigma_zfit.learn.state import require_same_training
 from hisigma_zfit.stored_files import read_npz, sound
 
 if TYPE_CHECKING:
@@ -236,12 +236,7 @@ class AdamState:
         """
         stored = read_npz(path)
         with sound(path):
-            if str(stored["fingerprint"]) != fingerprint:
-                raise InputError.from_parts(
-                    expected="a checkpoint of the same data, options, seed and versions",
-                    got=f"another training's in {path.parent}",
-                    do="give another checkpoint folder or delete this one",
-                )
+            require_same_training(stored, fingerprint, path)
             losses = [(float(a), float(b), float(c)) for a, b, c in stored["losses"]]
             parameters, momentum, square, average = (row.copy() for row in stored["adam"])
             return cls(parameters, momentum, square, average, int(stored["step"]), losses)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from hisigma_zfit.arrays import Array, Float32
 
-__all__ = ["StackState"]
+__all__ = ["StackState", "require_same_training"]
 
 
 @dataclass
@@ -100,12 +100,7 @@ class StackState:
         """
         stored = read_npz(path)
         with sound(path):
-            if str(stored["fingerprint"]) != fingerprint:
-                raise InputError.from_parts(
-                    expected="a checkpoint of the same data, options, seed and versions",
-                    got=f"another training's in {path.parent}",
-                    do="give another checkpoint folder or delete this one",
-                )
+            require_same_training(stored, fingerprint, path)
             parameters, momentum, square, average = stored["adam"]
             return cls(
                 parameters,
@@ -118,6 +113,25 @@ class StackState:
                 losses=_arrays_to_records("losses", stored),
                 validations=_arrays_to_records("validations", stored),
             )
+
+
+def require_same_training(stored: Any, fingerprint: str, path: Path) -> None:
+    """Refuse a stored state that has another fingerprint.
+
+    Args:
+        stored: Arrays of the file, its fingerprint among them.
+        fingerprint: Of the training that wants to go on.
+        path: The file.
+
+    Raises:
+        InputError: It belongs to another training.
+    """
+    if str(stored["fingerprint"]) != fingerprint:
+        raise InputError.from_parts(
+            expected="a checkpoint of the same data, options, seed and versions",
+            got=f"another training's in {path.parent}",
+            do="give another checkpoint folder or delete this one",
+        )
 
 
 def _records_to_arrays(name: str, records: list[tuple[int, Array]]) -> dict[str, Any]:
