@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import hisigma_zfit as hz
-from hisigma_zfit.measurement import pipeline
 from hisigma_zfit.runs.stages import Stages
 
 if TYPE_CHECKING:
@@ -30,18 +29,20 @@ IMPORTS = ("zfit", "scipy.stats", "tensorflow_probability", "matplotlib.figure",
 
 
 class CountedStages(Stages):
-    """Stages that keep their CPU seconds, and their profiles where a folder is given."""
+    """Stages that keep their CPU seconds, their wall time, and their profiles where a folder is given."""
 
     cpu: ClassVar[dict[str, float]] = {}
+    wall: ClassVar[dict[str, float]] = {}
     profiles: ClassVar[Path | None] = None
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         profile = None if self.profiles is None else cProfile.Profile(time.process_time)
-        start = time.process_time()
+        start, began = time.process_time(), time.perf_counter()
         with super().__call__(name), nullcontext() if profile is None else profile:
             yield
         self.cpu[name] = self.cpu.get(name, 0.0) + time.process_time() - start
+        self.wall[name] = self.wall.get(name, 0.0) + time.perf_counter() - began
         if profile is not None:
             profile.dump_stats(self.profiles / f"{name}.prof")
 
@@ -52,9 +53,12 @@ def main() -> None:
     parser.add_argument("--reuse", type=Path, help="complete run of the same options, whose members are taken")
     parser.add_argument("--profile", type=Path, help="folder for the profiles of the stages")
     options = parser.parse_args()
+    began = time.perf_counter()
     for name in IMPORTS:
         __import__(name)
-    imports = time.process_time()
+    imports, imported = time.process_time(), time.perf_counter()
+    from hisigma_zfit.measurement import pipeline
+
     sys.path.insert(0, str(ROOT / "analyses" / "dihiggs"))
     from samples import COLUMNS, FEATURES, MASS, RANGE, SIGNAL_REGION, WORDS, write_dataset
 
@@ -77,8 +81,10 @@ def main() -> None:
     )
     seconds = {"imports": imports, **CountedStages.cpu}
     seconds["all"] = time.process_time()
+    wall = {"imports": imported - began, **CountedStages.wall, "all": time.perf_counter() - began}
+    print(f"{'':8s}{'CPU s':>8s}{'wall s':>8s}")
     for name, used in seconds.items():
-        print(f"{name:8s}{used:8.1f}")
+        print(f"{name:8s}{used:8.1f}{wall[name]:8.1f}")
     print(json.dumps({name: round(used, 2) for name, used in seconds.items()}))
 
 

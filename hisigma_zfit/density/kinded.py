@@ -205,12 +205,13 @@ class KindedSplineConfig(WarpedSplineConfig):
         """See `SplineConfig.log_conditionals`."""
         inputs, z, inner, numbers = (tf.transpose(array) for array in prepared)
         d = len(self.atoms)
-        outputs = tf.cast(self.outputs(parameters, inputs, n_features=d), z.dtype)
+        short = self.outputs(parameters, inputs, n_features=d)
+        outputs = tf.cast(short, z.dtype)
         beside: dict[int, tf.Tensor] = {}
         plain = [j for j in range(d) if self.continuous[j] and not self.periodic[j]]
         if plain:
             values = log_warped_density(
-                tf.gather(outputs[:, :, : self._smooth], plain, axis=1),
+                tf.gather(short[:, :, : self._smooth], plain, axis=1),
                 tf.gather(z, plain),
                 knots=self._t,
                 degree=self.degree,

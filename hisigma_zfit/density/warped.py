@@ -107,9 +107,7 @@ class WarpedSplineConfig(SplineConfig):
         """See `SplineConfig.log_conditionals`."""
         inputs, z = (tf.transpose(array) for array in prepared)
         outputs = self.outputs(parameters, inputs, n_features=z.shape[0])
-        return log_warped_density(
-            tf.cast(outputs, z.dtype), z, knots=self._t, degree=self.degree, bins=self.bins, bound=BOUND
-        )
+        return log_warped_density(outputs, z, knots=self._t, degree=self.degree, bins=self.bins, bound=BOUND)
 
     def outputs(self, parameters: tf.Tensor, inputs: tf.Tensor, *, n_features: int) -> tf.Tensor:
         """As `_logits` of all nets with the events last: inputs (2 d + 1, n); returns (E, d, outputs, n), float32."""

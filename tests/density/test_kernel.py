@@ -54,6 +54,40 @@ def test_value_and_gradient(count, degree, bins, strength):
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("strength", [0.5, 1.0, 3.0])
+def test_single_precision_rounds_less_here_than_in_the_nets(strength):
+    """Near the ends too, where Phi(z) in single precision would be 1e-4 of its distance to the end off."""
+    rng = np.random.default_rng(2)
+    outputs, _, options = inputs(count=12, degree=3, bins=6, strength=strength, n=20_000)
+    outputs, z = tf.cast(outputs, tf.float32), tf.constant(rng.uniform(-4.5, 4.5, size=(3, 20_000)))
+
+    def off(outputs, z):
+        return np.abs(np.asarray(log_warped_density(outputs, z, bound=BOUND, **options)) - expected)
+
+    exact = tf.cast(outputs, tf.float64)
+    expected = np.asarray(log_warped_density(exact, z, bound=BOUND, **options))
+    rounded = off(exact + 3e-7 * max(strength, 1.0) * rng.normal(size=outputs.shape), z)  # as sums of the nets are
+    here, short = off(outputs, z), off(outputs, tf.cast(z, tf.float32))
+    for level in (0.5, 0.99, 1.0):
+        assert np.quantile(here, level) < 0.4 * np.quantile(rounded, level)
+    assert here.max() < 0.2 * short.max()  # what positions in single precision would cost
+
+
+def test_dtypes_of_the_gradients():
+    outputs, z, options = inputs(count=12, degree=3, bins=6, strength=1.0)
+    gradients = []
+    for outputs_of in (outputs, tf.cast(outputs, tf.float32)):
+        with tf.GradientTape() as tape:
+            tape.watch([outputs_of, z])
+            value = log_warped_density(outputs_of, z, bound=BOUND, **options)
+        assert value.dtype == tf.float64
+        gradients.append(tape.gradient(value, [outputs_of, z]))
+    exact, found = gradients
+    assert [one.dtype for one in found] == [tf.float32, tf.float64]
+    for one, other in zip(found, exact, strict=True):
+        assert np.quantile(np.abs(np.asarray(one) - np.asarray(other)), 0.99) < 1e-4
+
+
 def test_start_is_uniform():
     """Equal shares of the splines and a map of equal bins are the uniform density, whose gradient is finite."""
     knots = knot_vector(12, 3)
