@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 from hisigma_zfit.errors import FitError, NoMaximumError
 
@@ -157,8 +158,8 @@ def sandwich(hessian: Array, scatter: Array | None, free: npt.ArrayLike) -> Arra
 
 def _scaled(hessian: Array) -> tuple[Array, Array]:
     """A Hessian in units of its diagonal, and what it was multiplied by."""
-    scale = 1.0 / np.sqrt(np.maximum(np.abs(np.diag(hessian)), 1e-300))
-    return hessian * np.outer(scale, scale), scale
+    scale = 1.0 / np.sqrt(np.maximum(np.abs(hessian.diagonal()), 1e-300))
+    return hessian * (scale[:, None] * scale), scale
 
 
 def _direction(gradient: Array, hessian: Array) -> tuple[Array, bool]:
@@ -168,23 +169,19 @@ def _direction(gradient: Array, hessian: Array) -> tuple[Array, bool]:
     curvature is turned round.  A component that no event supports has next to no curvature; what couples it to the
     others is rounding, and without a floor its huge step would take them with it.
     """
-    curvature = np.diag(hessian)
-    floor = np.where(np.abs(curvature) < _LEAST * gradient**2, _LEAST * gradient**2 - curvature, 0.0)
-    scaled, scale = _scaled(hessian + np.diag(floor))
-    if _far_from_flat(scaled):
-        return -scale * np.linalg.solve(scaled, scale * gradient), True
+    curvature, least = hessian.diagonal(), _LEAST * gradient**2
+    weak = np.abs(curvature) < least
+    if weak.any():
+        hessian = hessian + np.diag(np.where(weak, least - curvature, 0.0))
+    scaled, scale = _scaled(hessian)
+    root, fault = dpotrf(scaled)
+    # so positive that no eigenvalue needs to be looked at
+    if not fault and root.diagonal().min() > _SAFE:
+        return -scale * dpotrs(root, scale * gradient)[0], True
     values, vectors = np.linalg.eigh(scaled)
     safe = np.maximum(np.abs(values), 1e-9)
     step = -scale * (vectors @ ((vectors.T @ (scale * gradient)) / safe))
     return step, bool(values[0] > 0.0)
-
-
-def _far_from_flat(scaled: Array) -> bool:
-    """Whether a Hessian in units of its diagonal is so positive that no eigenvalue needs to be looked at."""
-    try:
-        return bool(np.linalg.cholesky(scaled).diagonal().min() > _SAFE)
-    except np.linalg.LinAlgError:
-        return False
 
 
 def _descended(

@@ -198,5 +198,5 @@ class AuxiliaryEvaluator:
             v, g, h = measurement.terms(theta[index], x)
             value += v
             gradient[index] += g
-            hessian[np.ix_(index, index)] += h
+            hessian[index[:, None], index] += h
         return Evaluation(value, gradient, hessian)

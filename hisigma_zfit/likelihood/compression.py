@@ -46,7 +46,9 @@ class CompressedEvaluator:
 
     def evaluate(self, theta: Array) -> Evaluation:
         """-log L, gradient and Hessian at `theta`, shape (P,)."""
-        return (self._reduced if self.covers(theta) else self._full).evaluate(theta)
+        prepared = self._reduced.prepared(theta)
+        covered = self._far.covers(prepared.yields, prepared.polynomials)
+        return (self._reduced if covered else self._full).evaluate(theta, prepared)
 
 
 def covers(evaluator: Evaluator, theta: Array) -> bool:

@@ -11,7 +11,7 @@ that other processes start quickly.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     from hisigma_zfit.likelihood.cached import Columns
     from hisigma_zfit.likelihood.expansion import FarEvents
 
-__all__ = ["ColumnEvaluator", "Evaluation", "Evaluator", "EvaluatorSum", "WeightedEvaluator", "typical_weight"]
+__all__ = [
+    "ColumnEvaluator",
+    "Evaluation",
+    "Evaluator",
+    "EvaluatorSum",
+    "Prepared",
+    "WeightedEvaluator",
+    "typical_weight",
+]
 
 
 # Events in a block: a handful of such buffers fits the second-level cache, and numpy's overhead is spread over many.
@@ -46,6 +54,24 @@ class Evaluation:
     value: float
     gradient: Array
     hessian: Array
+
+
+class Prepared(NamedTuple):
+    """What all events share at some parameters, for each of K terms.
+
+    Attributes:
+        yields: Shape (K,).
+        moments: log of the mass shape's norm, mean and covariance of its powers; None for a frozen shape.
+        sizes: The yield with its gradient and Hessian.
+        morphs: Weights of the variations.
+        polynomials: Coefficients of the log mass density in t, the constant first.
+    """
+
+    yields: Array
+    moments: list[_Moments | None]
+    sizes: list[_Size]
+    morphs: list[Any]
+    polynomials: list[list[float]]
 
 
 class Evaluator(Protocol):
@@ -176,15 +202,14 @@ class ColumnEvaluator:
         return float(yields.sum() - total - common * self._total) if np.isfinite(total) else np.inf
 
     @np.errstate(all="ignore")
-    def evaluate(self, theta: Array) -> Evaluation:
-        """-log L, gradient and Hessian at `theta`, shape (P,).
+    def evaluate(self, theta: Array, prepared: Prepared | None = None) -> Evaluation:
+        """-log L, gradient and Hessian at `theta`, shape (P,); `prepared` is what this has of it, if it is at hand.
 
         With a_k = ratio_k W_k f_k / L the derivatives of log L_i are a_k for a yield and y_k a_k S for the parameters
         of a component, where S is T - <T> for a shape and d log W_k / d nu for a nuisance.  Those of second order
         follow from the same sums and from dS, which is -Cov(T) for every event for a shape.
         """
-        moments, sizes, morphs, polynomials = self._prepared(theta)
-        yields = np.array([size for size, _, _ in sizes])
+        yields, moments, sizes, morphs, polynomials = prepared or self.prepared(theta)
         length = min(_BLOCK, self._n, max(_ONE_THREAD // (self._rows * (self._rows + 1)), _BLOCK // 8))
         # the last row of ones makes the sums of the derivatives one more column of their products, and hides from BLAS
         # that these are symmetric, for which its kernel is four times slower
@@ -231,8 +256,8 @@ class ColumnEvaluator:
             return Evaluation(np.inf, nan, np.outer(nan, nan))
         return self._assemble(theta, float(yields.sum() - total), products, seconds, moments, sizes)
 
-    def _prepared(self, theta: Array) -> tuple[list[_Moments | None], list[_Size], list[Any], list[list[float]]]:
-        """Of each term: moments of its mass shape, its yield, weights of its variations, and log mass density."""
+    def prepared(self, theta: Array) -> Prepared:
+        """What all events share at `theta`, shape (P,)."""
         moments = [
             None if c.term.family is None else c.term.family.log_partition(theta[c.parameters[: c.q]])
             for c in self.terms
@@ -242,30 +267,23 @@ class ColumnEvaluator:
             c.polynomial(theta, 0.0 if moment is None else -moment[0])
             for c, moment in zip(self.terms, moments, strict=True)
         ]
-        return moments, sizes, morphs, polynomials
+        return Prepared(np.array([size for size, _, _ in sizes]), moments, sizes, morphs, polynomials)
 
     def scatter(self, theta: Array) -> Array:
         """See `WeightedEvaluator`."""
         hessian = self.evaluate(theta).hessian
         if self._weights is None:
             return hessian
-        typical, prepared = typical_weight(self._weights), self._prepared(theta)
+        typical, prepared = typical_weight(self._weights), self.prepared(theta)
         total = typical * hessian
         for block in self._blocks(_BLOCK):
-            weights, scores = self._weights[block], self._scores(theta, block, *prepared)
+            weights, scores = self._weights[block], self._scores(theta, block, prepared)
             total += (scores * (weights * (weights - typical))) @ scores.T
         return total
 
-    def _scores(
-        self,
-        theta: Array,
-        block: slice,
-        moments: list[_Moments | None],
-        sizes: list[_Size],
-        morphs: list[Any],
-        polynomials: list[list[float]],
-    ) -> Array:
+    def _scores(self, theta: Array, block: slice, prepared: Prepared) -> Array:
         """Derivatives of the log density of the events in a block, shape (P, B)."""
+        yields, moments, sizes, morphs, polynomials = prepared
         n, densities, slopes = block.stop - block.start, [], []
         for c, moment, morph, polynomial in zip(self.terms, moments, morphs, polynomials, strict=True):
             own, slope = c.density(polynomial, block, np.empty(n)), np.zeros((c.parameters.size, n))
@@ -276,7 +294,7 @@ class ColumnEvaluator:
                 own, slope[c.q :] = own * weight, varied
             densities.append(own)
             slopes.append(slope)
-        density = np.array([size for size, _, _ in sizes]) @ np.array(densities)
+        density = yields @ np.array(densities)
         scores = np.zeros((theta.size, n))
         for c, own, slope, (size, change, _) in zip(self.terms, densities, slopes, sizes, strict=True):
             scores[list(c.term.extended)] += change[:, None] * (own / density)
@@ -301,17 +319,17 @@ class ColumnEvaluator:
         place = np.zeros((theta.size, self._rows))  # where each of them belongs among the parameters
         bends, curved = np.zeros((self._rows, self._rows)), np.zeros((theta.size, theta.size))
         for c, second, moment, (size, slope, bend) in zip(self.terms, seconds, moments, sizes, strict=True):
-            number, extended = first[c.start], list(c.term.extended)
+            number, extended = first[c.start], np.array(c.term.extended)
             place[extended, c.start] = slope
             if c.term.composed is not None:
-                curved[np.ix_(extended, extended)] += bend * (1.0 - number)
+                curved[extended[:, None], extended] += bend * (1.0 - number)
             if not c.parameters.size:
                 continue
             place[c.parameters, range(c.rest.start, c.rest.stop)] = 1.0
             mean, covariance = np.zeros(c.parameters.size), np.zeros((c.parameters.size,) * 2)
             if moment is not None:
                 _, mean[: c.q], covariance[: c.q, : c.q] = moment
-            local[c.rest, c.rest] = np.diag(size * c.signs)
+            local[c.rest, c.rest] *= size * c.signs
             local[c.rest, c.start] = -size * mean
             sums = c.signs * first[c.rest]
             bends[c.start, c.rest] = bends[c.rest, c.start] = sums - mean * number

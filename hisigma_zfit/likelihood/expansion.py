@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy.typing as npt
 
     from hisigma_zfit.arrays import Array
 
@@ -62,11 +65,8 @@ class FarEvents:
     ) -> None:
         self._q, self._dominating = q, dominating
         self._rows = np.array([row for row, _ in others])
-        self._share, degree = largest_share(len(others)) or 0.0, _DEGREE[len(others)]
-        powers = itertools.product(range(degree + 1), repeat=len(others))
-        self._powers = sorted((a for a in powers if sum(a) <= degree), key=sum)  # alpha of the monomials, A of them
-        self._exponents = np.array(self._powers)
-        self._degrees = self._exponents.sum(axis=1)
+        self._share = largest_share(len(others)) or 0.0
+        self._plan = _plan(q, dominating[1], tuple(start for _, start in others))
         low, high = float(t.min()), float(t.max())
         self._half = max(high - low, 1e-9) / (2 * _BINS)
         self._middle = low + self._half * (2 * np.arange(_BINS) + 1)
@@ -80,14 +80,14 @@ class FarEvents:
                 for c in self._middle.tolist()
             ]
         )
-        self._plan([start for _, start in others])
 
     def _summed(self, t: Array, ratio: Array, weights: Array | None) -> tuple[Array, Array]:
         """Sums of w ratio^alpha at the nodes, shape (A, nodes), and the largest ratios by bin, shape (K - 1, bins)."""
-        index = {alpha: k for k, alpha in enumerate(self._powers)}
-        factors = [_one_less(alpha) for alpha in self._powers[1:]]
-        moments, largest = np.zeros((len(self._powers), _BINS, _NODES)), np.zeros((len(ratio), _BINS))
-        powers, monomials = np.empty((_NODES, _BLOCK)), np.ones((len(self._powers), _BLOCK))
+        alphas = self._plan.powers
+        index = {alpha: k for k, alpha in enumerate(alphas)}
+        factors = [_one_less(alpha) for alpha in alphas[1:]]
+        moments, largest = np.zeros((len(alphas), _BINS, _NODES)), np.zeros((len(ratio), _BINS))
+        powers, monomials = np.empty((_NODES, _BLOCK)), np.ones((len(alphas), _BLOCK))
         for start in range(0, t.size, _BLOCK):
             block = slice(start, start + _BLOCK)
             bins = np.clip((t[block] - self._middle[0]) / (2 * self._half) + 0.5, 0, _BINS - 1).astype(np.uint8)
@@ -107,42 +107,6 @@ class FarEvents:
         # weights of the nodes that have the same moments as the events
         return (moments @ np.linalg.inv(np.vander(_CHEBYSHEV, increasing=True))).reshape(len(moments), -1), largest
 
-    def _plan(self, starts: Sequence[int]) -> None:
-        """Find out once which sums go where.
-
-        The sums are those of w log(1 + x) and of w (1 + x)^-p prod_k (ratio_k / f_r)^e_k t^j for p = 1, 2 and all
-        exponents e that derivatives need.  Each is a row of coefficients of the sums of (ratio / f_r)^alpha t^j.
-        """
-        n, q, start = len(starts), self._q, self._dominating[1]
-        unit = [tuple(int(i == k) for i in range(n)) for k in range(n)]
-        none = (0,) * n
-        kinds: dict[tuple[int, tuple[int, ...]], int] = {}
-        to_products: list[tuple[int, int, int, int]] = []  # row, column, kind, power of t
-        columns = [(start + i, none, i) for i in range(q + 1)]
-        columns += [(at, e, 0) for at, e in zip(starts, unit, strict=True)]
-        for at, e, i in columns:
-            to_products.append((at, -1, kinds.setdefault((1, e), len(kinds)), i))
-            for other, f, j in columns:
-                both = (2, tuple(a + b for a, b in zip(e, f, strict=True)))
-                to_products.append((at, other, kinds.setdefault(both, len(kinds)), i + j))
-        self._to_products = np.array(to_products).T
-        self._hankel = (kinds[1, none], np.add.outer(np.arange(1, q + 1), np.arange(1, q + 1)))
-        self._orders = np.array([power for power, _ in kinds])
-        index = {alpha: k for k, alpha in enumerate(self._powers)}
-        shape = (len(kinds) + 1, len(self._powers))
-        self._coefficients, self._sources = np.zeros(shape), np.zeros(shape, dtype=np.intp)
-        for kind, (power, e) in enumerate(kinds):
-            for alpha in self._powers:
-                total = tuple(a + b for a, b in zip(alpha, e, strict=True))
-                if total in index:
-                    d = sum(alpha)
-                    binomial = (-1.0) ** d * (1.0 if power == 1 else d + 1.0)
-                    self._coefficients[kind, index[total]] = binomial * _multinomial(alpha)
-                    self._sources[kind, index[total]] = index[alpha]
-        for k, alpha in enumerate(self._powers[1:], start=1):
-            self._coefficients[-1, k] = (-1.0) ** (sum(alpha) + 1) / sum(alpha) * _multinomial(alpha)
-            self._sources[-1, k] = k
-
     def covers(self, yields: Array, polynomials: Sequence[Sequence[float]]) -> bool:
         """Whether the series are exact to rounding at some yields, shape (K,), and log mass densities."""
         row = self._dominating[0]
@@ -155,12 +119,12 @@ class FarEvents:
 
     def _evaluate(self, yields: Array, polynomials: Sequence[Sequence[float]], rows: slice) -> tuple[float, Array]:
         """Sum of w log(sum_k y_k p_k), and the sums of some of the kinds with all powers of t."""
-        row = self._dominating[0]
+        row, plan = self._dominating[0], self._plan
         log_density = self._t_powers[:, : self._q + 1] @ np.array(polynomials[row])
-        inverse = np.exp(-np.arange(self._degrees[-1] + 1)[:, None] * log_density)
-        sums = (self._weights * inverse[self._degrees]) @ self._t_powers
-        factors = np.prod((yields[self._rows] / yields[row]) ** self._exponents, axis=1)
-        found = (self._coefficients[rows] * factors[self._sources[rows]]) @ sums
+        inverse = np.exp(-np.arange(plan.degrees[-1] + 1)[:, None] * log_density)
+        sums = (self._weights * inverse[plan.degrees]) @ self._t_powers
+        factors = np.prod((yields[self._rows] / yields[row]) ** plan.exponents, axis=1)
+        found = (plan.coefficients[rows] * factors[plan.sources[rows]]) @ sums
         plain = self._weights[0] @ log_density + sums[0, 0] * math.log(yields[row])
         return float(plain + found[-1, 0]), found
 
@@ -183,12 +147,89 @@ class FarEvents:
             Sum of w log(sum_k y_k p_k) over the events.
         """
         total, found = self._evaluate(yields, polynomials, slice(None))
-        found[:-1] /= (yields[self._dominating[0]] ** self._orders)[:, None]
-        row, column, kind, power = self._to_products
+        found[:-1] /= (yields[self._dominating[0]] ** self._plan.orders)[:, None]
+        row, column, kind, power = self._plan.to_products
         products[row, column] += found[kind, power]
-        first, powers = self._hankel
+        first, powers = self._plan.hankel
         seconds[self._dominating[0]][: self._q, : self._q] += found[first, powers]
         return total
+
+
+class _Plan(NamedTuple):
+    """Which sums go where, whatever the events are; see `_plan`.
+
+    Attributes:
+        powers: Alpha of the monomials, A of them.
+        exponents: The same, shape (A, K - 1).
+        degrees: Their sums, shape (A,).
+        coefficients: Of the sums that each kind is made of, the last one that of log(1 + x), shape (kinds + 1, A).
+        sources: Monomial whose factor of the yields each takes, shape (kinds + 1, A).
+        orders: p of each kind.
+        to_products: Row, column, kind and power of t of what is added to the products of derivatives.
+        hankel: Kind and powers of t of the second derivatives by the shape.
+    """
+
+    powers: list[tuple[int, ...]]
+    exponents: Array
+    degrees: npt.NDArray[np.intp]
+    coefficients: Array
+    sources: npt.NDArray[np.intp]
+    orders: npt.NDArray[np.intp]
+    to_products: npt.NDArray[np.intp]
+    hankel: tuple[int, npt.NDArray[np.intp]]
+
+
+@lru_cache
+def _plan(q: int, start: int, starts: tuple[int, ...]) -> _Plan:
+    """Find out once which sums go where.
+
+    The sums are those of w log(1 + x) and of w (1 + x)^-p prod_k (ratio_k / f_r)^e_k t^j for p = 1, 2 and all
+    exponents e that derivatives need.  Each is a row of coefficients of the sums of (ratio / f_r)^alpha t^j.
+
+    Args:
+        q: Powers of t in the exponent of the dominating component's mass shape.
+        start: Its first row among the derivatives.
+        starts: Those of the others.
+    """
+    n = len(starts)
+    every = itertools.product(range(_DEGREE[n] + 1), repeat=n)
+    powers = sorted((a for a in every if sum(a) <= _DEGREE[n]), key=sum)
+    unit = [tuple(int(i == k) for i in range(n)) for k in range(n)]
+    none = (0,) * n
+    kinds: dict[tuple[int, tuple[int, ...]], int] = {}
+    to_products: list[tuple[int, int, int, int]] = []
+    columns = [(start + i, none, i) for i in range(q + 1)]
+    columns += [(at, e, 0) for at, e in zip(starts, unit, strict=True)]
+    for at, e, i in columns:
+        to_products.append((at, -1, kinds.setdefault((1, e), len(kinds)), i))
+        for other, f, j in columns:
+            both = (2, tuple(a + b for a, b in zip(e, f, strict=True)))
+            to_products.append((at, other, kinds.setdefault(both, len(kinds)), i + j))
+    index = {alpha: k for k, alpha in enumerate(powers)}
+    shape = (len(kinds) + 1, len(powers))
+    coefficients, sources = np.zeros(shape), np.zeros(shape, dtype=np.intp)
+    for kind, (power, e) in enumerate(kinds):
+        for alpha in powers:
+            total = tuple(a + b for a, b in zip(alpha, e, strict=True))
+            if total in index:
+                d = sum(alpha)
+                binomial = (-1.0) ** d * (1.0 if power == 1 else d + 1.0)
+                coefficients[kind, index[total]] = binomial * _multinomial(alpha)
+                sources[kind, index[total]] = index[alpha]
+    for k, alpha in enumerate(powers[1:], start=1):
+        coefficients[-1, k] = (-1.0) ** (sum(alpha) + 1) / sum(alpha) * _multinomial(alpha)
+        sources[-1, k] = k
+    exponents = np.array(powers)
+    return _Plan(
+        powers,
+        exponents,
+        exponents.sum(axis=1),
+        coefficients,
+        sources,
+        np.array([power for power, _ in kinds]),
+        np.array(to_products).T,
+        (kinds[1, none], np.add.outer(np.arange(1, q + 1), np.arange(1, q + 1))),
+    )
 
 
 # Roots of Chebyshev's polynomial: interpolation there is as good as can be.

@@ -44,15 +44,15 @@ class LogNormalSize:
         logs = np.array(self.logs)
         factor = self.number * math.exp(float(logs @ values[values.size - logs.size :]))
         if not self.scaled:
-            return factor, factor * logs, factor * np.outer(logs, logs)
+            return factor, factor * logs, factor * (logs[:, None] * logs)
         linear = np.array([1.0, *self.shifts])  # by the base and by what is added to it
         n = linear.size
         size = factor * (self.offset + float(linear @ values[:n]))
         gradient = np.concatenate([factor * linear, size * logs])
         hessian = np.zeros((values.size, values.size))
-        hessian[:n, n:] = factor * np.outer(linear, logs)
+        hessian[:n, n:] = factor * (linear[:, None] * logs)
         hessian[n:, :n] = hessian[:n, n:].T
-        hessian[n:, n:] = size * np.outer(logs, logs)
+        hessian[n:, n:] = size * (logs[:, None] * logs)
         return size, gradient, hessian
 
 

@@ -157,7 +157,7 @@ def test_a_fit_at_a_limit_and_one_far_below_zero_say_so(caplog):
     assert "s ended at its upper limit of 30" in caplog.text
     caplog.clear()
     empty = TwoComponents(np.ones(50), np.ones(50), background_floats=False, start=(0.0, 100.0))
-    assert fit(empty).values["s"] == pytest.approx(-50.0, abs=1e-4)
+    assert fit(empty).values["s"] == pytest.approx(-50.0, abs=0.01)  # of an error of 7: what the minimiser may leave
     assert "s = -50 +- 7.1 is 7.1 errors below zero" in caplog.text
 
 
