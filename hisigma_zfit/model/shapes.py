@@ -325,7 +325,7 @@ def parameter_names(shape: type[zfit.pdf.BasePDF]) -> list[str]:
 def evaluate(pdf: zfit.pdf.BasePDF, m: Array) -> Array:
     """Normalised density of a one-dimensional PDF at masses of shape (n,), without cutting on its limits."""
     # zfit takes its norm operation by operation; a power of one has another integral
-    if type(pdf) is zfit.pdf.DoubleCB and pdf.norm == pdf.space:
+    if type(pdf) is zfit.pdf.DoubleCB and (pdf.norm is pdf.space or pdf.norm == pdf.space):
         values = tuple(float(pdf.params[name].value()) for name in PARAMETERS)
         lower, upper = (float(np.squeeze(edge)) for edge in (pdf.space.v1.lower, pdf.space.v1.upper))
         if np.isfinite(upper - lower) and 1.0 not in values[3::2]:
