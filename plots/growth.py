@@ -56,7 +56,7 @@ def _draw(axes: Any, name: str, found: dict[str, Any]) -> None:
     axes.set_ylim(low, 1.35 * high if within_a_decade else high * (high / low) ** 0.35)  # room for the legend
     axes.set_xlabel(AXES[name])
     axes.set_ylabel("Wall time (s)" if name == "workers" else "CPU time (s)")
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    axes.legend(frameon=False, fontsize=9, loc="upper left", title="Exponent of", title_fontsize=9, alignment="left")
 
 
 if __name__ == "__main__":

@@ -110,23 +110,31 @@ def unseen_yield(
     region, name = hypothesis.region, background.given
     masses = _Masses.of(hypothesis)
     rows = np.arange(len(sidebands))[:: len(sidebands) // MAX_EVENTS + 1]
-    x, own = sidebands.array(background.features)[rows], sidebands[name][rows]
-    log_b = background.log_prob_array(x, own)
-    known = np.isfinite(log_b)  # what is outside of the domain is not fitted either
-    w = _weights(sidebands)[rows]
-    unseen = _Events(
-        masses.ratios(signal, x[known], log_b[known]), w[known] * hypothesis.n_background / w.sum(), masses.weights
-    )
-
+    x, own, w = sidebands.array(background.features)[rows], sidebands[name][rows], _weights(sidebands)[rows]
     inside = region.contains(simulation[name])
     signal_x, signal_m = simulation.array(background.features)[inside], simulation[name][inside]
     signal_w = _weights(simulation)[inside]
-    log_b = background.log_prob_array(signal_x, rng.choice(own, len(signal_x), p=w / w.sum()))
-    known = np.isfinite(log_b)
-    log = signal.log_prob_array(signal_x, signal_m) - log_b + masses.log_ratio_at(signal_m)
+    elsewhere = rng.choice(own, len(signal_x), p=w / w.sum())
+
+    # one call for each density, of which large ones are quicker
+    log_b = background.log_prob_array(np.concatenate([x, signal_x]), np.concatenate([own, elsewhere]))
+    known = np.isfinite(log_b)  # what is outside of the domain is not fitted either
+    known_b, known_s = np.split(known, [len(x)])
+    x, signal_x, signal_m = x[known_b], signal_x[known_s], signal_m[known_s]
+    log_b, log_b_of_signal = np.split(log_b[known], [len(x)])
+    at = np.concatenate([np.repeat(masses.signal_nodes, len(x)), signal_m])
+    log_s = signal.log_prob_array(np.concatenate([*[x] * SIGNAL_NODES, signal_x]), at)
+    log_s, log_s_of_signal = np.split(log_s, [SIGNAL_NODES * len(x)])
+
+    unseen = _Events(
+        masses.ratios(log_s.reshape(SIGNAL_NODES, len(x)).T, log_b),
+        w[known_b] * hypothesis.n_background / w.sum(),
+        masses.weights,
+    )
+    log = log_s_of_signal - log_b_of_signal + masses.log_ratio_at(signal_m)
     added = _Events(
-        np.exp(np.minimum(log[known], LARGEST))[:, None],
-        signal_w[known] * hypothesis.n_signal / signal_w.sum(),
+        np.exp(np.minimum(log, LARGEST))[:, None],
+        signal_w[known_s] * hypothesis.n_signal / signal_w.sum(),
         np.ones(1),
     )
     return _fit((unseen, added), np.array([hypothesis.n_signal, hypothesis.n_background]))
@@ -165,22 +173,19 @@ class _Masses:
         """Logarithm of peak over falling shape."""
         return np.interp(m, self.grid, self.logs)
 
-    def ratios(self, signal: ConditionalFlow, x: Array, log_b: Array) -> Array:
+    def ratios(self, log_s: Array, log_b: Array) -> Array:
         """Densities of signal over those of background at the nodes, shape (n, NODES).
 
         Args:
-            signal: p_s(x | m), which is interpolated between some masses.
-            x: Features, shape (n, d).
+            log_s: Log density of the signal at its masses, shape (n, SIGNAL_NODES), interpolated between them.
             log_b: Log density of the background, shape (n,).
         """
-        masses = np.repeat(self.signal_nodes, len(x))
-        known = signal.log_prob_array(np.tile(x, (SIGNAL_NODES, 1)), masses).reshape(SIGNAL_NODES, len(x)).T
-        known = np.maximum(known, -1e4)  # outside of its domain: nothing
+        known = np.maximum(log_s, -1e4)  # outside of its domain: nothing
         place = np.clip(np.interp(self.nodes, self.signal_nodes, np.arange(SIGNAL_NODES)), 0.0, SIGNAL_NODES - 1.0)
         low = np.minimum(place.astype(np.intp), SIGNAL_NODES - 2)
         share, shapes = place - low, self.log_ratio_at(self.nodes)
-        found = room_for((len(x), NODES), np.float64)
-        for start in range(0, len(x), BLOCK // NODES):
+        found = room_for((len(log_b), NODES), np.float64)
+        for start in range(0, len(log_b), BLOCK // NODES):
             block = slice(start, start + BLOCK // NODES)
             log = known[block, low] * (1.0 - share) + known[block, low + 1] * share - log_b[block, None] + shapes
             np.exp(np.minimum(log, LARGEST), out=found[block])
