@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import folders
 import pytest
 
+import hisigma_zfit
 from hisigma_zfit import cli
 from hisigma_zfit.console import progress
 from hisigma_zfit.console.completion import script
@@ -380,3 +382,19 @@ def test_nothing_of_others_stands_before_the_answer(tmp_path):
         env=bare, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_the_log_level_is_not_what_zfit_makes_of_it(tmp_path):
+    """It puts a 2 there before it imports TensorFlow, whose C++ code reads it once."""
+    (tmp_path / "tensorflow.py").write_text("import os\nLEVEL = os.environ['TF_CPP_MIN_LOG_LEVEL']\n")
+    code = (
+        "import hisigma_zfit, os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '2'; import tensorflow; print(tensorflow.LEVEL)"
+    )
+    for chosen, expected in (({}, "3"), ({"TF_CPP_MIN_LOG_LEVEL": "0"}, "2")):  # whoever chose another keeps it
+        bare = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+        paths = os.pathsep.join([str(tmp_path), str(Path(hisigma_zfit.__file__).parents[1])])
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**bare, **chosen, "PYTHONPATH": paths}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert done.stdout.strip() == expected

@@ -45,6 +45,7 @@ class _Quietly(importlib.abc.MetaPathFinder):
             execute = spec.loader.exec_module
 
             def quietly(module: Any) -> None:
+                os.environ[_LEVEL] = _SILENT  # zfit has put 2 there, with which a word about oneDNN comes later
                 with _without_stderr():
                     execute(module)
 
