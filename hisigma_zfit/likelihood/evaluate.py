@@ -256,6 +256,7 @@ class ColumnEvaluator:
             return Evaluation(np.inf, nan, np.outer(nan, nan))
         return self._assemble(theta, float(yields.sum() - total), products, seconds, moments, sizes)
 
+    @np.errstate(all="ignore")
     def prepared(self, theta: Array) -> Prepared:
         """What all events share at `theta`, shape (P,)."""
         moments = [
