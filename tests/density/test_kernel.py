@@ -55,7 +55,7 @@ def test_value_and_gradient(count, degree, bins, strength):
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.0, 3.0])
-def test_single_precision_rounds_less_here_than_in_the_nets(strength):
+def test_single_precision_is_worth_less_than_a_rounding_of_the_outputs(strength):
     """Near the ends too, where Phi(z) in single precision would be 1e-4 of its distance to the end off."""
     rng = np.random.default_rng(2)
     outputs, _, options = inputs(count=12, degree=3, bins=6, strength=strength, n=20_000)
@@ -66,7 +66,7 @@ def test_single_precision_rounds_less_here_than_in_the_nets(strength):
 
     exact = tf.cast(outputs, tf.float64)
     expected = np.asarray(log_warped_density(exact, z, bound=BOUND, **options))
-    rounded = off(exact + 3e-7 * max(strength, 1.0) * rng.normal(size=outputs.shape), z)  # as sums of the nets are
+    rounded = off(exact + 3e-7 * max(strength, 1.0) * rng.normal(size=outputs.shape), z)  # some last digits
     here, short = off(outputs, z), off(outputs, tf.cast(z, tf.float32))
     for level in (0.5, 0.99, 1.0):
         assert np.quantile(here, level) < 0.4 * np.quantile(rounded, level)
